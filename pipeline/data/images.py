@@ -1,0 +1,82 @@
+"""Bounded decoding of files nobody vouches for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+Pixels = NDArray[np.uint8]
+
+
+class ImageRejected(Exception):
+    """The file is no photograph this project decodes; the message is the reason."""
+
+
+def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
+    """Read an image file as sRGB.
+
+    The rule for what is not plain 8-bit RGB: EXIF orientation is applied; of an animation, the first
+    frame; transparency is laid over white; 16-bit gray keeps its high byte; palettes, CMYK and gray
+    are converted as Pillow does, without their ICC profile.
+
+    Returns:
+        pixels: (H, W, 3) uint8 sRGB.
+        sha256: of the file's bytes, hexadecimal.
+
+    Raises:
+        ImageRejected: not a regular file, not an allowed format, too many pixels, or damaged.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageRejected("not a regular file")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageRejected(f"unreadable: {error.strerror}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images and odd metadata; the bound here is max_pixels.
+            warnings.simplefilter("ignore")
+            return _decode(content, max_pixels), digest
+    except ImageRejected:
+        raise
+    except Exception as error:  # a decoder on hostile bytes raises almost anything
+        raise ImageRejected(f"unreadable: {type(error).__name__}") from None
+
+
+def fit(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
+    """Resize (bicubic) to a square: (H, W, 3) uint8 -> (size, size, 3) uint8."""
+    image = Image.fromarray(pixels)
+    if how == "stretch":
+        return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+
+
+def _decode(content: bytes, max_pixels: int) -> Pixels:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.width * image.height > max_pixels:
+            raise ImageRejected(f"{image.width}x{image.height} is over sample.max_pixels {max_pixels}")
+        image.seek(0)
+        upright = ImageOps.exif_transpose(image)
+        return np.asarray(_as_rgb(upright))
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        high_byte = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        image = Image.fromarray(high_byte)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")

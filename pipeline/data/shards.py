@@ -1,0 +1,91 @@
+"""The sampled artifact on disk: uint8 arrays in shards of bounded size, memory-mapped."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.images import Pixels
+
+SHARD_BYTES = 64 * 2**20
+
+
+class ShardError(Exception):
+    """The artifact of the sample stage is absent, incomplete or damaged."""
+
+
+class ShardWriter:
+    """Writes photographs of one split, in order, as <split>-00000.npy, ..."""
+
+    def __init__(self, folder: Path, split: str):
+        self._folder, self._split = folder, split
+        self._waiting: list[Pixels] = []
+        self._shards = 0
+
+    def add(self, pixels: Pixels) -> None:
+        """pixels: (S, S, 3) uint8; the same S for all."""
+        self._waiting.append(pixels)
+        if sum(p.nbytes for p in self._waiting) >= SHARD_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if self._waiting:
+            path = self._folder / f"{self._split}-{self._shards:05d}.npy"
+            np.save(path, np.stack(self._waiting), allow_pickle=False)
+            self._shards += 1
+            self._waiting = []
+
+
+class Photographs:
+    """The photographs of one split; len() of them, each (S, S, 3) uint8 sRGB.
+
+    Raises:
+        ShardError: no shards, or one that is not what the sample stage writes.
+    """
+
+    def __init__(self, folder: Path, split: str, size: int):
+        paths = sorted(folder.glob(f"{split}-*.npy"))
+        if not paths:
+            raise ShardError(f"{folder}: no shards {split}-*.npy; run the sample stage (dvc repro)")
+        self._shards = [_open(path, size) for path in paths]
+        self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Pixels:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = bisect.bisect_right(self._ends, index)
+        shard = self._shards[number]
+        return np.array(shard[index - (self._ends[number] - len(shard))])
+
+
+def _open(path: Path, size: int) -> Pixels:
+    try:
+        shard = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ShardError(f"{path}: damaged ({error}); run dvc repro --force sample") from None
+    if shard.dtype != np.uint8 or shard.ndim != 4 or shard.shape[1:] != (size, size, 3):
+        raise ShardError(
+            f"{path}: expected (N, {size}, {size}, 3) uint8, found {shard.shape} {shard.dtype}; "
+            "run dvc repro so that the sample follows base.image_size"
+        )
+    return shard
+
+
+def split_names(folder: Path, split: str) -> list[str]:
+    """Paths of a split's photographs, in the order of its shards, from manifest.csv.
+
+    Raises:
+        ShardError: no manifest, or one the sample stage did not write.
+    """
+    path = folder / "manifest.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row["path"] for row in csv.DictReader(file, strict=True) if row["split"] == split]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise ShardError(f"{path}: cannot be read ({error!r}); run dvc repro --force sample") from None

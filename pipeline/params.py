@@ -1,0 +1,244 @@
+"""The one schema of params.yaml: typed, bounded, unknown keys refused.
+
+Imports neither torch nor numpy, so a bad value is refused before anything slow happens.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+ColorSpaceName = Literal["lab", "rgb"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ContentLoss = Literal["l1", "mse", "smooth_l1"]
+AdversarialLoss = Literal["bce", "lsgan", "hinge"]
+Schedule = Literal["one_cycle", "constant", "linear_decay"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+SampleEpochs = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+class ParamsError(ValueError):
+    """params.yaml cannot be used; the message names the file, the key, the value and what is allowed."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Base(Block):
+    seed: Seed
+    """Of every random choice: the sample, the weights, the order of batches, flips."""
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    """Side of the square photographs the networks are trained on, pixels."""
+    color_space: ColorSpaceName
+    """lab: L in, ab out. rgb: gray repeated to three channels in, RGB out."""
+    device: DeviceName
+    precision: Precision
+    """auto is bf16 where the hardware gains by it, fp32 elsewhere."""
+    deterministic: bool
+    """Refuse operations that may give other bits on the next run."""
+    num_workers: Annotated[int, Field(ge=0, le=64)]
+    """Loader processes; any number gives the same batches, so DVC does not watch it."""
+
+
+class Sample(Block):
+    source: Literal["bundled", "folder"]
+    path: Annotated[str, Field(min_length=1)]
+    """folder: the directory. bundled: the list of photographs inside installed packages. DVC watches it."""
+    train: Count
+    valid: Count
+    test: Count
+    fit: Literal["crop", "stretch"]
+    """crop: the short side to image_size, then the center. stretch: both sides to image_size."""
+    min_chroma: Annotated[float, Field(ge=0, le=100)]
+    """Photographs with less mean chroma (Lab units) are rejected: as targets they teach gray."""
+    max_pixels: Annotated[int, Field(ge=1024)]
+    """Files whose header claims more are rejected before they are decoded."""
+
+
+class Generator(Block):
+    architecture: Literal["dynamic_unet"]
+    backbone: Annotated[str, Field(min_length=1)]
+    """A timm name: the encoder of dynamic_unet."""
+    weights: Annotated[str, Field(min_length=1)]
+    """Of the encoder: none, imagenet (timm's, over the network), or a path to safetensors."""
+    last_cross: bool
+    """Join the input to the last layer at full resolution, as fastai does by default: twice the work."""
+
+
+class Pretrain(Block):
+    epochs: Epochs
+    batch_size: Count
+    lr: Rate
+    """Peak learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    schedule: Schedule
+    content_loss: ContentLoss
+    flip: bool
+    """Mirror every second photograph, at random."""
+    sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
+    """Epochs (from 1) at which sample grids are drawn."""
+
+
+class Discriminator(Block):
+    receptive_field: Literal[1, 16, 70, 286]
+    """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
+    channels: Annotated[int, Field(ge=1, le=512)]
+    """Of the first layer: 64 in the paper."""
+    norm: Literal["batch", "spectral"]
+    conditional: bool
+    """Show it the generator's input beside the colors."""
+
+
+class Finetune(Block):
+    epochs: Epochs
+    batch_size: Count
+    lr_generator: Rate
+    lr_discriminator: Rate
+    beta1: Beta
+    beta2: Beta
+    adversarial_loss: AdversarialLoss
+    content_loss: ContentLoss
+    lambda_content: Positive
+    """Weight of the content loss beside the adversarial loss."""
+    schedule: Schedule
+    flip: bool
+    sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
+
+
+class Evaluate(Block):
+    batch_size: Count
+    lightness_bins: Annotated[int, Field(ge=1, le=1001)]
+    """Rows of the lightness_table baseline."""
+    columns: Count
+    """Photographs in samples.png."""
+
+
+class Params(Block):
+    base: Base
+    sample: Sample
+    generator: Generator
+    pretrain: Pretrain
+    discriminator: Discriminator
+    finetune: Finetune
+    evaluate: Evaluate
+
+
+def parse(raw: Any, where: str = "params.yaml") -> Params:
+    """Check a tree of plain values against the schema.
+
+    Raises:
+        ParamsError: names every offending key, what it got and what is allowed.
+    """
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
+    problems = _contradictions(params)
+    if problems:
+        raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems))
+    return params
+
+
+def read(path: Path) -> Params:
+    """Read and check a params.yaml.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or holds what the schema refuses.
+    """
+    try:
+        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run from the top of the project") from None
+    except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
+        raise ParamsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, Mapping):
+        raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {raw!r}")
+    return parse(raw, str(path))
+
+
+def read_or_exit(path: Path = Path("params.yaml")) -> Params:
+    """Read params.yaml for a stage: on bad values print the reason and exit with status 2."""
+    try:
+        return read(path)
+    except ParamsError as error:
+        exit_with(str(error), status=2)
+
+
+def exit_with(message: str, status: int = 1) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _contradictions(params: Params) -> list[str]:
+    problems = []
+    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        if block.epochs and block.batch_size > params.sample.train:
+            problems.append(
+                f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
+            )
+    # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
+    smallest = {1: 32, 16: 32, 70: 32, 286: 128}[params.discriminator.receptive_field]
+    if params.finetune.epochs and params.base.image_size < smallest:
+        problems.append(
+            f"base.image_size must be >= {smallest} for discriminator.receptive_field "
+            f"{params.discriminator.receptive_field}, got {params.base.image_size}"
+        )
+    return problems
+
+
+_RULES = {
+    "greater_than": ("must be > {gt}"),
+    "greater_than_equal": ("must be >= {ge}"),
+    "less_than": ("must be < {lt}"),
+    "less_than_equal": ("must be <= {le}"),
+    "multiple_of": ("must be a multiple of {multiple_of}"),
+    "literal_error": ("must be {expected}"),
+    "string_too_short": ("must not be empty"),
+    "string_type": ("must be a string"),
+    "int_type": ("must be a whole number"),
+    "float_type": ("must be a number"),
+    "bool_type": ("must be true or false"),
+    "finite_number": ("must be finite"),
+    "tuple_type": ("must be a list of whole numbers"),
+}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is not a key this project knows; {_neighbours(error['loc'])}"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"{key} must be a block of keys, got {error['input']!r}"
+    rule = _RULES.get(error["type"], "").format(**error.get("ctx", {})) or error["msg"]
+    return f"{key} {rule}, got {error['input']!r}"
+
+
+def _neighbours(loc: tuple[int | str, ...]) -> str:
+    schema: Any = Params
+    for part in loc[:-1]:
+        schema = schema.model_fields[str(part)].annotation
+    known = list(schema.model_fields)
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"

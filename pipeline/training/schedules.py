@@ -1,0 +1,26 @@
+"""Learning rate as a function of progress: no state, so nothing to lose when a run is resumed."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.params import Schedule
+
+# fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
+_WARM, _START, _END = 0.25, 1 / 25, 1e-5
+
+
+def lr_factor(schedule: Schedule, step: int, total: int) -> float:
+    """What to multiply the learning rate with at `step` of `total` (0 <= step < total)."""
+    progress = step / max(total - 1, 1)
+    if schedule == "one_cycle":
+        if progress < _WARM:
+            return _cosine(_START, 1.0, progress / _WARM)
+        return _cosine(1.0, _END, (progress - _WARM) / (1 - _WARM))
+    if schedule == "linear_decay":  # pix2pix: constant for half of the training, then straight to zero
+        return min(1.0, 2 * (1 - step / total))
+    return 1.0
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,128 @@
+"""The one training loop, for both stages."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pipeline.color import ColorSpace
+from pipeline.data.loader import plain_batches, train_batches
+from pipeline.data.shards import Photographs
+from pipeline.training.objectives import Objective, parameters_finite
+from pipeline.training.schedules import lr_factor
+from pipeline.training.tracking import Recorder, inference
+
+# Looking at a loss makes a GPU wait; every so many steps is soon enough to stop.
+_LOOK_EVERY = 10
+
+
+class TrainingError(Exception):
+    """Training cannot go on: a loss or a weight is not finite."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and on what."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    flip: bool
+    num_workers: int
+    train: Photographs
+    valid: Photographs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.train) // self.batch_size
+
+
+def train(objective: Objective, plan: Plan, recorder: Recorder, accelerator: Accelerator) -> None:
+    """Run all epochs; after each, validate, record and draw.
+
+    Raises:
+        TrainingError: a loss or a weight became NaN or infinite; names it and the step.
+    """
+    generator = objective.networks["generator"]
+    if plan.epochs == 0:
+        mae = ab_mae(generator, plan.valid, plan.batch_size, recorder.space, accelerator.device)
+        recorder.record({"epoch": 0, "valid_ab_mae": mae})
+    for epoch in range(1, plan.epochs + 1):
+        started = time.perf_counter()
+        losses = _epoch(objective, plan, epoch, recorder.space, accelerator)
+        rate = plan.steps_per_epoch * plan.batch_size / (time.perf_counter() - started)
+        if not parameters_finite(objective.networks):
+            raise TrainingError(f"a weight is NaN or infinite after epoch {epoch}; {_ADVICE}")
+        mae = ab_mae(generator, plan.valid, plan.batch_size, recorder.space, accelerator.device)
+        rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in objective.optimizers.items()}
+        recorder.record({"epoch": epoch, **losses, **rates, "valid_ab_mae": mae})
+        recorder.draw(epoch, generator, {"train": plan.train, "valid": plan.valid}, accelerator.device)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        tqdm.write(f"epoch {epoch}/{plan.epochs}: {shown}, valid ab_mae {mae:.3f}, {rate:.1f} images/s")
+
+
+def ab_mae(
+    generator: nn.Module, photographs: Photographs, batch_size: int, space: ColorSpace, device: torch.device
+) -> float:
+    """Mean absolute error of a and b over all pixels, Lab units."""
+    total, count = 0.0, 0
+    with inference(generator):
+        for batch in plain_batches(photographs, batch_size=batch_size):
+            condition, target = space.encode(batch.to(device))
+            error = space.ab(generator(condition).float()) - space.ab(target)
+            total += error.abs().sum().item()
+            count += error.numel()
+    return total / count
+
+
+def _epoch(
+    objective: Objective, plan: Plan, epoch: int, space: ColorSpace, accelerator: Accelerator
+) -> dict[str, float]:
+    steps, first = plan.steps_per_epoch, (epoch - 1) * plan.steps_per_epoch
+    batches = train_batches(
+        plan.train,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        epoch=epoch,
+        flip=plan.flip,
+        num_workers=plan.num_workers,
+    )
+    for network in objective.networks.values():
+        network.train()
+    sums: dict[str, Tensor] = {}
+    bar = tqdm(batches, total=steps, desc=f"epoch {epoch}/{plan.epochs}", unit="step", leave=False)
+    for number, batch in enumerate(bar, start=1):
+        step = first + number - 1
+        _set_rates(objective, step, plan.epochs * steps)
+        # Dropout, too, is a function of where we are and not of what ran before.
+        torch.manual_seed(plan.seed * 1_000_003 + step)
+        losses = objective.step(*space.encode(batch.to(accelerator.device)))
+        for name, loss in losses.items():
+            sums[name] = sums[name] + loss if name in sums else loss
+        if number % _LOOK_EVERY == 0 or number == steps:
+            means = _finite({name: value.item() / number for name, value in sums.items()}, step)
+            speed = f"{number * plan.batch_size / max(bar.format_dict['elapsed'], 1e-9):.1f}"
+            bar.set_postfix({**{name: f"{mean:.4g}" for name, mean in means.items()}, "images/s": speed})
+    return means
+
+
+def _finite(losses: dict[str, float], step: int) -> dict[str, float]:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise TrainingError(f"the {name} loss is {value} by step {step}; {_ADVICE}")
+    return losses
+
+
+def _set_rates(objective: Objective, step: int, total: int) -> None:
+    for name, optimizer in objective.optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = objective.rates[name] * lr_factor(objective.schedule, step, total)
+
+
+_ADVICE = "nothing was published; lower the learning rate, or set base.precision to fp32"

@@ -1,0 +1,52 @@
+"""finetune: pretrain's generator learns on against a PatchGAN -> checkpoints/finetune/."""
+
+from pathlib import Path
+
+from pipeline.params import Params, exit_with, read_or_exit
+
+
+def main() -> None:
+    params = read_or_exit()
+    from pipeline.data.shards import ShardError
+    from pipeline.models.artifact import ArtifactError
+    from pipeline.models.backbones import BackboneError
+    from pipeline.training.devices import DeviceError
+    from pipeline.training.trainer import TrainingError
+
+    try:
+        run(params)
+    except (ShardError, ArtifactError, BackboneError, DeviceError, TrainingError) as error:
+        exit_with(str(error))
+
+
+def run(params: Params) -> None:
+    from pipeline.data.shards import Photographs
+    from pipeline.models.artifact import load_generator
+    from pipeline.models.discriminators import build_discriminator
+    from pipeline.training.devices import start
+    from pipeline.training.objectives import AdversarialObjective
+    from pipeline.training.outcome import finish, prepare
+    from pipeline.training.trainer import Plan, train
+
+    base, block, data = params.base, params.finetune, Path("data/sample")
+    accelerator = start(base)
+    pretrained = load_generator(Path("checkpoints/pretrain"))
+    recorder = prepare("finetune", pretrained.space, block.sample_epochs)
+    plan = Plan(
+        epochs=block.epochs,
+        batch_size=block.batch_size,
+        # Another order of batches than in pretraining.
+        seed=base.seed + 1,
+        flip=block.flip,
+        num_workers=base.num_workers,
+        train=Photographs(data, "train", pretrained.card.image_size),
+        valid=Photographs(data, "valid", pretrained.card.image_size),
+    )
+    discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed)
+    objective = AdversarialObjective(pretrained.network, discriminator, block, accelerator)
+    train(objective, plan, recorder, accelerator)
+    finish("finetune", objective, recorder, pretrained.card.generator, pretrained.card.image_size, accelerator)
+
+
+if __name__ == "__main__":
+    main()

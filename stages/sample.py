@@ -1,0 +1,27 @@
+"""sample: photographs -> data/sample/ (manifest.csv and uint8 shards)."""
+
+from pathlib import Path
+
+from pipeline.params import exit_with, read_or_exit
+
+
+def main() -> None:
+    params = read_or_exit()
+    from pipeline.data.sampling import draw
+    from pipeline.data.sources import SourceError, candidates
+    from pipeline.publish import fresh_folder, publish, write_json
+
+    work = fresh_folder(Path("logs/sample"))
+    try:
+        found = candidates(params.sample, params.base.seed)
+        drawn = fresh_folder(work / "data")
+        counts = draw(found, params.sample, params.base.image_size, params.base.seed, drawn)
+    except SourceError as error:
+        exit_with(str(error))
+    write_json(work / "metrics.json", counts)
+    publish(drawn, Path("data/sample"))
+    publish(work / "metrics.json", Path("reports/sample/metrics.json"))
+
+
+if __name__ == "__main__":
+    main()
