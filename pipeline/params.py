@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 SampleEpochs = tuple[Annotated[int, Field(ge=1)], ...]
 
 
@@ -118,7 +118,7 @@ class Finetune(Block):
     beta2: Beta
     adversarial_loss: AdversarialLoss
     content_loss: ContentLoss
-    lambda_content: Positive
+    lambda_content: NonNegative
     """Weight of the content loss beside the adversarial loss."""
     schedule: Schedule
     flip: bool
@@ -207,19 +207,19 @@ def _contradictions(params: Params) -> list[str]:
 
 
 _RULES = {
-    "greater_than": ("must be > {gt}"),
-    "greater_than_equal": ("must be >= {ge}"),
-    "less_than": ("must be < {lt}"),
-    "less_than_equal": ("must be <= {le}"),
-    "multiple_of": ("must be a multiple of {multiple_of}"),
-    "literal_error": ("must be {expected}"),
-    "string_too_short": ("must not be empty"),
-    "string_type": ("must be a string"),
-    "int_type": ("must be a whole number"),
-    "float_type": ("must be a number"),
-    "bool_type": ("must be true or false"),
-    "finite_number": ("must be finite"),
-    "tuple_type": ("must be a list of whole numbers"),
+    "greater_than": "must be > {gt}",
+    "greater_than_equal": "must be >= {ge}",
+    "less_than": "must be < {lt}",
+    "less_than_equal": "must be <= {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must not be empty",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "finite_number": "must be finite",
+    "tuple_type": "must be a list of whole numbers",
 }
 
 
@@ -231,7 +231,8 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key} is not a key this project knows; {_neighbours(error['loc'])}"
     if error["type"] in ("model_type", "model_attributes_type"):
         return f"{key} must be a block of keys, got {error['input']!r}"
-    rule = _RULES.get(error["type"], "").format(**error.get("ctx", {})) or error["msg"]
+    bounds = {k: f"{v:g}" if isinstance(v, float) else v for k, v in error.get("ctx", {}).items()}
+    rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"]
     return f"{key} {rule}, got {error['input']!r}"
 
 

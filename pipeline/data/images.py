@@ -16,10 +16,13 @@ from PIL import Image, ImageOps
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
+# Pillow's own bound would raise first, without saying what to set: max_pixels is checked instead.
+Image.MAX_IMAGE_PIXELS = None
+
 Pixels = NDArray[np.uint8]
 
 
-class ImageRejected(Exception):
+class ImageError(Exception):
     """The file is no photograph this project decodes; the message is the reason."""
 
 
@@ -35,24 +38,24 @@ def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
         sha256: of the file's bytes, hexadecimal.
 
     Raises:
-        ImageRejected: not a regular file, not an allowed format, too many pixels, or damaged.
+        ImageError: not a regular file, not an allowed format, too many pixels, or damaged.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ImageRejected("not a regular file")
+            raise ImageError("not a regular file")
         content = path.read_bytes()
     except OSError as error:
-        raise ImageRejected(f"unreadable: {error.strerror}") from None
+        raise ImageError(f"unreadable: {error.strerror}") from None
     digest = hashlib.sha256(content).hexdigest()
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large images and odd metadata; the bound here is max_pixels.
+            # Pillow warns of odd metadata.
             warnings.simplefilter("ignore")
             return _decode(content, max_pixels), digest
-    except ImageRejected:
+    except ImageError:
         raise
     except Exception as error:  # a decoder on hostile bytes raises almost anything
-        raise ImageRejected(f"unreadable: {type(error).__name__}") from None
+        raise ImageError(f"unreadable: {type(error).__name__}") from None
 
 
 def fit(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
@@ -66,7 +69,7 @@ def fit(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
 def _decode(content: bytes, max_pixels: int) -> Pixels:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > max_pixels:
-            raise ImageRejected(f"{image.width}x{image.height} is over sample.max_pixels {max_pixels}")
+            raise ImageError(f"{image.width}x{image.height} is over sample.max_pixels {max_pixels}")
         image.seek(0)
         upright = ImageOps.exif_transpose(image)
         return np.asarray(_as_rgb(upright))

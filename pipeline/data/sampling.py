@@ -19,7 +19,7 @@ import numpy as np
 from skimage.color import rgb2lab
 from tqdm import tqdm
 
-from pipeline.data.images import ImageRejected, Pixels, decode, fit
+from pipeline.data.images import ImageError, Pixels, decode, fit
 from pipeline.data.shards import ShardWriter
 from pipeline.data.sources import SPLITS, Candidate, SourceError
 from pipeline.params import Sample
@@ -104,7 +104,7 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Decision:
     """Decode one candidate once, crop, resize and measure it."""
     try:
         decoded, digest = (decode if candidate.box is None else _decode_kept)(candidate.file, sample.max_pixels)
-    except ImageRejected as rejected:
+    except ImageError as rejected:
         return Decision(candidate, reason=str(rejected))
     if candidate.box:
         left, top, right, bottom = candidate.box

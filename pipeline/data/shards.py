@@ -66,7 +66,7 @@ class Photographs:
 
 def _open(path: Path, size: int) -> Pixels:
     try:
-        shard = np.load(path, mmap_mode="r", allow_pickle=False)
+        shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ShardError(f"{path}: damaged ({error}); run dvc repro --force sample") from None
     if shard.dtype != np.uint8 or shard.ndim != 4 or shard.shape[1:] != (size, size, 3):

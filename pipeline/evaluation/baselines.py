@@ -57,4 +57,5 @@ def _medians(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     cumulative = counts.cumsum(-1)
     half = (cumulative[..., -1:] + 1) // 2
     level = (cumulative >= np.maximum(half, 1)).argmax(-1)
-    return ((level + 0.5) * _STEP - _LIMIT).astype(np.float32)
+    middle: NDArray[np.float32] = ((level + 0.5) * _STEP - _LIMIT).astype(np.float32)
+    return middle

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
-import skimage
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
@@ -56,7 +57,7 @@ def colorfulness(rgb: Pixels) -> float:
 
 
 def libraries() -> dict[str, str]:
-    return {"scikit-image": skimage.__version__, "numpy": np.__version__}
+    return {name: version(name) for name in ("scikit-image", "numpy", "torch")}
 
 
 def _psnr(image: Floats, truth: Floats, data_range: float) -> float:

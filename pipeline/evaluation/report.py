@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.grids import Row, save_grid
 from pipeline.evaluation.metrics import PROTOCOL, libraries
 from pipeline.evaluation.scoring import Scores
+from pipeline.grids import Row, save_grid
 from pipeline.params import Evaluate
 from pipeline.publish import write_csv, write_json
 

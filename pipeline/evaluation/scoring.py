@@ -70,13 +70,14 @@ def score_all(
     kept: dict[str, list[Pixels]] = {name: [] for name in [*colorizers, "truth"]}
     with tqdm(total=len(test), desc="evaluate", unit="photo") as bar:
         for batch in plain_batches(test, batch_size=batch_size):
+            first = int(bar.n)
             true_rgb, true_ab = _pixels(batch), _pixels(rgb_to_lab(batch)[:, 1:]).astype(np.float64)
             kept["truth"] += list(true_rgb)
             for name, colorizer in colorizers.items():
                 ab, rgb = (_pixels(tensor) for tensor in colorizer(batch))
                 kept[name] += list(rgb)
                 for i, scores in enumerate(_scores(ab.astype(np.float64), rgb, true_ab, true_rgb)):
-                    index = bar.n + i
+                    index = first + i
                     truth = colorfulness(true_rgb[i])
                     rows.append(
                         {"index": index, "path": names[index], "colorizer": name, **scores, "truth_colorfulness": truth}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import spectral_norm
+from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.color import ColorSpace
 from pipeline.params import Discriminator
@@ -27,8 +27,8 @@ class PatchGAN(nn.Module):
             stride = 1 if kernel == 1 or number == len(widths) - 1 else 2
             layers += _layer(in_channels, width, kernel, stride, norm if number else "none")
             in_channels = width
-        last = nn.Conv2d(in_channels, 1, kernel, padding=kernel // 3)
-        self.layers = nn.Sequential(*layers, spectral_norm(last) if norm == "spectral" else last)
+        layers.append(_conv(in_channels, 1, kernel, 1, norm))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, condition: Tensor, colors: Tensor) -> Tensor:
         """(N, C, H, W) what the generator saw and (N, K, H, W) colors -> (N, 1, h, w) logits: is it real?"""
@@ -38,31 +38,28 @@ class PatchGAN(nn.Module):
 
 
 def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> PatchGAN:
-    """A discriminator with weights drawn by seed from normal(0, 0.02), as in the paper."""
+    """A discriminator with weights drawn by seed."""
     in_channels = space.out_channels + (space.in_channels if params.conditional else 0)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = PatchGAN(
+        return PatchGAN(
             in_channels, params.receptive_field, params.channels, params.norm, conditional=params.conditional
         )
-        net.apply(_init)
-    return net
 
 
 def _layer(in_channels: int, width: int, kernel: int, stride: int, norm: str) -> list[nn.Module]:
-    conv = nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 3, bias=norm != "batch")
-    if norm == "spectral":
-        conv = spectral_norm(conv)
-    normed: list[nn.Module] = [nn.BatchNorm2d(width)] if norm == "batch" else []
-    return [conv, *normed, nn.LeakyReLU(0.2, inplace=True)]
+    layers = [_conv(in_channels, width, kernel, stride, norm)]
+    if norm == "batch":
+        batch_norm = nn.BatchNorm2d(width)
+        nn.init.normal_(batch_norm.weight, 1.0, 0.02)
+        layers.append(batch_norm)
+    return [*layers, nn.LeakyReLU(0.2, inplace=True)]
 
 
-def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        weight = module.weight_orig if hasattr(module, "weight_orig") else module.weight
-        nn.init.normal_(weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
+def _conv(in_channels: int, width: int, kernel: int, stride: int, norm: str) -> nn.Module:
+    """Padded so that stride alone shrinks the picture; weights from normal(0, 0.02), as in the paper."""
+    conv = nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 3)
+    nn.init.normal_(conv.weight, 0.0, 0.02)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return spectral_norm(conv) if norm == "spectral" else conv

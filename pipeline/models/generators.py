@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
 
 def dynamic_unet(body: nn.Sequential, out_channels: int, image_size: int, *, last_cross: bool) -> nn.Module:
     """fastai's DynamicUnet on the body, giving plain tensors."""
-    unet = DynamicUnet(body, out_channels, (image_size, image_size), last_cross=last_cross)
+    unet: Any = DynamicUnet(body, out_channels, (image_size, image_size), last_cross=last_cross)
     # Its last layer wraps tensors in a fastai class, which slows every operation after it.
     unet.layers = unet.layers[:-1]
-    return unet
+    return cast(nn.Module, unet)

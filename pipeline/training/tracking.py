@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,19 +57,13 @@ class Recorder:
             save_grid(self.folder / "samples" / f"{split}-epoch-{epoch:04d}.png", rows)
 
 
-class inference:
-    """Evaluation mode without gradients, and back to training."""
-
-    def __init__(self, network: nn.Module):
-        self._network, self._no_grad = network, torch.no_grad()
-
-    def __enter__(self) -> None:
-        self._network.eval()
-        self._no_grad.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._no_grad.__exit__(*error)
-        self._network.train()
+@contextmanager
+def inference(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, then back to training."""
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train()
 
 
 def gray_output(space: ColorSpace, condition: Tensor, target: Tensor) -> Tensor:

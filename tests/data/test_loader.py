@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.loader import plain_batches, train_batches
+from pipeline.data.shards import Photographs, ShardError, ShardWriter
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, rng: np.random.Generator) -> Photographs:
+    writer = ShardWriter(tmp_path, "train")
+    for number in range(10):
+        writer.add(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        if number == 6:
+            writer.close()
+    writer.close()
+    return Photographs(tmp_path, "train", 32)
+
+
+def epoch(photographs: Photographs, number: int = 1, workers: int = 0, flip: bool = True) -> torch.Tensor:
+    batches = train_batches(photographs, batch_size=4, seed=7, epoch=number, flip=flip, num_workers=workers)
+    return torch.cat(list(batches))
+
+
+def test_workers_do_not_change_batches(photographs: Photographs) -> None:
+    assert torch.equal(epoch(photographs, workers=0), epoch(photographs, workers=2))
+
+
+def test_an_epoch_is_a_function_of_its_number(photographs: Photographs) -> None:
+    assert torch.equal(epoch(photographs, 1), epoch(photographs, 1))
+    assert not torch.equal(epoch(photographs, 1), epoch(photographs, 2))
+
+
+def test_each_photograph_comes_once_and_some_are_mirrored(photographs: Photographs) -> None:
+    batches = epoch(photographs)
+    assert batches.shape == (8, 3, 32, 32)
+    originals = [torch.from_numpy(photographs[i]).permute(2, 0, 1) for i in range(10)]
+    plain = [i for b in batches for i, o in enumerate(originals) if torch.equal(b, o)]
+    mirrored = [i for b in batches for i, o in enumerate(originals) if torch.equal(b, o.flip(-1))]
+    assert len(set(plain + mirrored)) == 8
+    assert plain
+    assert mirrored
+    assert not [b for b in epoch(photographs, flip=False) if not any(torch.equal(b, o) for o in originals)]
+
+
+def test_plain_batches_keep_order_and_the_rest(photographs: Photographs) -> None:
+    batches = list(plain_batches(photographs, batch_size=4))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert np.array_equal(torch.cat(batches)[8].permute(1, 2, 0).numpy(), photographs[8])
+
+
+@pytest.mark.usefixtures("photographs")
+def test_missing_damaged_and_other_shards_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="no shards valid"):
+        Photographs(tmp_path, "valid", 32)
+    with pytest.raises(ShardError, match=r"expected \(N, 64, 64, 3\) uint8, found \(7, 32, 32, 3\)"):
+        Photographs(tmp_path, "train", 64)
+    shard = tmp_path / "train-00001.npy"
+    shard.write_bytes(shard.read_bytes()[:200])
+    with pytest.raises(ShardError, match=r"train-00001\.npy: damaged"):
+        Photographs(tmp_path, "train", 32)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+from skimage.color import rgb2lab
+from skimage.metrics import peak_signal_noise_ratio
+from skimage.transform import resize
+from torchvision.transforms.functional import rgb_to_grayscale
+
+from pipeline.evaluation.baselines import MedianColors
+from pipeline.evaluation.metrics import PROTOCOL, colorfulness, score
+
+Array = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def photo() -> Array:
+    small = resize(data.astronaut(), (64, 64), anti_aliasing=True, preserve_range=True)
+    return small.round().astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def ab(rgb: Array) -> Array:
+    return rgb2lab(rgb)[..., 1:]  # type: ignore[no-any-return]
+
+
+def test_a_perfect_copy(photo: Array) -> None:
+    scores = score(ab(photo), photo, ab(photo), photo)
+    assert set(scores) == set(PROTOCOL)
+    assert scores["ab_mae"] == scores["ciede2000"] == scores["colorfulness_delta"] == 0
+    assert scores["ssim"] == pytest.approx(1)
+    assert scores["psnr_rgb"] == scores["psnr_ab"] == 100
+    assert scores["auc"] == pytest.approx(1)
+
+
+def test_numbers_agree_with_other_implementations(photo: Array) -> None:
+    noisy = np.clip(photo.astype(int) + np.random.default_rng(0).integers(-20, 21, photo.shape), 0, 255).astype(
+        np.uint8
+    )
+    scores = score(ab(noisy), noisy, ab(photo), photo)
+    assert scores["psnr_rgb"] == pytest.approx(peak_signal_noise_ratio(photo, noisy))
+    assert scores["psnr_ab"] == pytest.approx(peak_signal_noise_ratio(ab(photo), ab(noisy), data_range=220))
+    assert scores["ab_mae"] == pytest.approx(np.abs(ab(noisy) - ab(photo)).mean())
+    # The definition, distance by distance, without sorting.
+    distance = np.linalg.norm(ab(noisy) - ab(photo), axis=-1)
+    curve = [(distance <= t).mean() for t in range(151)]
+    assert scores["auc"] == pytest.approx((sum(curve) - (curve[0] + curve[-1]) / 2) / 150)
+
+
+def test_ciede2000_of_a_published_pair() -> None:
+    # Sharma et al. 2005, table 1, pair 7: (50, 0, 0) and (50, -1, 2) are 2.3669 apart. In 8-bit sRGB
+    # those colors move a little, so the tolerance is that of the rounding.
+    from skimage.color import lab2rgb
+
+    one, other = (
+        (lab2rgb(np.full((16, 16, 3), color, float)) * 255).round().astype(np.uint8)
+        for color in ((50, 0, 0), (50, -1, 2))
+    )
+    assert score(ab(one), one, ab(other), other)["ciede2000"] == pytest.approx(2.3669, abs=0.4)
+
+
+def test_colorfulness_is_hasler_and_suesstrunks_with_signed_opponents() -> None:
+    assert colorfulness(data.rocket()) == pytest.approx(38.56, abs=0.005)
+    assert colorfulness(np.full((8, 8, 3), 77, np.uint8)) == 0
+    # A single saturated color by hand: sigma 0, mu_rg 255, mu_yb 127.5.
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    assert colorfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
+
+
+def test_gray_has_no_color_and_the_auc_falls_with_distance(photo: Array) -> None:
+    gray = rgb_to_grayscale(torch.from_numpy(photo).permute(2, 0, 1), 3).permute(1, 2, 0).numpy()
+    zero = np.zeros_like(ab(photo))
+    scores = score(zero, gray, ab(photo), photo)
+    assert scores["colorfulness"] == 0
+    assert scores["colorfulness_delta"] == pytest.approx(colorfulness(photo))
+    assert score(ab(photo) + 50, photo, ab(photo), photo)["auc"] < score(ab(photo) + 5, photo, ab(photo), photo)["auc"]
+
+
+def test_medians_are_numpys(rng: np.random.Generator) -> None:
+    lab = np.stack(
+        [rng.uniform(0, 100, (5, 32, 32)), rng.normal(10, 20, (5, 32, 32)), rng.normal(-5, 9, (5, 32, 32))], 1
+    )
+    lab = np.where(lab[:, :1] < 50, lab, lab + np.array([0, 30, 0])[:, None, None]).astype(np.float32)
+    medians = MedianColors([torch.from_numpy(lab[:2]), torch.from_numpy(lab[2:])], bins=2)
+    np.testing.assert_allclose(medians.constant, np.median(lab[:, 1:], axis=(0, 2, 3)), atol=0.2)
+    for row in (0, 1):
+        inside = (lab[:, 0] >= 50) == bool(row)
+        for channel in (0, 1):
+            expected = np.median(lab[:, 1 + channel][inside])
+            assert medians.table[channel, row] == pytest.approx(expected, abs=0.2)
+
+
+def test_colors_from_the_table_follow_lightness() -> None:
+    lab = torch.zeros(1, 3, 2, 32)
+    lab[:, 0, 0], lab[:, 1, 0] = 20, 40
+    lab[:, 0, 1], lab[:, 2, 1] = 80, -30
+    medians = MedianColors([lab], bins=10)
+    answer = medians.table_ab(lab[:, 0])
+    assert answer.shape == (1, 2, 2, 32)
+    torch.testing.assert_close(answer, lab[:, 1:], atol=0.13, rtol=0)
+    unseen = medians.table_ab(torch.full((1, 1, 1), 50.0))[0, :, 0, 0]
+    assert torch.equal(unseen, medians.constant)
+    assert medians.constant_ab(lab[:, 0]).shape == (1, 2, 2, 32)

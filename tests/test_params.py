@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from pipeline.params import Params, ParamsError, parse, read
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("sample", "pretrain", "finetune", "evaluate")
+
+
+def tree() -> dict[str, dict[str, object]]:
+    return YAML(typ="safe").load((ROOT / "params.yaml").read_text())  # type: ignore[no-any-return]
+
+
+def refusal(block: str, key: str, value: object) -> str:
+    raw = tree()
+    raw[block][key] = value
+    with pytest.raises(ParamsError) as error:
+        parse(raw)
+    return str(error.value)
+
+
+def test_the_committed_params_are_valid() -> None:
+    assert isinstance(read(ROOT / "params.yaml"), Params)
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "value", "sentence"),
+    [
+        ("finetune", "lr_generator", -1.0, "finetune.lr_generator must be > 0, got -1.0"),
+        ("finetune", "lr_generator", "fast", "finetune.lr_generator must be a number, got 'fast'"),
+        ("finetune", "lr_generator", float("nan"), "finetune.lr_generator must be"),
+        ("base", "image_size", 65, "base.image_size must be a multiple of 32, got 65"),
+        ("base", "image_size", True, "base.image_size must be a whole number, got True"),
+        ("base", "precision", "fp8", "base.precision must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+        ("sample", "train", 0, "sample.train must be >= 1, got 0"),
+        ("pretrain", "batch_size", 10_000, "pretrain.batch_size must be <= sample.train (320), got 10000"),
+        ("pretrain", "epochz", 3, "pretrain.epochz is not a key this project knows; did you mean epochs?"),
+        ("pretrain", "sample_epochs", [0], "pretrain.sample_epochs.0 must be >= 1, got 0"),
+        ("pretrain", "flip", "yes", "pretrain.flip must be true or false, got 'yes'"),
+        ("discriminator", "receptive_field", 71, "discriminator.receptive_field must be 1, 16, 70 or 286, got 71"),
+        ("discriminator", "receptive_field", 286, "base.image_size must be >= 128"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(block: str, key: str, value: object, sentence: str) -> None:
+    assert sentence in refusal(block, key, value)
+
+
+def test_unknown_and_missing_blocks_are_named() -> None:
+    raw = tree()
+    raw["fintune"] = raw.pop("finetune")
+    with pytest.raises(ParamsError) as error:
+        parse(raw)
+    assert "fintune is not a key this project knows; did you mean finetune?" in str(error.value)
+    assert "finetune is missing" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "base: 3", "a: b: c", "base: {seed: 1, seed: 2}", "\x00", "&a [*a]"])
+def test_what_is_no_params_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        read(path)
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("lr_generator: 0.0002", "lr_generator: 2e-4")
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    assert read(path).finetune.lr_generator == 2e-4
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.dictionaries(st.text(), x)))
+def test_any_tree_is_parsed_or_refused(raw: object) -> None:
+    with pytest.raises(ParamsError):
+        parse(raw)
+
+
+def test_reading_params_imports_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "skimage", "PIL", "fastai", "dvc")
+    code = f"import sys, pipeline.params; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_refuses_bad_params_before_heavy_imports(tmp_path: Path, stage: str) -> None:
+    text = (ROOT / "params.yaml").read_text().replace("lr_generator: 0.0002", "lr_generator: -1")
+    (tmp_path / "params.yaml").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"stages.{stage}"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "error: params.yaml: finetune.lr_generator must be > 0, got -1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "torch" not in done.stderr
+    assert "numpy" not in done.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]

@@ -1,0 +1,160 @@
+"""The stages through real `dvc repro` in a temporary repository."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from tests.conftest import Project
+
+COLORIZERS = ["gray", "constant", "lightness_table", "pretrain", "finetune"]
+METRICS = {"ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness", "colorfulness_delta", "auc"}
+
+
+@pytest.fixture(scope="module")
+def done(make_project: Callable[[str], Project]) -> Project:
+    """A project whose stages have run and are committed."""
+    project = make_project("pipeline")
+    project.dvc("repro")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "results")
+    return project
+
+
+def changed(project: Project) -> set[str]:
+    """The stages that the next `dvc repro` would run for their own parameters, code or data."""
+    return set(json.loads(project.dvc("status", "--json").stdout))
+
+
+def test_every_artifact_is_published(done: Project) -> None:
+    names = set(done.outs())
+    assert {
+        "data/sample/manifest.csv",
+        "checkpoints/pretrain/generator.safetensors",
+        "checkpoints/pretrain/model.json",
+        "checkpoints/finetune/generator.safetensors",
+        "checkpoints/finetune/discriminator.safetensors",
+        "checkpoints/finetune/model.json",
+        "reports/sample/metrics.json",
+        "reports/pretrain/metrics.json",
+        "reports/pretrain/history.csv",
+        "reports/pretrain/samples/train-epoch-0001.png",
+        "reports/pretrain/samples/valid-epoch-0001.png",
+        "reports/finetune/metrics.json",
+        "reports/finetune/history.csv",
+        "reports/evaluate/metrics.json",
+        "reports/evaluate/per_image.csv",
+        "reports/evaluate/protocol.json",
+        "reports/evaluate/samples.png",
+    } <= names
+    assert not [name for name in names if "publishing" in name]
+    assert not changed(done)
+
+
+def test_evaluation_scores_every_colorizer_on_every_photograph(done: Project) -> None:
+    reports = done.folder / "reports/evaluate"
+    metrics = json.loads((reports / "metrics.json").read_text())
+    assert set(metrics) == set(COLORIZERS)
+    assert all(set(scores) == METRICS for scores in metrics.values())
+    with (reports / "per_image.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["colorizer"] for row in rows[:5]] == COLORIZERS
+    assert len(rows) == 3 * 5
+    for name in COLORIZERS:
+        errors = [float(row["ab_mae"]) for row in rows if row["colorizer"] == name]
+        assert sum(errors) / 3 == pytest.approx(metrics[name]["ab_mae"], abs=1e-4)
+    protocol = json.loads((reports / "protocol.json").read_text())
+    assert set(protocol["metrics"]) == METRICS
+    assert protocol["photographs"] == {"count": 3, "resolution": [32, 32], "split": "test"}
+    samples = Image.open(reports / "samples.png")
+    assert samples.width > 3 * 96
+    assert samples.height > 4 * 90
+
+
+def test_history_has_losses_rates_and_validation(done: Project) -> None:
+    with (done.folder / "reports/finetune/history.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert set(row) == {
+        *("epoch", "discriminator", "adversarial", "content", "generator"),
+        *("lr_generator", "lr_discriminator", "valid_ab_mae"),
+    }
+    assert float(row["generator"]) == pytest.approx(float(row["adversarial"]) + 100 * float(row["content"]), rel=1e-3)
+
+
+def test_finetuning_starts_from_pretraining_and_moves(done: Project) -> None:
+    before = load_file(done.folder / "checkpoints/pretrain/generator.safetensors")
+    after = load_file(done.folder / "checkpoints/finetune/generator.safetensors")
+    # Two steps of Adam at 2e-4 move a weight by at most a little over 4e-4.
+    floats = [key for key in before if before[key].is_floating_point() and "running" not in key]
+    moved = [float((after[key] - before[key]).abs().max()) for key in floats]
+    assert 0 < max(moved) < 1e-3
+
+
+def test_parameters_rerun_only_what_reads_them(done: Project) -> None:
+    cases = {
+        "base": ({"num_workers": 2}, set()),
+        "evaluate": ({"lightness_bins": 7}, {"evaluate"}),
+        "finetune": ({"lambda_content": 50.0}, {"finetune"}),
+        "discriminator": ({"conditional": False}, {"finetune"}),
+        "pretrain": ({"lr": 0.0005}, {"pretrain"}),
+        "sample": ({"min_chroma": 3.0}, {"sample"}),
+    }
+    for block, (keys, stages) in cases.items():
+        done.change(**{block: keys})
+        assert changed(done) == stages, block
+        done.git("checkout", "-q", "params.yaml")
+
+
+def test_what_dvc_users_type(done: Project) -> None:
+    assert "finetune" in done.dvc("dag").stdout
+    assert "lightness_table" in done.dvc("metrics", "show", "--json").stdout
+    assert done.dvc("metrics", "diff", "--json").stdout.strip() in ("", "{}")
+    done.change(finetune={"lambda_content": 50.0})
+    assert "finetune.lambda_content" in done.dvc("params", "diff").stdout
+    done.git("checkout", "-q", "params.yaml")
+    page = done.folder / "page"
+    done.dvc("plots", "show", "-o", str(page))
+    assert "Fine-tuning losses" in (page / "index.html").read_text()
+    shown = [path.name for path in (page / "static").iterdir()]
+    assert [name for name in shown if "samples.png" in name]
+    assert [name for name in shown if "epoch-0001" in name]
+    assert "colorizer" in (done.folder / "dvc.yaml").read_text()
+
+
+def test_forced_again_every_byte_is_the_same(done: Project) -> None:
+    before = done.outs()
+    lock = (done.folder / "dvc.lock").read_bytes()
+    done.dvc("repro", "--force", "--no-run-cache")
+    assert done.outs() == before
+    assert (done.folder / "dvc.lock").read_bytes() == lock
+
+
+def test_an_experiment_swaps_the_backbone(make_project: Callable[[str], Project]) -> None:
+    project = make_project("experiment")
+    project.dvc("exp", "run", "-S", "generator.backbone=resnet34", "--name", "wider")
+    model = json.loads((project.folder / "checkpoints/finetune/model.json").read_text())
+    assert model["generator"]["backbone"] == "resnet34"
+    assert "resnet34" in project.dvc("exp", "show", "--csv").stdout
+    project.change(generator={"backbone": "vit_tiny_patch16_224"})
+    before = (project.folder / "dvc.lock").read_bytes()
+    refused = project.dvc("repro", ok=False)
+    assert refused.returncode != 0
+    assert "cannot be the encoder of a U-Net" in refused.stderr
+    assert (project.folder / "dvc.lock").read_bytes() == before
+    assert not (project.folder / "checkpoints/pretrain").exists()
+
+
+@pytest.mark.slow
+def test_queued_experiments(make_project: Callable[[str], Project]) -> None:
+    project = make_project("queue")
+    for value in (10, 20):
+        project.dvc("exp", "run", "--queue", "-S", f"finetune.lambda_content={value}", "--name", f"lambda-{value}")
+    project.dvc("exp", "run", "--run-all")
+    shown = project.dvc("exp", "show", "--csv").stdout
+    assert "lambda-10" in shown
+    assert "lambda-20" in shown

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+
+from pipeline.params import AdversarialLoss
+from pipeline.training.losses import CONTENT, discriminator_loss, generator_loss
+
+KINDS = get_args(AdversarialLoss)
+
+
+def logits(value: float) -> torch.Tensor:
+    return torch.full((2, 1, 6, 6), value, requires_grad=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_discriminator_is_rewarded_for_telling_them_apart(kind: AdversarialLoss) -> None:
+    right = discriminator_loss(kind, logits(1), logits(-1 if kind != "lsgan" else 0))
+    unsure = discriminator_loss(kind, logits(0.5), logits(0.5))
+    wrong = discriminator_loss(kind, logits(-1), logits(1))
+    assert right < unsure < wrong
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_signs_of_the_gradients(kind: AdversarialLoss) -> None:
+    real, fake = logits(0), logits(0.1)
+    discriminator_loss(kind, real, fake).backward()  # type: ignore[no-untyped-call]
+    assert (real.grad < 0).all()  # type: ignore[operator]
+    assert (fake.grad > 0).all()  # type: ignore[operator]
+    fooling = logits(0)
+    generator_loss(kind, fooling).backward()  # type: ignore[no-untyped-call]
+    assert (fooling.grad < 0).all()  # type: ignore[operator]
+
+
+def test_values_by_hand() -> None:
+    assert discriminator_loss("bce", logits(0), logits(0)).item() == pytest.approx(math.log(2))
+    assert generator_loss("bce", logits(0)).item() == pytest.approx(math.log(2))
+    assert discriminator_loss("lsgan", logits(3), logits(1)).item() == pytest.approx((4 + 1) / 2)
+    assert generator_loss("lsgan", logits(-1)).item() == pytest.approx(4)
+    assert discriminator_loss("hinge", logits(2), logits(0.5)).item() == pytest.approx(1.5 / 2)
+    assert generator_loss("hinge", logits(2)).item() == pytest.approx(-2)
+
+
+def test_content_losses_by_hand() -> None:
+    output, target = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1.0])
+    values = {name: loss(output, target).item() for name, loss in CONTENT.items()}
+    assert values == pytest.approx({"l1": 1.25, "mse": 2.125, "smooth_l1": (0.125 + 1.5) / 2})
