@@ -58,12 +58,17 @@ class Base(Block):
     """Refuse operations that may give other bits on the next run."""
     num_workers: Annotated[int, Field(ge=0, le=64)]
     """Loader processes; any number gives the same batches, so DVC does not watch it."""
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(_as_tuple)]
+    """Also report each epoch there, through Accelerate; needs the extra of the same name. Not watched either."""
 
 
 class Sample(Block):
-    source: Literal["bundled", "folder"]
+    source: Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
     path: Annotated[str, Field(min_length=1)]
-    """folder: the directory. bundled: the list of photographs inside installed packages. DVC watches it."""
+    """What DVC watches. folder, lab_arrays: the directory. stl10: the file or its directory. bundled: the list
+    of photographs inside installed packages. fastai: not read, but must exist."""
+    dataset: Annotated[str, Field(min_length=1)]
+    """fastai: the name of its URL."""
     train: Count
     valid: Count
     test: Count
@@ -76,13 +81,17 @@ class Sample(Block):
 
 
 class Generator(Block):
-    architecture: Literal["dynamic_unet"]
+    architecture: Literal["dynamic_unet", "pix2pix_unet", "compact_unet"]
     backbone: Annotated[str, Field(min_length=1)]
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1)]
     """Of the encoder: none, imagenet (timm's, over the network), or a path to safetensors."""
     last_cross: bool
-    """Join the input to the last layer at full resolution, as fastai does by default: twice the work."""
+    """dynamic_unet: join the input to the last layer at full resolution, as fastai does: twice the work."""
+    max_width: Annotated[int, Field(ge=0, le=4096)]
+    """dynamic_unet: reduce a wider last feature map of the backbone to so many channels; 0 leaves it."""
+    noise: Literal["none", "dropout", "input"]
+    """What makes one gray image give several colorings: dropout kept on, or a Gaussian channel beside it."""
 
 
 class Pretrain(Block):
@@ -95,6 +104,10 @@ class Pretrain(Block):
     content_loss: ContentLoss
     flip: bool
     """Mirror every second photograph, at random."""
+    clip_norm: NonNegative
+    """Largest norm of a network's gradient; 0 clips nothing."""
+    ema_decay: Beta
+    """Publish a moving average of the generator's weights (0.999, say); 0 publishes the weights themselves."""
     sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
     """Epochs (from 1) at which sample grids are drawn."""
 
@@ -121,7 +134,13 @@ class Finetune(Block):
     lambda_content: NonNegative
     """Weight of the content loss beside the adversarial loss."""
     schedule: Schedule
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps in which the discriminator learns alone, so that the generator is not led by a blind one."""
     flip: bool
+    clip_norm: NonNegative
+    """Largest norm of a network's gradient; 0 clips nothing."""
+    ema_decay: Beta
+    """Publish a moving average of the generator's weights (0.999, say); 0 publishes the weights themselves."""
     sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
 
 

@@ -29,7 +29,7 @@ def run(params: Params) -> None:
     from pipeline.training.trainer import Plan, train
 
     base, block, data = params.base, params.finetune, Path("data/sample")
-    accelerator = start(base)
+    accelerator = start(base, "finetune")
     pretrained = load_generator(Path("checkpoints/pretrain"))
     recorder = prepare("finetune", pretrained.space, block.sample_epochs)
     plan = Plan(

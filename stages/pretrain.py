@@ -8,7 +8,8 @@ from pipeline.params import Params, exit_with, read_or_exit
 def main() -> None:
     params = read_or_exit()
     from pipeline.data.shards import ShardError
-    from pipeline.models.backbones import BackboneError, WeightsError
+    from pipeline.models.backbones import BackboneError
+    from pipeline.models.weights import WeightsError
     from pipeline.training.devices import DeviceError
     from pipeline.training.trainer import TrainingError
 
@@ -29,7 +30,7 @@ def run(params: Params) -> None:
 
     base, block = params.base, params.pretrain
     space, data = ColorSpace(base.color_space), Path("data/sample")
-    accelerator = start(base)
+    accelerator = start(base, "pretrain")
     recorder = prepare("pretrain", space, block.sample_epochs)
     plan = Plan(
         epochs=block.epochs,

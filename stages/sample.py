@@ -7,8 +7,9 @@ from pipeline.params import exit_with, read_or_exit
 
 def main() -> None:
     params = read_or_exit()
+    from pipeline.data.candidates import SourceError
     from pipeline.data.sampling import draw
-    from pipeline.data.sources import SourceError, candidates
+    from pipeline.data.sources import candidates
     from pipeline.publish import fresh_folder, publish, write_json
 
     work = fresh_folder(Path("logs/sample"))

@@ -19,9 +19,10 @@ import numpy as np
 from skimage.color import rgb2lab
 from tqdm import tqdm
 
+from pipeline.data.candidates import Candidate, SourceError
 from pipeline.data.images import ImageError, Pixels, decode, fit
 from pipeline.data.shards import ShardWriter
-from pipeline.data.sources import SPLITS, Candidate, SourceError
+from pipeline.data.sources import SPLITS
 from pipeline.params import Sample
 from pipeline.publish import write_csv
 
@@ -103,7 +104,8 @@ def draw(found: list[Candidate], sample: Sample, size: int, seed: int, out: Path
 def examine(candidate: Candidate, sample: Sample, size: int) -> Decision:
     """Decode one candidate once, crop, resize and measure it."""
     try:
-        decoded, digest = (decode if candidate.box is None else _decode_kept)(candidate.file, sample.max_pixels)
+        read = candidate.reader if candidate.box is None else _decode_kept
+        decoded, digest = read(candidate.file, sample.max_pixels)
     except ImageError as rejected:
         return Decision(candidate, reason=str(rejected))
     if candidate.box:
@@ -128,8 +130,9 @@ def _processes() -> int:
 
 
 def _shuffled(found: list[Candidate], seed: int) -> list[Candidate]:
+    """In random order; those whose split the source decides come first, the others stand in for rejected ones."""
     order = np.random.default_rng([seed, 0x5A]).permutation(len(found))
-    return [found[i] for i in order]
+    return sorted((found[i] for i in order), key=lambda candidate: candidate.split is None)
 
 
 def _place(candidate: Candidate, kept: Counter[str], wanted: dict[str, int]) -> str | None:

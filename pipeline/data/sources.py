@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import importlib.util
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pipeline.data import arrays
+from pipeline.data.candidates import Box, Candidate, SourceError
 from pipeline.data.images import SUFFIXES
 from pipeline.params import Sample
 
 SPLITS = ("train", "valid", "test")
-Box = tuple[int, int, int, int]
-
-
-class SourceError(Exception):
-    """The source is missing or malformed; the message says what was expected and found."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One photograph, or one region of one, that may be drawn."""
-
-    name: str
-    """Path relative to the source; a region carries its #xywh=left,top,width,height."""
-    file: Path
-    box: Box | None = None
-    split: str | None = None
-    """Where the source itself decides the split."""
 
 
 def candidates(sample: Sample, seed: int) -> list[Candidate]:
@@ -41,9 +27,16 @@ def candidates(sample: Sample, seed: int) -> list[Candidate]:
     Raises:
         SourceError: names the path, what was expected and what was found.
     """
+    path = Path(sample.path)
     if sample.source == "bundled":
-        return bundled(Path(sample.path), seed)
-    return folder(Path(sample.path))
+        return bundled(path, seed)
+    if sample.source == "stl10":
+        return arrays.stl10(path)
+    if sample.source == "lab_arrays":
+        return arrays.lab_arrays(path)
+    if sample.source == "fastai":
+        return fastai(sample, seed)
+    return folder(path)
 
 
 def folder(root: Path) -> list[Candidate]:
@@ -59,6 +52,47 @@ def folder(root: Path) -> list[Candidate]:
         raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it")
     named = sorted((file.relative_to(root).as_posix(), file) for file in found_files)
     return [Candidate(name, file) for name, file in named]
+
+
+def fastai(sample: Sample, seed: int) -> list[Candidate]:
+    """Photographs of a fastai data set, downloaded and unpacked where fastai keeps them.
+
+    As the COCO notebooks choose: numpy's legacy generator, seeded, picks as many as are asked for and
+    shuffles them; the first sample.train are for training. They pick from an unsorted listing, which differs
+    from machine to machine; here it is sorted.
+
+    Raises:
+        SourceError: no such data set, or it can be neither found nor downloaded.
+    """
+    found = folder(_fastai_folder(sample.dataset))
+    counts = {split: int(getattr(sample, split)) for split in SPLITS}
+    total = sum(counts.values())
+    if total > len(found):
+        return found
+    legacy = np.random.RandomState(seed)
+    chosen = legacy.choice(len(found), total, replace=False)[legacy.permutation(total)]
+    splits = [split for split in SPLITS for _ in range(counts[split])]
+    drawn = [replace(found[i], split=split) for i, split in zip(chosen, splits, strict=True)]
+    # The rest stand in for photographs that are rejected.
+    return drawn + [found[i] for i in sorted(set(range(len(found))) - set(chosen.tolist()))]
+
+
+def _fastai_folder(name: str) -> Path:
+    from fastai.data.external import URLs, untar_data
+
+    url = getattr(URLs, name, None)
+    if not (isinstance(url, str) and url.endswith((".tgz", ".zip"))):
+        known = [key for key, value in vars(URLs).items() if str(value).endswith((".tgz", ".zip"))]
+        near = ", ".join(difflib.get_close_matches(name, known, n=3)) or "COCO_SAMPLE"
+        raise SourceError(f"sample.dataset {name!r} is no fastai data set; near: {near}")
+    try:
+        return Path(untar_data(url))
+    except Exception as error:  # urllib, tarfile and fastai itself raise what they like
+        archive = url.rsplit("/", 1)[-1]
+        raise SourceError(
+            f"sample.dataset {name}: neither found nor downloaded ({type(error).__name__}: {error}); put {archive} "
+            "into the archive folder of fastai's config (FASTAI_HOME, default ~/.fastai), or take another source"
+        ) from None
 
 
 def bundled(listing: Path, seed: int) -> list[Candidate]:

@@ -1,129 +1,156 @@
-"""timm bodies for DynamicUnet, and the check that says whether one will do."""
+"""timm bodies for DynamicUnet, and the preflight that says whether one will do.
+
+DynamicUnet hooks the last layer before each halving of the image. A body whose halvings are hidden inside
+one layer silently becomes a U-Net without skips, so each body is checked before it is trained.
+"""
 
 from __future__ import annotations
 
 import difflib
-import warnings
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-# A U-Net on S x S pixels needs a skip at each halving down to S / 32.
+from pipeline.models.weights import load_weights_file, require_hub
+
+# A U-Net on S x S pixels needs features at each halving down to S / 32.
 REDUCTIONS = [2, 4, 8, 16, 32]
 
-# One connection attempt, not huggingface_hub's patience: a stage without a network must end in seconds.
-_HUB_SECONDS = 5.0
+TESTED = (
+    *("resnet18", "resnet34", "resnet50", "vgg16_bn", "densenet121", "regnety_004", "efficientnet_b0"),
+    *("mobilenetv3_large_100", "mobilenetv4_conv_small", "convnext_tiny", "convnextv2_atto"),
+)
 
 
 class BackboneError(Exception):
     """The backbone cannot be the encoder of a U-Net; the message says why and what could."""
 
 
-class WeightsError(Exception):
-    """The weights cannot be had or do not fit; the message says what to set."""
-
-
-def build_body(name: str, in_channels: int, weights: str) -> nn.Sequential:
+def build_body(name: str, in_channels: int, weights: str, max_width: int = 0) -> nn.Sequential:
     """The timm backbone as a sequence of layers that DynamicUnet can hook.
 
     Args:
         weights: none, imagenet, or a path to safetensors of the same timm model.
+        max_width: a wider last feature map is reduced to so many channels; 0 leaves it.
 
     Raises:
         BackboneError: not a timm name, or without one skip for each halving of the image.
         WeightsError: the weights cannot be had or do not fit.
     """
+    features = _create(name, in_channels, weights)
+    body = _as_sequence(name, features, in_channels)
+    _require_same(name, features, body, in_channels)
+    width = features.feature_info.channels()[-1]
+    if 0 < max_width < width:
+        body.append(_Narrow(width, max_width))
+    return body
+
+
+def levels(body: nn.Sequential, in_channels: int) -> list[tuple[int, int]]:
+    """(reduction, channels) of what DynamicUnet hooks, and of the last layer; full resolution is left out.
+
+    Raises:
+        RuntimeError and others: the layers are no plain sequence.
+    """
+    device = next(body.parameters()).device
+    x = torch.zeros(1, in_channels, 64, 64, device=device)
+    found, before = [], x
+    with torch.no_grad():
+        for layer in body:
+            before, x = x, layer(x)
+            if x.shape[-1] != before.shape[-1]:
+                found.append((64 // before.shape[-1], before.shape[1]))
+    found.append((64 // x.shape[-1], x.shape[1]))
+    return [level for level in found if level[0] > 1]
+
+
+def _create(name: str, in_channels: int, weights: str) -> Any:
     if not timm.is_model(name.split(".")[0]):
         close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3)) or "resnet18"
         raise BackboneError(f"generator.backbone {name!r} is no timm model; near: {close}")
     if weights == "imagenet":
-        _require_hub(name)
+        require_hub(name)
     try:
         features = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "imagenet")
     except Exception as error:  # timm raises what each model's own code raises
         raise _refusal(name, f"timm gives no feature maps of it ({type(error).__name__}: {error})") from None
     if weights not in ("none", "imagenet"):
-        _load_weights(features, Path(weights), in_channels)
-    _require_skips(name, features, in_channels)
-    return nn.Sequential(*features.children())
+        load_weights_file(features, Path(weights), in_channels)
+    return features.eval()
 
 
-def _require_skips(name: str, features: nn.Module, in_channels: int) -> None:
-    reductions = list(features.feature_info.reduction())  # type: ignore[union-attr, operator]
-    # vgg also offers features at full resolution, which DynamicUnet does not use.
-    if [r for r in reductions if r > 1] != REDUCTIONS:
+def _as_sequence(name: str, features: Any, in_channels: int) -> nn.Sequential:
+    if str(getattr(features, "output_fmt", "")).endswith("NHWC"):
+        raise _refusal(name, "its feature maps have their channels last (NHWC)")
+    reductions = [r for r in features.feature_info.reduction() if r > 1]
+    layers: list[nn.Module] = []
+    for child_name, child in features.named_children():
+        # efficientnet and mobilenet keep all stages, and so all halvings but one, in `blocks`.
+        layers += list(child) if child_name == "blocks" else [child]
+    if reductions == REDUCTIONS[1:]:
+        # convnext: a stem of stride 4 leaves no features at half resolution.
+        layers[:1] = [
+            _HalfResolution(in_channels, features.feature_info.channels()[0] // 2),
+            _Stem(layers[0], in_channels),
+        ]
+    elif reductions != REDUCTIONS:
         raise _refusal(name, f"its feature maps are reduced by {reductions}, a U-Net needs {REDUCTIONS}")
-    changes = _halvings(nn.Sequential(*features.children()).eval(), in_channels)
-    if changes != len(REDUCTIONS):
-        raise _refusal(name, f"only {changes} of its {len(REDUCTIONS)} halvings lie between layers that can be hooked")
+    return nn.Sequential(*layers).eval()
 
 
-def _halvings(body: nn.Sequential, in_channels: int) -> int:
-    x = torch.zeros(1, in_channels, 64, 64)
-    count = 0
+def _require_same(name: str, features: Any, body: nn.Sequential, in_channels: int) -> None:
+    """The sequence computes what the backbone computes, with a hook at each level."""
+    try:
+        found = [reduction for reduction, _ in levels(body, in_channels)]
+    except Exception as error:  # layers that are no plain sequence fail in their own ways
+        raise _refusal(name, f"its layers are no plain sequence ({type(error).__name__})") from None
+    if found != REDUCTIONS:
+        raise _refusal(name, f"only {[r for r in found if r in REDUCTIONS]} of its halvings can be hooked")
+    if next(body.parameters()).is_meta:
+        return
+    x = torch.linspace(-1, 1, 64 * 64).reshape(1, 1, 64, 64).repeat(1, in_channels, 1, 1)
     with torch.no_grad():
-        for layer in body:
-            try:
-                before, x = x.shape[-1], layer(x)
-            except Exception:  # not a plain sequence of layers: no further hook
-                return count
-            count += x.shape[-1] != before
-    return count
+        if not torch.allclose(body(x), features(x)[-1], atol=1e-4, rtol=1e-3):
+            raise _refusal(name, "its layers in their order do not compute its features")
 
 
 def _refusal(name: str, reason: str) -> BackboneError:
+    near = ", ".join(difflib.get_close_matches(name, TESTED, n=3, cutoff=0))
     return BackboneError(
-        f"generator.backbone {name!r} cannot be the encoder of a U-Net: {reason}; "
-        "resnet18, resnet34, resnet50, vgg16_bn, densenet121 and regnety_004 can"
+        f"generator.backbone {name!r} cannot be the encoder of a U-Net: {reason}; near ones that can: {near}"
     )
 
 
-def _require_hub(name: str) -> None:
-    """Fail within seconds where timm would retry for minutes."""
-    from huggingface_hub import hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.file_download import get_hf_file_metadata
+class _HalfResolution(nn.Module):
+    """Features at half resolution; the input itself travels along as four more channels a channel."""
 
-    config = timm.get_pretrained_cfg(name)
-    advice = "set generator.weights to none, or to the path of a safetensors file"
-    if config is None or not (config.hf_hub_id or config.url):
-        raise WeightsError(f"timm knows no ImageNet weights of {name!r}; {advice}")
-    file = "model.safetensors"
-    if not config.hf_hub_id or isinstance(try_to_load_from_cache(config.hf_hub_id, file), str):
-        return
-    try:
-        get_hf_file_metadata(hf_hub_url(config.hf_hub_id, file), timeout=_HUB_SECONDS, retry_on_errors=False)
-    except Exception as error:  # httpx, hub and OS errors alike mean: not to be had
-        reason = type(error).__name__
-        raise WeightsError(f"ImageNet weights of {name!r} cannot be fetched ({reason}); {advice}") from None
+    def __init__(self, in_channels: int, width: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, width, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([F.relu(self.norm(self.conv(x))), F.pixel_unshuffle(x, 2)], 1)
 
 
-def _load_weights(features: nn.Module, path: Path, in_channels: int) -> None:
-    if not path.is_file():
-        raise WeightsError(f"generator.weights {path}: no such file; set none, imagenet, or a path to safetensors")
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"generator.weights {path}: no safetensors file ({error})") from None
-    wanted = features.state_dict()
-    # timm names a flattened body's parts features_0 where the whole model has features.0.
-    renamed = {_flat_name(key, wanted): value for key, value in found.items()}
-    first = next(key for key in wanted if wanted[key].dim() == 4)
-    if first in renamed and renamed[first].shape[1] != in_channels:
-        renamed[first] = timm.models.adapt_input_conv(in_channels, renamed[first])
-    bad = [k for k, v in wanted.items() if k not in renamed or renamed[k].shape != v.shape]
-    if bad:
-        raise WeightsError(
-            f"generator.weights {path}: {len(bad)} of {len(wanted)} tensors of the backbone are missing "
-            f"or of another shape, the first is {bad[0]}; the file must be of the same timm model"
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        features.load_state_dict({key: renamed[key] for key in wanted})
+class _Stem(nn.Module):
+    """The backbone's own stem, on the input that travelled along."""
+
+    def __init__(self, stem: nn.Module, in_channels: int):
+        super().__init__()
+        self.stem, self._packed = stem, 4 * in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.stem(F.pixel_shuffle(x[:, -self._packed :], 2))
+        return features
 
 
-def _flat_name(key: str, wanted: dict[str, torch.Tensor]) -> str:
-    return key if key in wanted else key.replace(".", "_", 1)
+class _Narrow(nn.Sequential):
+    """1x1 convolution to fewer channels: DynamicUnet doubles the last width twice over."""
+
+    def __init__(self, width: int, narrow: int):
+        super().__init__(nn.Conv2d(width, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
@@ -14,11 +16,12 @@ class DeviceError(Exception):
     """The device asked for is not here; the message says which are."""
 
 
-def start(base: Base) -> Accelerator:
-    """Set up determinism, device and mixed precision for this process.
+def start(base: Base, stage: str | None = None) -> Accelerator:
+    """Set up determinism, device, mixed precision and, for a stage that trains, trackers.
 
     Raises:
-        DeviceError: base.device is not available, or cannot compute in base.precision.
+        DeviceError: base.device is not available, or cannot compute in base.precision, or a tracker of
+            base.trackers is not installed.
     """
     device = choose_device(base.device)
     if base.deterministic:
@@ -27,9 +30,23 @@ def start(base: Base) -> Accelerator:
     torch.use_deterministic_algorithms(base.deterministic)
     # Denormal numbers slow some CPUs down a hundredfold and teach nothing.
     torch.set_flush_denormal(True)
+    torch.manual_seed(base.seed)
     precision = choose_precision(base.precision, device)
     mixed = "no" if precision == "fp32" else precision
-    return Accelerator(cpu=device == "cpu", mixed_precision=mixed, dynamo_backend="no")
+    trackers = list(base.trackers) if stage else []
+    _require_trackers(trackers)
+    accelerator = Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=mixed,
+        dynamo_backend="no",
+        log_with=list(trackers) or None,
+        project_dir="logs/trackers" if trackers else None,
+    )
+    if trackers:
+        # Nothing leaves this machine unless its owner says so.
+        os.environ.setdefault("WANDB_MODE", "offline")
+        accelerator.init_trackers(f"twotone-{stage}")
+    return accelerator
 
 
 def choose_device(asked: DeviceName) -> str:
@@ -57,3 +74,9 @@ def choose_precision(asked: Precision, device: str) -> str:
     if device == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()):
         return "bf16"
     return "fp32"
+
+
+def _require_trackers(trackers: Sequence[str]) -> None:
+    for name in trackers:
+        if importlib.util.find_spec(name) is None:
+            raise DeviceError(f"base.trackers: {name} is not installed; install the extra twotone[{name}]")

@@ -29,8 +29,10 @@ def finish(
 ) -> None:
     """Publish checkpoints/<stage>/ and reports/<stage>/, reports first: weights mean that all is done."""
     work, reports = recorder.folder, Path("reports", stage)
+    accelerator.end_training()
     networks = {name: accelerator.unwrap_model(network) for name, network in objective.networks.items()}
-    save_model(work / "model", networks, generator, recorder.space, image_size)
+    with objective.ema.applied():
+        save_model(work / "model", networks, generator, recorder.space, image_size)
     last = recorder.history[-1]
     write_json(work / "metrics.json", {name: float(f"{value:.6g}") for name, value in last.items()})
     for name in ("metrics.json", "history.csv", "samples"):

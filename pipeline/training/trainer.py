@@ -59,10 +59,12 @@ def train(objective: Objective, plan: Plan, recorder: Recorder, accelerator: Acc
         rate = plan.steps_per_epoch * plan.batch_size / (time.perf_counter() - started)
         if not parameters_finite(objective.networks):
             raise TrainingError(f"a weight is NaN or infinite after epoch {epoch}; {_ADVICE}")
-        mae = ab_mae(generator, plan.valid, plan.batch_size, recorder.space, accelerator.device)
         rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in objective.optimizers.items()}
-        recorder.record({"epoch": epoch, **losses, **rates, "valid_ab_mae": mae})
-        recorder.draw(epoch, generator, {"train": plan.train, "valid": plan.valid}, accelerator.device)
+        with objective.ema.applied():
+            mae = ab_mae(generator, plan.valid, plan.batch_size, recorder.space, accelerator.device)
+            recorder.record({"epoch": epoch, **losses, **rates, "valid_ab_mae": mae})
+            recorder.draw(epoch, generator, {"train": plan.train, "valid": plan.valid}, accelerator.device)
+        accelerator.log(recorder.history[-1], step=epoch)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         tqdm.write(f"epoch {epoch}/{plan.epochs}: {shown}, valid ab_mae {mae:.3f}, {rate:.1f} images/s")
 
@@ -102,7 +104,7 @@ def _epoch(
         _set_rates(objective, step, plan.epochs * steps)
         # Dropout, too, is a function of where we are and not of what ran before.
         torch.manual_seed(plan.seed * 1_000_003 + step)
-        losses = objective.step(*space.encode(batch.to(accelerator.device)))
+        losses = objective.step(*space.encode(batch.to(accelerator.device)), step)
         for name, loss in losses.items():
             sums[name] = sums[name] + loss if name in sums else loss
         if number % _LOOK_EVERY == 0 or number == steps:

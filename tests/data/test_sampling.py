@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.data.candidates import SourceError
 from pipeline.data.sampling import draw
 from pipeline.data.shards import Photographs, split_names
-from pipeline.data.sources import SourceError, folder
+from pipeline.data.sources import folder
 from pipeline.params import Params
 from tests.conftest import save_photo
 

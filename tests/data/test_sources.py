@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.sources import SPLITS, Candidate, SourceError, bundled, folder
+from pipeline.data.candidates import Candidate, SourceError
+from pipeline.data.sources import SPLITS, bundled, folder
 
 LISTING = Path(__file__).parents[2] / "pipeline/data/bundled.csv"
 

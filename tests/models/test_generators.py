@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.color import ColorSpace
-from pipeline.models.backbones import BackboneError, WeightsError, build_body
+from pipeline.models.backbones import BackboneError, build_body
 from pipeline.models.generators import build_generator
+from pipeline.models.weights import WeightsError
 from pipeline.params import Params
 
 LAB = ColorSpace("lab")

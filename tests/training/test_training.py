@@ -90,7 +90,7 @@ def test_one_generator_forward_a_step_and_both_networks_learn(
     net = CountingConv()
     objective = adversarial(params, net, accelerator)
     before = [p.detach().clone() for n in objective.networks.values() for p in n.parameters()]
-    losses = objective.step(*batch(plan))
+    losses = objective.step(*batch(plan), 0)
     after = [p for n in objective.networks.values() for p in n.parameters()]
     assert net.calls == 1
     assert set(losses) == {"discriminator", "adversarial", "content", "generator"}
@@ -108,7 +108,7 @@ def test_the_discriminators_step_does_not_touch_the_generator(
     for parameter in objective.networks["discriminator"].parameters():
         nn.init.zeros_(parameter)
     before = net.conv.weight.detach().clone()
-    objective.step(*batch(plan))
+    objective.step(*batch(plan), 0)
     assert torch.equal(net.conv.weight, before)
 
 

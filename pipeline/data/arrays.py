@@ -1,0 +1,108 @@
+"""Sources that hold photographs as arrays: STL-10's binary file, and L*a*b* arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import lab2rgb
+
+from pipeline.data.candidates import Candidate, SourceError
+from pipeline.data.images import ImageError, Pixels
+
+# STL-10 (Coates et al. 2011): 3 planes of 96 columns of 96 bytes a photograph.
+_STL_SIDE = 96
+_STL_BYTES = 3 * _STL_SIDE * _STL_SIDE
+
+
+def stl10(path: Path) -> list[Candidate]:
+    """Photographs of unlabeled_X.bin (or train_X.bin, test_X.bin), each 96x96 RGB.
+
+    Args:
+        path: the file, or the folder that holds unlabeled_X.bin.
+
+    Raises:
+        SourceError: no such file, or its size is no multiple of 27,648 bytes.
+    """
+    file = path / "unlabeled_X.bin" if path.is_dir() else path
+    if not file.is_file():
+        raise SourceError(f"sample.path {file}: expected STL-10's unlabeled_X.bin, found nothing")
+    size = file.stat().st_size
+    if size == 0 or size % _STL_BYTES:
+        raise SourceError(
+            f"sample.path {file}: expected a multiple of {_STL_BYTES:,} bytes (3 x 96 x 96 a photograph), "
+            f"found {size:,}"
+        )
+    return [Candidate(f"{file.name}#{i}", file, reader=partial(_read_stl10, i)) for i in range(size // _STL_BYTES)]
+
+
+def lab_arrays(folder: Path) -> list[Candidate]:
+    """gray_scale.npy (N, S, S) uint8 with ab1.npy, ab2.npy, ... (M, S, S, 2) uint8, in OpenCV's 8-bit L*a*b*.
+
+    The ab arrays follow each other; gray images beyond them have no colors and are left out.
+
+    Raises:
+        SourceError: a file is missing or of another shape or type; or there is more ab than gray.
+    """
+    gray = _load(folder / "gray_scale.npy", 3)
+    side = gray.shape[1:3]
+    files = sorted(folder.glob("ab[0-9]*.npy"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        raise SourceError(f"sample.path {folder}: expected ab1.npy, ab2.npy, ... beside gray_scale.npy, found none")
+    found: list[Candidate] = []
+    for file in files:
+        ab = _load(file, 4)
+        if ab.shape[1:] != (*side, 2):
+            raise SourceError(
+                f"{file}: expected (N, {side[0]}, {side[1]}, 2) uint8 as gray_scale.npy has it, found {ab.shape}"
+            )
+        start = len(found)
+        found += [
+            Candidate(f"{file.name}#{i}", file, reader=partial(_read_lab, folder / "gray_scale.npy", start + i, i))
+            for i in range(len(ab))
+        ]
+    if len(found) > len(gray):
+        raise SourceError(
+            f"sample.path {folder}: expected at most as many ab ({len(found)} found) as gray images ({len(gray)})"
+        )
+    return found
+
+
+def _load(file: Path, dimensions: int) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise SourceError(f"{file}: expected a .npy array, found nothing") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise SourceError(f"{file}: no .npy array: {error}") from None
+    if array.dtype != np.uint8 or array.ndim != dimensions:
+        raise SourceError(
+            f"{file}: expected uint8 with {dimensions} dimensions, found {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+def _read_stl10(index: int, file: Path, max_pixels: int) -> tuple[Pixels, str]:
+    _bound(_STL_SIDE, _STL_SIDE, max_pixels)
+    planes = np.memmap(file, np.uint8, "r", offset=index * _STL_BYTES, shape=(3, _STL_SIDE, _STL_SIDE))
+    # Column after column, as the data set's own reader says.
+    pixels = np.ascontiguousarray(planes.transpose(2, 1, 0))
+    return pixels, hashlib.sha256(planes.tobytes()).hexdigest()
+
+
+def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixels: int) -> tuple[Pixels, str]:
+    gray, ab = np.load(gray_file, mmap_mode="r")[gray_index], np.load(file, mmap_mode="r")[index]
+    _bound(gray.shape[0], gray.shape[1], max_pixels)
+    digest = hashlib.sha256(gray.tobytes() + ab.tobytes()).hexdigest()
+    # OpenCV's 8-bit encoding: L * 255 / 100, a + 128, b + 128.
+    lab = np.dstack([gray * (100 / 255), ab.astype(np.float64) - 128])
+    return (lab2rgb(lab) * 255).round().astype(np.uint8), digest
+
+
+def _bound(height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise ImageError(f"{width}x{height} is over sample.max_pixels {max_pixels}")

@@ -1,0 +1,72 @@
+"""Pretrained weights of an encoder: over the network, or from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+# One connection attempt, not huggingface_hub's patience: a stage without a network must end in seconds.
+_HUB_SECONDS = 5.0
+
+
+class WeightsError(Exception):
+    """The weights cannot be had or do not fit; the message says what to set."""
+
+
+def require_hub(name: str) -> None:
+    """Fail within seconds where timm would retry for minutes.
+
+    Raises:
+        WeightsError: timm has no ImageNet weights of this model, or they can be neither fetched nor found.
+    """
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.file_download import get_hf_file_metadata
+
+    config = timm.get_pretrained_cfg(name)
+    advice = "set generator.weights to none, or to the path of a safetensors file"
+    if config is None or not (config.hf_hub_id or config.url):
+        raise WeightsError(f"timm knows no ImageNet weights of {name!r}; {advice}")
+    file = "model.safetensors"
+    if not config.hf_hub_id or isinstance(try_to_load_from_cache(config.hf_hub_id, file), str):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(config.hf_hub_id, file), timeout=_HUB_SECONDS, retry_on_errors=False)
+    except Exception as error:  # httpx, hub and OS errors alike mean: not to be had
+        reason = type(error).__name__
+        raise WeightsError(f"ImageNet weights of {name!r} cannot be fetched ({reason}); {advice}") from None
+
+
+def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None:
+    """Fill a timm body from safetensors of the same timm model, classifier and all.
+
+    Raises:
+        WeightsError: no such file, no safetensors, or of another model.
+    """
+    if not path.is_file():
+        raise WeightsError(f"generator.weights {path}: no such file; set none, imagenet, or a path to safetensors")
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"generator.weights {path}: no safetensors file ({error})") from None
+    wanted = features.state_dict()
+    # timm names a flattened body's parts features_0 where the whole model has features.0.
+    renamed = {_flat_name(key, wanted): value for key, value in found.items()}
+    first = next(key for key in wanted if wanted[key].dim() == 4)
+    if first in renamed and renamed[first].shape[1] != in_channels:
+        renamed[first] = timm.models.adapt_input_conv(in_channels, renamed[first])
+    bad = [k for k, v in wanted.items() if k not in renamed or renamed[k].shape != v.shape]
+    if bad:
+        raise WeightsError(
+            f"generator.weights {path}: {len(bad)} of {len(wanted)} tensors of the backbone are missing "
+            f"or of another shape, the first is {bad[0]}; the file must be of the same timm model"
+        )
+    features.load_state_dict({key: renamed[key] for key in wanted})
+
+
+def _flat_name(key: str, wanted: dict[str, torch.Tensor]) -> str:
+    return key if key in wanted else key.replace(".", "_", 1)

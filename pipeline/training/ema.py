@@ -1,0 +1,46 @@
+"""Exponential moving average of a network's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Averages kept as plain tensors: a DynamicUnet cannot be copied once it has run.
+
+    With decay 0 there is no average, and the network stands for itself.
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        self._network, self._decay = network, decay
+        self.average: dict[str, Tensor] = {}
+        if decay:
+            self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average (1 - decay) of the way to the weights; counters and the like are copied."""
+        for name, value in self._network.state_dict().items():
+            if name not in self.average:
+                continue
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - self._decay)
+            else:
+                self.average[name].copy_(value)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within, the network has the averaged weights."""
+        if not self.average:
+            yield
+            return
+        own = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+        self._network.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self._network.load_state_dict(own)
