@@ -31,7 +31,7 @@ def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the
         exit_with(str(error), status=2)
     differences = list(recipes.changes(recipes.current(PARAMS), tree))
     recipes.write(tree, PARAMS)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     for key, before, after in differences:
         console.print(f"{key}: {_shown(before)} -> [bold]{_shown(after)}[/bold]")
     console.print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
@@ -112,3 +112,7 @@ def _check(name: str, params: Params) -> None:
 
 def _shown(value: Any) -> str:
     return "(absent)" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    app()

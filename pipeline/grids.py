@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-from pipeline.data.images import Pixels
 
 _GAP, _LABEL, _SMALLEST = 2, 96, 96
 
@@ -15,7 +15,7 @@ _GAP, _LABEL, _SMALLEST = 2, 96, 96
 @dataclass(frozen=True)
 class Row:
     label: str
-    images: Pixels
+    images: NDArray[np.uint8]
     """(N, S, S, 3) uint8 sRGB."""
 
 

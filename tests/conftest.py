@@ -6,8 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ TINY = {
     "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
     "evaluate": {"columns": 3},
 }
+
+
+# Test processes share the cores; one thread each is fastest in all.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +75,13 @@ class Project:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.folder,
-            env=_environment(),
+            env={**_environment(), **env},
             capture_output=True,
             text=True,
             timeout=600,
@@ -83,8 +90,10 @@ class Project:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def dvc(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run("dvc", *command, ok=ok)
+    def dvc(
+        self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", *command, ok=ok, env=env)
 
     def git(self, *command: str) -> None:
         who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
@@ -109,7 +118,7 @@ class Project:
 def _environment() -> dict[str, str]:
     # A path to this checkout would win over the copy's own modules.
     kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVC_ROOT")}
-    return {**kept, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "PATH": _path()}
+    return {**kept, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PATH": _path()}
 
 
 def _path() -> str:

@@ -20,6 +20,9 @@ from pipeline.params import Sample
 
 SPLITS = ("train", "valid", "test")
 
+# Bundled photographs: cells along the short side, and how many of them validation and test get.
+_CELLS, _KEPT = 5, 3
+
 
 def candidates(sample: Sample, seed: int) -> list[Candidate]:
     """All photographs of the source.
@@ -98,8 +101,8 @@ def _fastai_folder(name: str) -> Path:
 def bundled(listing: Path, seed: int) -> list[Candidate]:
     """Regions of the photographs that ship inside installed packages.
 
-    Each photograph is cut into cells a third of its short side; one cell is kept for validation and
-    one for test, by seed. A region lies in cells of one split only, so splits never share a pixel.
+    Each photograph is cut into cells a fifth of its short side; three cells are kept for validation and
+    three for test, by seed. A region lies in cells of one split only, so splits never share a pixel.
     """
     rng = np.random.default_rng([seed, 0xB0])
     found = []
@@ -139,16 +142,23 @@ def _package_file(listing: Path, package: str, name: str) -> Path:
 
 
 def _regions(width: int, height: int, rng: np.random.Generator) -> Iterator[tuple[str, Box]]:
-    cell = min(width, height) // 3
+    cell = min(width, height) // _CELLS
     across, down = width // cell, height // cell
-    kept = rng.choice(across * down, size=2, replace=False)
-    split_of = np.full((down, across), 0)
-    split_of.flat[kept[0]], split_of.flat[kept[1]] = 1, 2
-    for side in (cell, cell * 3 // 4, cell // 2):
-        for top in range(0, down * cell - side + 1, cell // 4):
-            for left in range(0, across * cell - side + 1, cell // 4):
+    kept = rng.choice(across * down, size=2 * _KEPT, replace=False)
+    split_of = np.full((down, across), SPLITS.index("train"))
+    split_of.flat[kept[:_KEPT]] = SPLITS.index("valid")
+    split_of.flat[kept[_KEPT:]] = SPLITS.index("test")
+    for side in (2 * cell, 3 * cell // 2, cell):
+        for top in _starts(down, cell, side):
+            for left in _starts(across, cell, side):
                 rows = slice(top // cell, (top + side - 1) // cell + 1)
                 columns = slice(left // cell, (left + side - 1) // cell + 1)
                 touched = np.unique(split_of[rows, columns])
                 if len(touched) == 1:
                     yield SPLITS[touched[0]], (left, top, left + side, top + side)
+
+
+def _starts(cells: int, cell: int, side: int) -> list[int]:
+    """Every eighth of a cell, counted from the start of each, so that some regions fill a cell."""
+    starts = [number * cell + eighth * cell // 8 for number in range(cells) for eighth in range(8)]
+    return [start for start in starts if start + side <= cells * cell]

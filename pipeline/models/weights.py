@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import timm
@@ -34,11 +36,29 @@ def require_hub(name: str) -> None:
     file = "model.safetensors"
     if not config.hf_hub_id or isinstance(try_to_load_from_cache(config.hf_hub_id, file), str):
         return
-    try:
-        get_hf_file_metadata(hf_hub_url(config.hf_hub_id, file), timeout=_HUB_SECONDS, retry_on_errors=False)
-    except Exception as error:  # httpx, hub and OS errors alike mean: not to be had
-        reason = type(error).__name__
-        raise WeightsError(f"ImageNet weights of {name!r} cannot be fetched ({reason}); {advice}") from None
+    url = hf_hub_url(config.hf_hub_id, file)
+    reason = _failure_within(
+        _HUB_SECONDS, lambda: get_hf_file_metadata(url, timeout=_HUB_SECONDS, retry_on_errors=False)
+    )
+    if reason:
+        raise WeightsError(f"ImageNet weights of {name!r} cannot be fetched ({reason}); {advice}")
+
+
+def _failure_within(seconds: float, attempt: Callable[[], object]) -> str:
+    """Why the attempt failed, or an empty string. Looking up a host name heeds no timeout of its own."""
+    reasons = [f"no answer in {seconds:.0f} s"]
+
+    def run() -> None:
+        try:
+            attempt()
+            reasons.append("")
+        except Exception as error:  # httpx, hub and OS errors alike mean: not to be had
+            reasons.append(type(error).__name__)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return reasons[-1]
 
 
 def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None:

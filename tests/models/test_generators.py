@@ -7,12 +7,14 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from pipeline.color import ColorSpace
-from pipeline.models.backbones import BackboneError, build_body
-from pipeline.models.generators import build_generator
+from pipeline.models.backbones import TESTED, BackboneError, build_body, levels
+from pipeline.models.generators import Pix2PixUnet, build_generator
 from pipeline.models.weights import WeightsError
 from pipeline.params import Params
+from pipeline.training.preflight import survey
 
 LAB = ColorSpace("lab")
 
@@ -51,23 +53,80 @@ def test_weights_follow_the_seed_and_leave_the_global_one(params: Params) -> Non
     assert not all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "vgg11_bn", "densenet121", "regnety_004"])
-def test_bodies_that_work(name: str) -> None:
-    assert len(build_body(name, 1, "none")) > 4
+@pytest.mark.parametrize("name", TESTED)
+def test_a_working_backbone_keeps_every_skip_and_trains(name: str, params: Params) -> None:
+    body = build_body(name, 1, "none", max_width=512)
+    assert [reduction for reduction, _ in levels(body.eval(), 1)] == [2, 4, 8, 16, 32]
+    assert levels(body, 1)[-1][1] <= 512
+    net = build_generator(params.generator.model_copy(update={"backbone": name}), LAB, 64, seed=0).train()
+    blocks = [m for m in net.modules() if type(m).__name__ == "UnetBlock"]
+    assert len(blocks) >= 4
+    net(torch.rand(2, 1, 64, 64) * 2 - 1).abs().mean().backward()
+    silent = [key for key, p in net.named_parameters() if p.grad is None]
+    assert not silent
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("resnet19", "is no timm model; near: resnet18"),
-        ("vit_tiny_patch16_224", r"reduced by \[16, 16, 16\], a U-Net needs \[2, 4, 8, 16, 32\]"),
-        ("convnext_tiny", r"reduced by \[4, 8, 16, 32\]"),
-        ("efficientnet_b0", "only 2 of its 5 halvings lie between layers that can be hooked"),
+        ("vit_tiny_patch16_224", r"reduced by \[16, 16, 16\], a U-Net needs \[2, 4, 8, 16, 32\]; near ones that can"),
+        ("swin_tiny_patch4_window7_224", r"channels last \(NHWC\); near ones that can: convnext_tiny"),
+        ("hrnet_w18", "its layers are no plain sequence"),
     ],
 )
-def test_bodies_that_would_lose_skips_are_refused(name: str, reason: str) -> None:
+def test_backbones_that_would_lose_skips_are_refused(name: str, reason: str) -> None:
     with pytest.raises(BackboneError, match=reason):
         build_body(name, 1, "none")
+
+
+def test_the_width_cap_keeps_wide_bodies_in_bounds(params: Params) -> None:
+    free, capped = (survey("resnet50", with_width(params, width)).parameters for width in (0, 512))
+    assert 330e6 < free < 340e6
+    assert capped < free / 3
+    # The default leaves the default backbone alone.
+    assert survey("resnet18", with_width(params, 512)) == survey("resnet18", with_width(params, 0))
+
+
+def with_width(params: Params, width: int) -> Params:
+    return params.model_copy(update={"generator": params.generator.model_copy(update={"max_width": width})})
+
+
+def test_pix2pix_is_the_published_unet() -> None:
+    # The authors' unet_256 and unet_128, 3 channels to 3, report 54.414 M and 41.829 M parameters.
+    assert parameters(Pix2PixUnet(3, 3, 256)) // 1000 == 54_414
+    assert parameters(Pix2PixUnet(3, 3, 128)) // 1000 == 41_829
+    net = Pix2PixUnet(1, 2, 256)
+    encoder = [m for m in net.down.modules() if isinstance(m, nn.Conv2d)]
+    decoder = [m for m in net.up.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [conv.out_channels for conv in encoder] == [64, 128, 256, 512, 512, 512, 512, 512]
+    assert [conv.out_channels for conv in decoder] == [512, 512, 512, 512, 256, 128, 64]
+    norms = [any(isinstance(m, nn.BatchNorm2d) for m in block) for block in net.down]
+    assert norms == [False, *[True] * 6, False]
+    dropouts = [any(isinstance(m, nn.Dropout) and m.p == 0.5 for m in block) for block in net.up]
+    assert dropouts == [True] * 3 + [False] * 4
+    assert float(encoder[3].weight.detach().std()) == pytest.approx(0.02, rel=0.02)
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize("architecture", ["pix2pix_unet", "compact_unet", "dynamic_unet"])
+@pytest.mark.parametrize("noise", ["none", "dropout", "input"])
+def test_noise_gives_several_colorings_by_seed(params: Params, architecture: str, noise: str) -> None:
+    chosen = params.generator.model_copy(update={"architecture": architecture, "noise": noise})
+    net = build_generator(chosen, LAB, 64, seed=0).eval()
+    gray = torch.rand(1, 1, 64, 64)
+
+    def colors(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            return net(gray)  # type: ignore[no-any-return]
+
+    assert colors(1).shape == (1, 2, 64, 64)
+    assert torch.equal(colors(1), colors(1))
+    assert torch.equal(colors(1), colors(2)) == (noise == "none")
 
 
 def test_weights_from_a_file_reach_the_encoder(tmp_path: Path) -> None:

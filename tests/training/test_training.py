@@ -16,7 +16,8 @@ from pipeline.color import ColorSpace
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params import Params
-from pipeline.training.devices import DeviceError, choose_device, choose_precision
+from pipeline.training.devices import DeviceError, choose_device, choose_precision, start
+from pipeline.training.ema import Ema
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 from pipeline.training.tracking import Recorder
 from pipeline.training.trainer import Plan, TrainingError, ab_mae, train
@@ -160,3 +161,46 @@ def test_a_device_that_is_not_here_is_refused() -> None:
         choose_device("cuda")
     with pytest.raises(DeviceError, match="fp16 needs a GPU"):
         choose_precision("fp16", "cpu")
+
+
+def test_the_discriminator_warms_up_alone(params: Params, plan: Plan, accelerator: Accelerator) -> None:
+    net = CountingConv()
+    objective = adversarial(params, net, accelerator, warmup_steps=2)
+    before = net.conv.weight.detach().clone()
+    judge = next(objective.networks["discriminator"].parameters())
+    for number in range(3):
+        judged = judge.detach().clone()
+        objective.step(*batch(plan), number)
+        assert not torch.equal(judge, judged)
+        assert torch.equal(net.conv.weight, before) == (number < 2)
+
+
+def test_clipping_bounds_the_gradient(params: Params, plan: Plan, accelerator: Accelerator) -> None:
+    net = CountingConv()
+    objective = ContentObjective(net, params.pretrain.model_copy(update={"clip_norm": 1e-3}), accelerator)
+    objective.step(*batch(plan), 0)
+    norm = torch.cat([p.grad.ravel() for p in net.parameters() if p.grad is not None]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_the_moving_average_is_what_it_says() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 1.0)
+    ema = Ema(net, 0.9)
+    nn.init.constant_(net.weight, 2.0)
+    ema.update()
+    ema.update()
+    with ema.applied():
+        assert net.weight.item() == pytest.approx(2 - 0.81)
+    assert net.weight.item() == 2
+    off = Ema(net, 0.0)
+    off.update()
+    with off.applied():
+        assert net.weight.item() == 2
+
+
+def test_a_tracker_that_is_not_installed_is_refused(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    base = params.base.model_copy(update={"trackers": ("mlflow",), "device": "cpu"})
+    with pytest.raises(DeviceError, match=r"mlflow is not installed; install the extra twotone\[mlflow\]"):
+        start(base, "pretrain")

@@ -1,0 +1,103 @@
+"""Each recipe through all its stages: its own architecture, losses and source; counts, sizes, epochs shrunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline import recipes
+from pipeline.params import ParamsError, parse
+from tests.conftest import ROOT, TINY, Project, save_photo
+from tests.data.test_arrays import smooth, write_lab_arrays, write_stl10
+
+RECIPES = ROOT / "recipes"
+NAMES = recipes.names(RECIPES)
+
+
+def test_the_eight_recipes_are_there() -> None:
+    assert [
+        *("compact_lsgan", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart", "rgb_stl10"),
+        *("two_stage_resnet18", "vgg16_noise"),
+    ] == NAMES
+
+
+def test_the_committed_params_are_the_quickstart() -> None:
+    load = YAML(typ="safe").load
+    assert load((ROOT / "params.yaml").read_text()) == load((RECIPES / "quickstart.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_valid_and_opens_with_command_data_and_expectation(name: str) -> None:
+    parse(recipes.compose(RECIPES, name))
+    text = "\n".join(recipes.opening(RECIPES, name))
+    assert f"Command: twotone recipe {name} && dvc repro" in text
+    assert "Data:" in text
+    assert "Expect:" in text
+
+
+def test_what_the_references_fix() -> None:
+    two_stage = parse(recipes.compose(RECIPES, "two_stage_resnet18"))
+    assert (two_stage.base.seed, two_stage.base.image_size) == (123, 256)
+    assert (two_stage.sample.train, two_stage.sample.valid + two_stage.sample.test) == (8000, 2000)
+    assert (two_stage.pretrain.epochs, two_stage.finetune.epochs) == (20, 20)
+    long = parse(recipes.compose(RECIPES, "long_lab"))
+    assert long.sample.train // long.finetune.batch_size == 500
+    assert long.finetune.sample_epochs == (20, 80, 140)
+    scratch = parse(recipes.compose(RECIPES, "pix2pix_scratch"))
+    assert scratch.finetune.sample_epochs == tuple(range(5, 251, 5))
+    assert (scratch.finetune.lr_generator, scratch.finetune.beta1, scratch.finetune.lambda_content) == (2e-4, 0.5, 100)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no recipe 'none'"):
+        recipes.compose(RECIPES, "none")
+    (tmp_path / "quickstart.yaml").write_text((RECIPES / "quickstart.yaml").read_text())
+    (tmp_path / "bad.yaml").write_text("finetune: {epochs: -1}")
+    with pytest.raises(ParamsError, match=r"bad\.yaml: finetune\.epochs must be >= 0, got -1"):
+        recipes.compose(tmp_path, "bad")
+    (tmp_path / "flat.yaml").write_text("finetune: 3")
+    with pytest.raises(ParamsError, match=r"flat\.yaml: finetune must be a block"):
+        recipes.compose(tmp_path, "flat")
+
+
+def test_changes_name_every_difference() -> None:
+    before, after = {"a": {"x": 1, "y": 2}, "old": {"z": 0}}, {"a": {"x": 1, "y": 3, "new": 4}}
+    assert list(recipes.changes(before, after)) == [("a.y", 2, 3), ("a.new", None, 4), ("old.z", 0, None)]
+    assert list(recipes.changes(None, {"a": {"x": 1}})) == [("a.x", None, 1)]
+
+
+def data_for(project: Project, rng: np.random.Generator) -> None:
+    """Small files of every source's real format."""
+    for folder in ("data/frames", "home/data/coco_sample/train_sample"):
+        (project.folder / folder).mkdir(parents=True)
+        for number in range(20):
+            save_photo(project.folder / folder / f"{number:03d}.jpg", rng)
+    write_stl10(project.folder / "data/stl10/unlabeled_X.bin", smooth(rng, 20, 96))
+    write_lab_arrays(project.folder / "data/lab_arrays", smooth(rng, 20, 224), parts=2)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "quickstart"])  # tests/test_pipeline.py
+def test_a_recipe_runs_all_its_stages(name: str, make_project: Callable[[str], Project]) -> None:
+    project = make_project(name)
+    data_for(project, np.random.default_rng(0))
+    printed = project.run("pipeline.cli", "recipe", name).stdout
+    assert f"params.yaml is {name} now" in printed
+    assert "next: dvc repro" in printed
+    whole = parse(recipes.compose(RECIPES, name))
+    # The network is not to be had in tests: the encoder's weights are drawn.
+    shrunk = {**TINY, "generator": {"weights": "none"}}
+    shrunk["pretrain"] = {**TINY["pretrain"], "epochs": min(1, whole.pretrain.epochs)}
+    project.change(**shrunk)
+    project.dvc("repro", env={"FASTAI_HOME": str(project.folder / "home")})
+    model = json.loads((project.folder / "checkpoints/finetune/model.json").read_text())
+    assert model["generator"]["architecture"] == whole.generator.architecture
+    assert model["generator"]["backbone"] == whole.generator.backbone
+    assert model["generator"]["noise"] == whole.generator.noise
+    assert model["color_space"] == whole.base.color_space
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    assert 0 < metrics["finetune"]["ab_mae"] < 60
