@@ -41,7 +41,7 @@ def test_the_committed_params_are_valid() -> None:
         ("base", "image_size", True, "base.image_size must be a whole number, got True"),
         ("base", "precision", "fp8", "base.precision must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("sample", "train", 0, "sample.train must be >= 1, got 0"),
-        ("pretrain", "batch_size", 10_000, "pretrain.batch_size must be <= sample.train (320), got 10000"),
+        ("pretrain", "batch_size", 10_000, "pretrain.batch_size must be <= sample.train (352), got 10000"),
         ("pretrain", "epochz", 3, "pretrain.epochz is not a key this project knows; did you mean epochs?"),
         ("pretrain", "sample_epochs", [0], "pretrain.sample_epochs.0 must be >= 1, got 0"),
         ("pretrain", "flip", "yes", "pretrain.flip must be true or false, got 'yes'"),

@@ -84,6 +84,7 @@ def score_all(
                     )
             kept = {name: images[:columns] for name, images in kept.items()}
             bar.update(len(batch))
+    rows.sort(key=lambda row: int(row["index"]))
     return Scores(rows, {name: np.stack(images) for name, images in kept.items()})
 
 

@@ -13,7 +13,7 @@ KINDS = get_args(AdversarialLoss)
 
 
 def logits(value: float) -> torch.Tensor:
-    return torch.full((2, 1, 6, 6), value, requires_grad=True)
+    return torch.full((2, 1, 6, 6), float(value), requires_grad=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Backbones and recipes at one small equal setting: bash benchmarks/compare.sh /absolute/path/to/photographs
+#
+# Queues one experiment each, runs them one after the other and prints the table of docs/comparison.md.
+# Each sees every training photograph twice: once in each stage, or twice in finetune where there is no pretraining.
+set -euo pipefail
+photos=$1
+setting=(-S sample.source=folder -S "sample.path=$photos" -S sample.train=480 -S sample.valid=60 -S sample.test=120
+  -S sample.fit=crop -S sample.min_chroma=2.0 -S base.image_size=64 -S generator.weights=none
+  -S pretrain.batch_size=16 -S finetune.batch_size=16 -S 'pretrain.sample_epochs=[1]' -S 'finetune.sample_epochs=[1,2]')
+
+for backbone in resnet18 mobilenetv4_conv_small convnextv2_atto; do
+  twotone recipe quickstart
+  dvc exp run --queue --name "backbone-${backbone//_/-}" "${setting[@]}" \
+    -S "generator.backbone=$backbone" -S pretrain.epochs=1 -S finetune.epochs=1
+done
+for recipe in pix2pix_scratch compact_lsgan rgb_stl10 lab_arrays_mse; do
+  twotone recipe "$recipe"
+  dvc exp run --queue --name "recipe-${recipe//_/-}" "${setting[@]}" -S finetune.epochs=2
+done
+twotone recipe quickstart
+dvc exp run --run-all
+dvc exp show --no-pager --only-changed --drop '^(data|checkpoints|reports|stages|pipeline|sample\.|lr_|Created|Executor|State)' \
+  --md
