@@ -78,14 +78,15 @@ def _list_backbones(pattern: str | None, params: Params) -> None:
         try:
             works.append(survey(name, params))
         except BackboneError as error:
-            refused.append(str(error).split(": ", 1)[-1].split(";")[0] + f" ({name})")
+            refused.append(f"{name} {error.reason}")
     table = Table("backbone", "decoder blocks", "parameters, M", "smallest image", box=None, pad_edge=False)
     for row in works:
         table.add_row(row.name, str(row.decoder_blocks), f"{row.parameters / 1e6:.1f}", f"{row.smallest} px")
-    console = Console(highlight=False)
-    console.print(table)
+    console = Console(highlight=False, soft_wrap=True)
+    if works:
+        console.print(table)
     for reason in refused:
-        console.print(f"refused: {reason}", markup=False)
+        console.print(reason, markup=False)
     if not works:
         raise SystemExit(1)
 

@@ -12,9 +12,9 @@ def main() -> None:
     from pipeline.data.sources import candidates
     from pipeline.publish import fresh_folder, publish, write_json
 
-    work = fresh_folder(Path("logs/sample"))
     try:
         found = candidates(params.sample, params.base.seed)
+        work = fresh_folder(Path("logs/sample"))
         drawn = fresh_folder(work / "data")
         counts = draw(found, params.sample, params.base.image_size, params.base.seed, drawn)
     except SourceError as error:

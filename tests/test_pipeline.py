@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from pipeline.models.backbones import TESTED
 from tests.conftest import Project
 
 COLORIZERS = ["gray", "constant", "lightness_table", "pretrain", "finetune"]
@@ -147,6 +148,15 @@ def test_an_experiment_swaps_the_backbone(make_project: Callable[[str], Project]
     assert "cannot be the encoder of a U-Net" in refused.stderr
     assert (project.folder / "dvc.lock").read_bytes() == before
     assert not (project.folder / "checkpoints/pretrain").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [name for name in TESTED if name not in ("resnet18", "resnet34")])
+def test_every_working_backbone_is_one_parameter(backbone: str, make_project: Callable[[str], Project]) -> None:
+    project = make_project(backbone)
+    project.dvc("exp", "run", "-S", f"generator.backbone={backbone}")
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    assert 0 < metrics["finetune"]["ab_mae"] < 60
 
 
 @pytest.mark.slow

@@ -29,6 +29,10 @@ TESTED = (
 class BackboneError(Exception):
     """The backbone cannot be the encoder of a U-Net; the message says why and what could."""
 
+    def __init__(self, name: str, reason: str, near: list[str]):
+        self.reason = f"cannot be the encoder of a U-Net: {reason}"
+        super().__init__(f"generator.backbone {name!r} {self.reason}; near ones that can: {', '.join(near)}")
+
 
 def build_body(name: str, in_channels: int, weights: str, max_width: int = 0) -> nn.Sequential:
     """The timm backbone as a sequence of layers that DynamicUnet can hook.
@@ -70,14 +74,16 @@ def levels(body: nn.Sequential, in_channels: int) -> list[tuple[int, int]]:
 
 def _create(name: str, in_channels: int, weights: str) -> Any:
     if not timm.is_model(name.split(".")[0]):
-        close = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=3)) or "resnet18"
-        raise BackboneError(f"generator.backbone {name!r} is no timm model; near: {close}")
+        raise _refusal(name, "timm has no model of that name")
     if weights == "imagenet":
         require_hub(name)
     try:
         features = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "imagenet")
     except Exception as error:  # timm raises what each model's own code raises
-        raise _refusal(name, f"timm gives no feature maps of it ({type(error).__name__}: {error})") from None
+        raise _refusal(
+            name,
+            f"timm gives no feature maps of it ({type(error).__name__}: {error})",
+        ) from None
     if weights not in ("none", "imagenet"):
         load_weights_file(features, Path(weights), in_channels)
     return features.eval()
@@ -98,7 +104,10 @@ def _as_sequence(name: str, features: Any, in_channels: int) -> nn.Sequential:
             _Stem(layers[0], in_channels),
         ]
     elif reductions != REDUCTIONS:
-        raise _refusal(name, f"its feature maps are reduced by {reductions}, a U-Net needs {REDUCTIONS}")
+        raise _refusal(
+            name,
+            f"its feature maps are reduced by {reductions}, a U-Net needs {REDUCTIONS}",
+        )
     return nn.Sequential(*layers).eval()
 
 
@@ -109,7 +118,10 @@ def _require_same(name: str, features: Any, body: nn.Sequential, in_channels: in
     except Exception as error:  # layers that are no plain sequence fail in their own ways
         raise _refusal(name, f"its layers are no plain sequence ({type(error).__name__})") from None
     if found != REDUCTIONS:
-        raise _refusal(name, f"only {[r for r in found if r in REDUCTIONS]} of its halvings can be hooked")
+        raise _refusal(
+            name,
+            f"only {[r for r in found if r in REDUCTIONS]} of its halvings can be hooked",
+        )
     if next(body.parameters()).is_meta:
         return
     x = torch.linspace(-1, 1, 64 * 64).reshape(1, 1, 64, 64).repeat(1, in_channels, 1, 1)
@@ -119,10 +131,7 @@ def _require_same(name: str, features: Any, body: nn.Sequential, in_channels: in
 
 
 def _refusal(name: str, reason: str) -> BackboneError:
-    near = ", ".join(difflib.get_close_matches(name, TESTED, n=3, cutoff=0))
-    return BackboneError(
-        f"generator.backbone {name!r} cannot be the encoder of a U-Net: {reason}; near ones that can: {near}"
-    )
+    return BackboneError(name, reason, difflib.get_close_matches(name, TESTED, n=3, cutoff=0))
 
 
 class _HalfResolution(nn.Module):

@@ -69,8 +69,11 @@ def test_a_working_backbone_keeps_every_skip_and_trains(name: str, params: Param
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet19", "is no timm model; near: resnet18"),
-        ("vit_tiny_patch16_224", r"reduced by \[16, 16, 16\], a U-Net needs \[2, 4, 8, 16, 32\]; near ones that can"),
+        ("resnet19", "timm has no model of that name; near ones that can: resnet18"),
+        (
+            "vit_tiny_patch16_224",
+            r"reduced by \[16, 16, 16\], a U-Net needs \[2, 4, 8, 16, 32\]; near ones that can",
+        ),
         ("swin_tiny_patch4_window7_224", r"channels last \(NHWC\); near ones that can: convnext_tiny"),
         ("hrnet_w18", "its layers are no plain sequence"),
     ],
