@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline import recipes
@@ -27,13 +28,13 @@ def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the
         return _list_recipes()
     try:
         tree = recipes.compose(RECIPES, name)
+        differences = list(recipes.changes(recipes.current(PARAMS), tree))
+        recipes.write(tree, PARAMS)
     except ParamsError as error:
         exit_with(str(error), status=2)
-    differences = list(recipes.changes(recipes.current(PARAMS), tree))
-    recipes.write(tree, PARAMS)
     console = Console(highlight=False, soft_wrap=True)
     for key, before, after in differences:
-        console.print(f"{key}: {_shown(before)} -> [bold]{_shown(after)}[/bold]")
+        console.print(f"{key}: {_shown(before)} -> {_shown(after)}", markup=False)
     console.print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
     return None
 
@@ -58,7 +59,9 @@ def _list_recipes() -> None:
     console = Console(highlight=False)
     table = Table("recipe", "what it is", box=None, pad_edge=False)
     for name in recipes.names(RECIPES):
-        table.add_row(name, recipes.opening(RECIPES, name)[0])
+        table.add_row(name, escape(recipes.opening(RECIPES, name)[0]))
+    if not table.rows:
+        exit_with(f"no recipes in {RECIPES}/; run from the top of the project", status=2)
     console.print(table)
 
 

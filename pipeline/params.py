@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -40,6 +40,17 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _plain_int(value: Any) -> Any:
+    """1, true and 1.0 are equal to Python, but only one of them is a number of pixels."""
+    return value if type(value) is int else str(value)
+
+
+def _usable_path(value: str) -> str:
+    if "\0" in value or len(value) > 4000:
+        raise ValueError("must be a path of at most 4,000 characters without NUL")
+    return value
+
+
 class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -64,7 +75,7 @@ class Base(Block):
 
 class Sample(Block):
     source: Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(_usable_path)]
     """What DVC watches. folder, lab_arrays: the directory. stl10: the file or its directory. bundled: the list
     of photographs inside installed packages. fastai: not read, but must exist."""
     dataset: Annotated[str, Field(min_length=1)]
@@ -113,7 +124,7 @@ class Pretrain(Block):
 
 
 class Discriminator(Block):
-    receptive_field: Literal[1, 16, 70, 286]
+    receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(_plain_int)]
     """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
     channels: Annotated[int, Field(ge=1, le=512)]
     """Of the first layer: 64 in the paper."""
@@ -188,10 +199,10 @@ def read(path: Path) -> Params:
         raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the top of the project") from None
-    except (OSError, UnicodeDecodeError, YAMLError, ValueError) as error:
+    except (OSError, YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, Mapping):
-        raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {raw!r}")
+        raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {_short(raw)}")
     return parse(raw, str(path))
 
 
@@ -211,10 +222,23 @@ def exit_with(message: str, status: int = 1) -> NoReturn:
 def _contradictions(params: Params) -> list[str]:
     problems = []
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        if block.epochs and block.batch_size == 1:
+            problems.append(f"{name}.batch_size must be >= 2: batch normalization has nothing to compare, got 1")
         if block.epochs and block.batch_size > params.sample.train:
             problems.append(
                 f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
             )
+    steps = params.finetune.epochs * (params.sample.train // params.finetune.batch_size)
+    if steps and params.finetune.warmup_steps >= steps:
+        problems.append(
+            f"finetune.warmup_steps must be < all {steps} steps of finetune, got {params.finetune.warmup_steps}; "
+            "the generator would never learn"
+        )
+    if params.generator.architecture != "dynamic_unet" and params.generator.weights != "none":
+        problems.append(
+            f"generator.weights must be none for generator.architecture {params.generator.architecture}, "
+            f"which has no backbone, got {params.generator.weights!r}"
+        )
     # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
     smallest = {1: 32, 16: 32, 70: 32, 286: 128}[params.discriminator.receptive_field]
     if params.finetune.epochs and params.base.image_size < smallest:
@@ -238,7 +262,8 @@ _RULES = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "finite_number": "must be finite",
-    "tuple_type": "must be a list of whole numbers",
+    "invalid_key": "must be a name",
+    "tuple_type": "must be a list",
 }
 
 
@@ -249,10 +274,15 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return f"{key} is not a key this project knows; {_neighbours(error['loc'])}"
     if error["type"] in ("model_type", "model_attributes_type"):
-        return f"{key} must be a block of keys, got {error['input']!r}"
+        return f"{key} must be a block of keys, got {_short(error['input'])}"
     bounds = {k: f"{v:g}" if isinstance(v, float) else v for k, v in error.get("ctx", {}).items()}
     rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"]
-    return f"{key} {rule}, got {error['input']!r}"
+    return f"{key} {rule}, got {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _neighbours(loc: tuple[int | str, ...]) -> str:

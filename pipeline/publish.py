@@ -20,7 +20,8 @@ def fresh_folder(folder: Path) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() or folder.is_symlink():
+        _remove(folder)
     folder.mkdir(parents=True)
     return folder
 

@@ -17,17 +17,17 @@ BASE = "quickstart"
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(file.stem for file in folder.glob("*.yaml"))
+    return sorted(file.stem for file in folder.glob("*.yaml") if file.is_file())
 
 
 def opening(folder: Path, name: str) -> list[str]:
     """The comment a recipe opens with: its command, its data, what to expect."""
-    lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return [line.lstrip("# ").rstrip() for line in lines[:end]]
+    return [line.lstrip("# ").rstrip() for line in lines[:end]] or ["(says nothing of itself)"]
 
 
-def compose(folder: Path, name: str) -> dict[str, Any]:
+def compose(folder: Path, name: str) -> Any:
     """All parameters of a recipe, checked.
 
     Raises:
@@ -41,18 +41,27 @@ def compose(folder: Path, name: str) -> dict[str, Any]:
             if not isinstance(keys, Mapping):
                 raise ParamsError(f"{folder / name}.yaml: {block} must be a block of keys, got {keys!r}")
             tree.setdefault(block, {}).update(keys)
+        tree.yaml_set_start_comment("\n".join(opening(folder, name)) + "\n\n")
     parse(tree, f"{folder / name}.yaml")
     return tree
 
 
-def write(tree: dict[str, Any], path: Path) -> None:
-    """Replace params.yaml in one step."""
+def write(tree: Any, path: Path) -> None:
+    """Replace params.yaml in one step.
+
+    Raises:
+        ParamsError: it cannot be written; it is as it was.
+    """
     yaml, text = YAML(), io.StringIO()
     yaml.width = 120
     yaml.dump(tree, text)
     copy = path.with_name(f".{path.name}.new")
-    copy.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(copy, path)
+    try:
+        copy.write_text(text.getvalue(), encoding="utf-8")
+        os.replace(copy, path)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise ParamsError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def changes(before: Any, after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -70,14 +79,14 @@ def current(path: Path) -> Any:
     """What params.yaml holds now, valid or not; None where there is nothing to read."""
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError):
+    except (OSError, ValueError, YAMLError, RecursionError):
         return None
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Any:
     try:
         tree = YAML().load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, YAMLError, RecursionError) as error:
         raise ParamsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ParamsError(f"{path}: must hold blocks of keys, got {tree!r}")

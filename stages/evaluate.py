@@ -15,12 +15,14 @@ def main() -> None:
         run(params)
     except (ShardError, ArtifactError, DeviceError) as error:
         exit_with(str(error))
+    except OSError as error:
+        exit_with(f"{error.filename or 'output'}: {error.strerror or error}; the stage is not complete")
 
 
 def run(params: Params) -> None:
     from pipeline.data.shards import Photographs, split_names
     from pipeline.evaluation.report import write_report
-    from pipeline.evaluation.scoring import baselines, network_colorizer, score_all
+    from pipeline.evaluation.scoring import baselines, first_images, network_colorizer, score_all
     from pipeline.models.artifact import load_generator
     from pipeline.publish import fresh_folder, publish
     from pipeline.training.devices import start
@@ -31,10 +33,17 @@ def run(params: Params) -> None:
     size = generators["finetune"].card.image_size
     colorizers = baselines(Photographs(data, "train", size), block.batch_size, block.lightness_bins)
     for name, loaded in generators.items():
-        colorizers[name] = network_colorizer(loaded.network, loaded.space, device)
+        colorizers[name] = network_colorizer(loaded.network, loaded.space, device, params.base.seed)
     test = Photographs(data, "test", size)
-    scores = score_all(colorizers, test, split_names(data, "test"), block.batch_size, block.columns)
-    write_report(work, scores, block, len(test), size)
+    scores = score_all(colorizers, test, split_names(data, "test"), block.batch_size)
+    shown = {name: colorizers[name] for name in ("gray", "pretrain", "finetune")}
+    final = generators["finetune"]
+    if final.card.generator.noise != "none":
+        for more in (1, 2):
+            seed = params.base.seed + more
+            shown[f"seed {seed}"] = network_colorizer(final.network, final.space, device, seed)
+    images = first_images(shown, test, block.columns)
+    write_report(work, scores, images, block, len(test), size, final.card.color_space)
     for file in sorted(work.iterdir()):
         publish(file, Path("reports/evaluate", file.name))
 

@@ -17,6 +17,8 @@ def main() -> None:
         run(params)
     except (ShardError, ArtifactError, BackboneError, DeviceError, TrainingError) as error:
         exit_with(str(error))
+    except OSError as error:
+        exit_with(f"{error.filename or 'output'}: {error.strerror or error}; the stage is not complete")
 
 
 def run(params: Params) -> None:

@@ -17,11 +17,13 @@ def main() -> None:
         work = fresh_folder(Path("logs/sample"))
         drawn = fresh_folder(work / "data")
         counts = draw(found, params.sample, params.base.image_size, params.base.seed, drawn)
+        write_json(work / "metrics.json", counts)
+        publish(work / "metrics.json", Path("reports/sample/metrics.json"))
+        publish(drawn, Path("data/sample"))
     except SourceError as error:
         exit_with(str(error))
-    write_json(work / "metrics.json", counts)
-    publish(drawn, Path("data/sample"))
-    publish(work / "metrics.json", Path("reports/sample/metrics.json"))
+    except OSError as error:
+        exit_with(f"{error.filename or 'output'}: {error.strerror or error}; the sample is not complete")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +105,16 @@ def test_no_file_names_a_download_address_or_pickle() -> None:
         assert "import pickle" not in text
         assert "torch.load(" not in text
     assert "uv.lock" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_the_lock_holds_every_dependency_by_hash_and_no_address() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "sha256:" in lock
+    for requirement in project["dependencies"]:
+        name = re.split(r"[<>=]", requirement)[0]
+        assert re.search(rf"^{re.escape(name.replace('.', '-'))}==", lock, re.MULTILINE), name
 
 
 def test_every_parameter_is_watched_by_a_stage() -> None:

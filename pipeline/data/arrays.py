@@ -50,9 +50,14 @@ def lab_arrays(folder: Path) -> list[Candidate]:
     """
     gray = _load(folder / "gray_scale.npy", 3)
     side = gray.shape[1:3]
-    files = sorted(folder.glob("ab[0-9]*.npy"), key=lambda file: (len(file.name), file.name))
-    if not files:
-        raise SourceError(f"sample.path {folder}: expected ab1.npy, ab2.npy, ... beside gray_scale.npy, found none")
+    files = [folder / f"ab{number}.npy" for number in range(1, len(list(folder.glob("ab*.npy"))) + 1)]
+    missing = [file.name for file in files if not file.is_file()] if files else ["ab1.npy"]
+    if missing:
+        # A gap would give one photograph's colors to another.
+        raise SourceError(
+            f"sample.path {folder}: expected ab1.npy, ab2.npy, ... without a gap and no other ab*.npy; "
+            f"{len(files)} found, but no {missing[0]}"
+        )
     found: list[Candidate] = []
     for file in files:
         ab = _load(file, 4)
@@ -73,13 +78,15 @@ def lab_arrays(folder: Path) -> list[Candidate]:
 
 
 def _load(file: Path, dimensions: int) -> NDArray[Any]:
+    if not file.is_file():
+        raise SourceError(f"{file}: expected a .npy array, found {'no regular file' if file.exists() else 'nothing'}")
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise SourceError(f"{file}: expected a .npy array, found nothing") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{file}: no .npy array: {error}") from None
-    if array.dtype != np.uint8 or array.ndim != dimensions:
+    except Exception as error:  # numpy on a damaged header raises almost anything
+        raise SourceError(f"{file}: no .npy array: {type(error).__name__}: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise SourceError(f"{file}: expected a .npy array, found an archive of arrays")
+    if array.dtype != np.uint8 or array.ndim != dimensions or not array.size:
         raise SourceError(
             f"{file}: expected uint8 with {dimensions} dimensions, found {array.dtype} of shape {array.shape}"
         )
@@ -105,4 +112,4 @@ def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixe
 
 def _bound(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
-        raise ImageError(f"{width}x{height} is over sample.max_pixels {max_pixels}")
+        raise ImageError(f"too many pixels: {width}x{height} is over sample.max_pixels {max_pixels}")

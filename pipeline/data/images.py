@@ -11,10 +11,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+# Less than this, and there is no picture to learn from, only a color.
+SMALLEST_SIDE = 16
+# More than this, and resizing would make a smear of it or a sliver.
+LARGEST_ASPECT = 20
+# No photograph of max_pixels needs more: 16 bits of 4 channels, uncompressed.
+_BYTES_PER_PIXEL = 8
 
 # Pillow's own bound would raise first, without saying what to set: max_pixels is checked instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -41,8 +48,13 @@ def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
         ImageError: not a regular file, not an allowed format, too many pixels, or damaged.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
             raise ImageError("not a regular file")
+        if about.st_size == 0:
+            raise ImageError("empty file")
+        if about.st_size > max_pixels * _BYTES_PER_PIXEL + 2**20:
+            raise ImageError(f"too many bytes: {about.st_size:,}, more than sample.max_pixels {max_pixels} need")
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"unreadable: {error.strerror}") from None
@@ -55,7 +67,13 @@ def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
     except ImageError:
         raise
     except Exception as error:  # a decoder on hostile bytes raises almost anything
-        raise ImageError(f"unreadable: {type(error).__name__}") from None
+        raise ImageError(f"unreadable: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(FORMATS)}"
+    return str(error) if type(error) is OSError else type(error).__name__
 
 
 def fit(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
@@ -69,7 +87,11 @@ def fit(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
 def _decode(content: bytes, max_pixels: int) -> Pixels:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         if image.width * image.height > max_pixels:
-            raise ImageError(f"{image.width}x{image.height} is over sample.max_pixels {max_pixels}")
+            raise ImageError(f"too many pixels: {image.width}x{image.height} is over sample.max_pixels {max_pixels}")
+        if min(image.size) < SMALLEST_SIDE:
+            raise ImageError(f"too small: {image.width}x{image.height}, the short side must be >= {SMALLEST_SIDE}")
+        if max(image.size) > LARGEST_ASPECT * min(image.size):
+            raise ImageError(f"too long: {image.width}x{image.height}, one side over {LARGEST_ASPECT} times the other")
         image.seek(0)
         upright = ImageOps.exif_transpose(image)
         return np.asarray(_as_rgb(upright))

@@ -68,7 +68,10 @@ def draw(found: list[Candidate], sample: Sample, size: int, seed: int, out: Path
         SourceError: there are fewer usable photographs than asked for; says how many there are.
     """
     wanted = {split: int(getattr(sample, split)) for split in SPLITS}
-    _refuse_shortage(_listed(found), wanted, f"{sample.path} has {len(found)}")
+    _refuse_shortage(_listed(found), wanted, f"{_label(sample)} has {len(found)}")
+    if sum(wanted.values()) > len(found):
+        asked = " + ".join(f"{wanted[split]} ({split})" for split in SPLITS)
+        raise SourceError(f"not enough photographs for {asked}: {_label(sample)} has {len(found)}; ask for fewer")
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     kept: Counter[str] = Counter()
     owner: dict[str, str] = {}
@@ -93,11 +96,11 @@ def draw(found: list[Candidate], sample: Sample, size: int, seed: int, out: Path
         workers.shutdown(cancel_futures=True)
     for writer in writers.values():
         writer.close()
-    rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
-    _refuse_shortage(
-        kept, wanted, f"{sample.path} has {kept.total()} usable: {len(found)} candidates, {_words(rejected)}"
-    )
+    # Before the count is judged: a shortage sends people to look for the reasons.
     write_csv(out / "manifest.csv", rows, COLUMNS)
+    rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
+    usable = f"{_label(sample)} has {kept.total()} usable: {len(found)} candidates, {_words(rejected)}"
+    _refuse_shortage(kept, wanted, f"{usable}; {out / 'manifest.csv'} has each reason")
     return {"candidates": len(found), **{s: kept[s] for s in SPLITS}, "rejected": dict(rejected)}
 
 
@@ -123,6 +126,10 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Decision:
 
 # A bundled photograph has hundreds of regions: decode it once a process.
 _decode_kept = lru_cache(maxsize=8)(decode)
+
+
+def _label(sample: Sample) -> str:
+    return sample.dataset if sample.source == "fastai" else sample.path
 
 
 def _processes() -> int:

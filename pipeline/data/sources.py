@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.data import arrays
 from pipeline.data.candidates import Box, Candidate, SourceError
-from pipeline.data.images import SUFFIXES
+from pipeline.data.images import FORMATS, SMALLEST_SIDE, SUFFIXES
 from pipeline.params import Sample
 
 SPLITS = ("train", "valid", "test")
@@ -48,13 +48,22 @@ def folder(root: Path) -> list[Candidate]:
         found = "a file" if root.exists() else "nothing"
         raise SourceError(f"sample.path {root}: expected a directory of photographs, found {found}")
     found_files = []
-    for place, folders, files in os.walk(root):
+    for place, folders, files in os.walk(root, onerror=_unreadable_folder):
         folders.sort()
         found_files += [Path(place, name) for name in files if Path(name).suffix.lower() in SUFFIXES]
     if not found_files:
         raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it")
-    named = sorted((file.relative_to(root).as_posix(), file) for file in found_files)
+    named = sorted((_printable(file.relative_to(root)), file) for file in found_files)
     return [Candidate(name, file) for name, file in named]
+
+
+def _unreadable_folder(error: OSError) -> None:
+    raise SourceError(f"sample.path: folder {error.filename} cannot be read: {error.strerror}")
+
+
+def _printable(path: Path) -> str:
+    """A file name need not be UTF-8, but the manifest is."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def fastai(sample: Sample, seed: int) -> list[Candidate]:
@@ -108,8 +117,7 @@ def bundled(listing: Path, seed: int) -> list[Candidate]:
     found = []
     for package, name in _listed(listing):
         file = _package_file(listing, package, name)
-        with Image.open(file) as image:
-            width, height = image.size
+        width, height = _size(listing, file)
         for split, box in _regions(width, height, rng):
             x, y, right, bottom = box
             region = f"{package}/{name}#xywh={x},{y},{right - x},{bottom - y}"
@@ -119,13 +127,24 @@ def bundled(listing: Path, seed: int) -> list[Candidate]:
 
 def _listed(listing: Path) -> list[tuple[str, str]]:
     try:
-        with listing.open(newline="", encoding="utf-8") as file:
-            rows = [(row["package"], row["file"]) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
+        with listing.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(str(row["package"] or ""), str(row["file"] or "")) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise SourceError(f"sample.path {listing}: expected a CSV with columns package, file: {error!r}") from None
     if not rows:
         raise SourceError(f"sample.path {listing}: lists no photographs")
     return rows
+
+
+def _size(listing: Path, file: Path) -> tuple[int, int]:
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            size = image.size
+    except OSError:
+        raise SourceError(f"sample.path {listing}: {file.name} is no photograph") from None
+    if min(size) < _CELLS * SMALLEST_SIDE:
+        raise SourceError(f"sample.path {listing}: {file.name} of {size[0]}x{size[1]} is too small to be cut up")
+    return size
 
 
 def _package_file(listing: Path, package: str, name: str) -> Path:

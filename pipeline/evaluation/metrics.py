@@ -17,9 +17,10 @@ Floats = NDArray[np.float64]
 PSNR_LIMIT = 100.0
 
 PROTOCOL = {
-    "ab_mae": "mean absolute error of a and b, over pixels and both channels; Lab units, before gamut clipping",
+    "ab_mae": "mean absolute error of a and b, over pixels and both channels; Lab units; before gamut clipping where "
+    "the generator gives Lab",
     "psnr_rgb": f"10 log10(1 / MSE) of 8-bit sRGB scaled to [0, 1]; dB, at most {PSNR_LIMIT:.0f}",
-    "psnr_ab": f"10 log10(220^2 / MSE) of a and b before gamut clipping; dB, at most {PSNR_LIMIT:.0f}",
+    "psnr_ab": f"10 log10(220^2 / MSE) of a and b, clipped as in ab_mae; dB, at most {PSNR_LIMIT:.0f}",
     "ssim": "structural similarity of 8-bit sRGB, 11x11 Gaussian window of sigma 1.5, mean of the channels "
     "(Wang et al. 2004)",
     "ciede2000": "mean CIEDE2000 difference of 8-bit sRGB (Sharma et al. 2005); Lab units",

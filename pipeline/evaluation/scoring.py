@@ -26,8 +26,6 @@ Colorizer = Callable[[Tensor], tuple[Tensor, Tensor]]
 class Scores:
     rows: list[dict[str, Any]]
     """One a photograph and colorizer: index, colorizer, each metric, truth_colorfulness."""
-    images: dict[str, Pixels]
-    """The first photographs by colorizer, and the truth: (columns, S, S, 3) uint8."""
 
     def means(self) -> dict[str, dict[str, float]]:
         """Of each metric over the photographs, by colorizer."""
@@ -50,11 +48,13 @@ def baselines(train: Photographs, batch_size: int, bins: int) -> dict[str, Color
     }
 
 
-def network_colorizer(network: nn.Module, space: ColorSpace, device: torch.device) -> Colorizer:
+def network_colorizer(network: nn.Module, space: ColorSpace, device: torch.device, seed: int) -> Colorizer:
+    """seed: of the noise of a generator that has some; others give the same colors for any."""
     network.to(device)
 
     def colorize(rgb: Tensor) -> tuple[Tensor, Tensor]:
         condition, _ = space.encode(rgb.to(device))
+        torch.manual_seed(seed)
         with torch.no_grad():
             output = network(condition).float()
         return space.ab(output).cpu(), to_uint8(space.decode(condition, output)).cpu()
@@ -62,30 +62,32 @@ def network_colorizer(network: nn.Module, space: ColorSpace, device: torch.devic
     return colorize
 
 
-def score_all(
-    colorizers: dict[str, Colorizer], test: Photographs, names: list[str], batch_size: int, columns: int
-) -> Scores:
+def first_images(colorizers: dict[str, Colorizer], test: Photographs, columns: int) -> dict[str, Pixels]:
+    """The first photographs by colorizer, and the truth: (columns, S, S, 3) uint8."""
+    batch = next(iter(plain_batches(test, batch_size=columns)))
+    colored = {name: _pixels(colorizer(batch)[1]) for name, colorizer in colorizers.items()}
+    return {**colored, "truth": _pixels(batch)}
+
+
+def score_all(colorizers: dict[str, Colorizer], test: Photographs, names: list[str], batch_size: int) -> Scores:
     """names: of the test photographs, in their order."""
     rows: list[dict[str, Any]] = []
-    kept: dict[str, list[Pixels]] = {name: [] for name in [*colorizers, "truth"]}
+    first = 0
     with tqdm(total=len(test), desc="evaluate", unit="photo") as bar:
         for batch in plain_batches(test, batch_size=batch_size):
-            first = int(bar.n)
             true_rgb, true_ab = _pixels(batch), _pixels(rgb_to_lab(batch)[:, 1:]).astype(np.float64)
-            kept["truth"] += list(true_rgb)
             for name, colorizer in colorizers.items():
                 ab, rgb = (_pixels(tensor) for tensor in colorizer(batch))
-                kept[name] += list(rgb)
                 for i, scores in enumerate(_scores(ab.astype(np.float64), rgb, true_ab, true_rgb)):
                     index = first + i
                     truth = colorfulness(true_rgb[i])
                     rows.append(
                         {"index": index, "path": names[index], "colorizer": name, **scores, "truth_colorfulness": truth}
                     )
-            kept = {name: images[:columns] for name, images in kept.items()}
+            first += len(batch)
             bar.update(len(batch))
     rows.sort(key=lambda row: int(row["index"]))
-    return Scores(rows, {name: np.stack(images) for name, images in kept.items()})
+    return Scores(rows)
 
 
 def _scores(ab: Floats, rgb: Pixels, true_ab: Floats, true_rgb: Pixels) -> Iterator[dict[str, float]]:

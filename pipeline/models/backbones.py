@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.models.weights import load_weights_file, require_hub
+from pipeline.models.weights import WeightsError, load_weights_file, require_hub
 
 # A U-Net on S x S pixels needs features at each halving down to S / 32.
 REDUCTIONS = [2, 4, 8, 16, 32]
@@ -45,6 +45,10 @@ def build_body(name: str, in_channels: int, weights: str, max_width: int = 0) ->
         BackboneError: not a timm name, or without one skip for each halving of the image.
         WeightsError: the weights cannot be had or do not fit.
     """
+    if weights != "none":
+        # Refuse in seconds, on shapes alone, before weights are fetched.
+        with torch.device("meta"):
+            build_body(name, in_channels, "none", max_width)
     features = _create(name, in_channels, weights)
     body = _as_sequence(name, features, in_channels)
     _require_same(name, features, body, in_channels)
@@ -80,6 +84,10 @@ def _create(name: str, in_channels: int, weights: str) -> Any:
     try:
         features = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "imagenet")
     except Exception as error:  # timm raises what each model's own code raises
+        if weights == "imagenet":
+            raise WeightsError(
+                f"ImageNet weights of {name!r} cannot be loaded ({type(error).__name__}: {error})"
+            ) from None
         raise _refusal(
             name,
             f"timm gives no feature maps of it ({type(error).__name__}: {error})",

@@ -25,7 +25,8 @@ class PatchGAN(nn.Module):
         for number, width in enumerate(widths):
             # The last hidden layer and the one that answers do not shrink the picture.
             stride = 1 if kernel == 1 or number == len(widths) - 1 else 2
-            layers += _layer(in_channels, width, kernel, stride, norm if number else "none")
+            # The paper does not batch-normalize the first layer; a spectral norm must bound all of them.
+            layers += _layer(in_channels, width, kernel, stride, "none" if norm == "batch" and not number else norm)
             in_channels = width
         layers.append(_conv(in_channels, 1, kernel, 1, norm))
         self.layers = nn.Sequential(*layers)

@@ -45,6 +45,7 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     if trackers:
         # Nothing leaves this machine unless its owner says so.
         os.environ.setdefault("WANDB_MODE", "offline")
+        os.environ.setdefault("WANDB_DIR", "logs/trackers")
         accelerator.init_trackers(f"twotone-{stage}")
     return accelerator
 

@@ -18,17 +18,24 @@ class Ema:
     def __init__(self, network: nn.Module, decay: float):
         self._network, self._decay = network, decay
         self.average: dict[str, Tensor] = {}
+        self._updates = 0
         if decay:
             self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the average (1 - decay) of the way to the weights; counters and the like are copied."""
+        """Move the average (1 - decay) of the way to the weights; counters and the like are copied.
+
+        The decay is at most (1 + n) / (10 + n) at the n-th update.
+        """
+        if not self.average:
+            return
+        self._updates += 1
+        # Early on the average follows faster, or a short training would publish where it began.
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         for name, value in self._network.state_dict().items():
-            if name not in self.average:
-                continue
             if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - self._decay)
+                self.average[name].lerp_(value, 1 - decay)
             else:
                 self.average[name].copy_(value)
 

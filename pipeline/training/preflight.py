@@ -47,7 +47,7 @@ def survey(name: str, params: Params) -> Survey:
         body = build_body(name, space.in_channels, "none", params.generator.max_width)
         unet = dynamic_unet(body, space.out_channels, 64, last_cross=params.generator.last_cross)
         blocks = sum(type(module).__name__ == "UnetBlock" for module in unet.modules())
-        smallest = next(size for size in (32, 64, 128, 256) if _runs(unet, space.in_channels, size))
+        smallest = next((size for size in (32, 64, 128) if _runs(unet, space.in_channels, size)), 256)
     return Survey(name, blocks, sum(p.numel() for p in unet.parameters()), smallest)
 
 

@@ -191,7 +191,7 @@ def test_the_moving_average_is_what_it_says() -> None:
     ema.update()
     ema.update()
     with ema.applied():
-        assert net.weight.item() == pytest.approx(2 - 0.81)
+        assert net.weight.item() == pytest.approx(2 - (2 / 11) * (3 / 12))
     assert net.weight.item() == 2
     off = Ema(net, 0.0)
     off.update()
