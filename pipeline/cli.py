@@ -103,7 +103,7 @@ def _check(name: str, params: Params) -> None:
         found, cost = survey(name, params), measure_step(name, params)
     except (BackboneError, DeviceError) as error:
         exit_with(str(error))
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"{name}: {found.parameters / 1e6:.1f} M parameters, {found.decoder_blocks} decoder blocks")
     for reduction, channels in skips(name, params):
         console.print(f"  1/{reduction}: {channels} channels")

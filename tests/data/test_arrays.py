@@ -77,6 +77,8 @@ def test_malformed_lab_arrays_are_named(tmp_path: Path, rng: np.random.Generator
         lab_arrays(folder)
     write_lab_arrays(folder, smooth(rng, 3, 32), parts=1)
     (folder / "ab1.npy").rename(folder / "ab2.npy")
+    with pytest.raises(SourceError, match=r"without a gap .* but no ab1\.npy"):
+        lab_arrays(folder)
     np.save(folder / "ab1.npy", np.zeros((3, 32, 32), np.uint8))
     with pytest.raises(SourceError, match=r"ab1\.npy: expected uint8 with 4 dimensions, found uint8 of shape"):
         lab_arrays(folder)

@@ -15,8 +15,18 @@ from pipeline.data.images import ImageError, decode, fit
 LIMIT = 10_000
 
 
+def big(pixels: np.ndarray) -> np.ndarray:
+    """Each pixel 20 x 20: files under 16 pixels are rejected."""
+    return pixels.repeat(20, 0).repeat(20, 1)
+
+
+def read(path: Path) -> np.ndarray:
+    """The pixels that big() enlarged."""
+    return decode(path, LIMIT)[0][::20, ::20]
+
+
 def test_pixels_and_checksum_of_a_png(tmp_path: Path, rng: np.random.Generator) -> None:
-    pixels = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    pixels = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
     decoded, digest = decode(path, LIMIT)
@@ -40,32 +50,32 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(decode(tmp_path / "a.png", LIMIT)[0], upright)
+    Image.fromarray(big(stored)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read(tmp_path / "a.png"), upright)
 
 
 def test_modes_are_converted_by_the_stated_rule(tmp_path: Path) -> None:
     sixteen = np.array([[0, 0x1234, 0xFFFF]], np.uint16)
-    Image.fromarray(sixteen).save(tmp_path / "sixteen.png")
-    assert decode(tmp_path / "sixteen.png", LIMIT)[0][0, :, 0].tolist() == [0, 0x12, 0xFF]
+    Image.fromarray(big(sixteen)).save(tmp_path / "sixteen.png")
+    assert read(tmp_path / "sixteen.png")[0, :, 0].tolist() == [0, 0x12, 0xFF]
 
     see_through = np.array([[[200, 0, 0, 0], [200, 0, 0, 255]]], np.uint8)
-    Image.fromarray(see_through).save(tmp_path / "alpha.png")
-    assert decode(tmp_path / "alpha.png", LIMIT)[0].tolist() == [[[255, 255, 255], [200, 0, 0]]]
+    Image.fromarray(big(see_through)).save(tmp_path / "alpha.png")
+    assert read(tmp_path / "alpha.png").tolist() == [[[255, 255, 255], [200, 0, 0]]]
 
-    palette = Image.new("P", (1, 1))
+    palette = Image.new("P", (20, 20))
     palette.putpalette([10, 20, 30] * 256)
     palette.save(tmp_path / "palette.gif")
-    assert decode(tmp_path / "palette.gif", LIMIT)[0].tolist() == [[[10, 20, 30]]]
+    assert read(tmp_path / "palette.gif").tolist() == [[[10, 20, 30]]]
 
-    Image.new("CMYK", (8, 8), (255, 0, 0, 0)).save(tmp_path / "cmyk.jpg")
+    Image.new("CMYK", (32, 32), (255, 0, 0, 0)).save(tmp_path / "cmyk.jpg")
     red, green, blue = decode(tmp_path / "cmyk.jpg", LIMIT)[0][0, 0].tolist()
     assert red < 10
     assert min(green, blue) > 245
 
 
 def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
-    first, second = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    first, second = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")
     first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
     assert decode(tmp_path / "a.gif", LIMIT)[0][0, 0].tolist() == [255, 0, 0]
 
@@ -100,6 +110,23 @@ def test_a_truncated_photograph_is_rejected(tmp_path: Path, rng: np.random.Gener
     path.write_bytes(path.read_bytes()[:-600])
     with pytest.raises(ImageError, match="unreadable"):
         decode(path, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [((15, 40), "too small: 15x40"), ((16, 400), "too long: 16x400"), ((200, 51), "too many pixels: 200x51")],
+)
+def test_shapes_nothing_can_be_learnt_from_are_rejected(tmp_path: Path, size: tuple[int, int], reason: str) -> None:
+    Image.new("RGB", size, "red").save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=reason):
+        decode(tmp_path / "a.png", LIMIT)
+
+
+def test_a_file_far_larger_than_its_pixels_need_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ImageError, match="too many bytes"):
+        decode(tmp_path / "a.jpg", LIMIT)
 
 
 def test_a_fifo_does_not_hang(tmp_path: Path) -> None:

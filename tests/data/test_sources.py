@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from itertools import combinations
 from pathlib import Path
 
@@ -70,3 +71,10 @@ def test_a_malformed_listing_is_named(tmp_path: Path, text: str, reason: str) ->
     listing.write_text(text)
     with pytest.raises(SourceError, match=reason):
         bundled(listing, 0)
+
+
+def test_a_name_that_is_not_utf8_reaches_the_manifest_escaped(photo_folder: Path) -> None:
+    os.rename(os.fsencode(photo_folder / "photo-01.png"), os.fsencode(photo_folder) + b"/\xff.png")
+    names = [candidate.name for candidate in folder(photo_folder)]
+    assert "\\xff.png" in names
+    assert all(name.encode() for name in names)
