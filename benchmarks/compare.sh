@@ -20,5 +20,5 @@ for recipe in pix2pix_scratch compact_lsgan rgb_stl10 lab_arrays_mse; do
 done
 twotone recipe quickstart
 dvc exp run --run-all
-dvc exp show --no-pager --only-changed --drop '^(data|checkpoints|reports|stages|pipeline|sample\.|lr_|Created|Executor|State)' \
-  --md
+dvc exp show --no-pager --md --drop '.*' \
+  --keep '^(Experiment|(lightness_table|pretrain|finetune)\.(ab_mae|ciede2000|colorfulness))$'
