@@ -12,7 +12,7 @@ setting=(-S sample.source=folder -S "sample.path=$photos" -S sample.train=480 -S
 for backbone in resnet18 mobilenetv4_conv_small convnextv2_atto; do
   twotone recipe quickstart
   dvc exp run --queue --name "backbone-${backbone//_/-}" "${setting[@]}" \
-    -S "generator.backbone=$backbone" -S pretrain.epochs=1 -S finetune.epochs=1
+    -S "generator.backbone=$backbone" -S generator.decoder=fastai -S pretrain.lr=0.001 -S pretrain.epochs=1 -S finetune.epochs=1
 done
 for recipe in pix2pix_scratch compact_lsgan rgb_stl10 lab_arrays_mse; do
   twotone recipe "$recipe"

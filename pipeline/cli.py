@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +17,7 @@ from pipeline import recipes
 from pipeline.params import Params, ParamsError, exit_with, read_or_exit
 
 if TYPE_CHECKING:
+    from pipeline.inference.files import Options, Outcome
     from pipeline.training.preflight import Survey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Two-stage training of photo colorizers.")
@@ -53,6 +56,76 @@ def backbones(
             exit_with("--check needs the name of a backbone, such as: twotone backbones resnet50 --check", status=2)
         return _check(pattern, params)
     return _list_backbones(pattern, params)
+
+
+@app.command()
+def colorize(
+    inputs: Annotated[list[str], typer.Argument(help="Photographs, folders (recursive), or patterns.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the colored copies.")],
+    model: Annotated[
+        Path | None, typer.Option(help="A checkpoint folder or a .onnx file; default: the newest in checkpoints/.")
+    ] = None,
+    render_size: Annotated[
+        int | None, typer.Option(min=32, max=2048, help="Short side of what the network sees; default: as trained.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise, where the generator has some.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each, by seeds from --seed on.")] = 1,
+    saturation: Annotated[float, typer.Option(min=0, max=10, help="Multiplies the chroma.")] = 1.0,
+    format: Annotated[str | None, typer.Option(help="jpg, png, webp, tiff or bmp; default: as the photograph.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace colored copies that are there.")] = False,
+    compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
+    max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
+) -> None:
+    """Color photographs at their own size and lightness."""
+    from pipeline.inference.files import Options
+
+    options = Options(render_size, seed, samples, saturation, format, overwrite, compare, max_pixels)
+    raise SystemExit(_colorize(inputs, out, model, options))
+
+
+def _colorize(inputs: list[str], out: Path, model: Path | None, options: Options) -> int:
+    from tqdm import tqdm
+
+    from pipeline.inference.colorizer import Colorizer
+    from pipeline.inference.files import InputError, color_file, jobs
+    from pipeline.inference.networks import newest_model
+    from pipeline.inference.pictures import WRITABLE
+    from pipeline.models.card import ArtifactError
+
+    if options.format is not None and options.format not in WRITABLE:
+        exit_with(f"--format must be one of {', '.join(WRITABLE)}, got {options.format!r}", status=2)
+    try:
+        work = jobs(inputs, out, options.format)
+        path = model or newest_model(Path("checkpoints"))
+        colorizer = Colorizer.load(path)
+    except (InputError, ArtifactError) as error:
+        exit_with(str(error), status=2)
+    if options.samples > 1 and not colorizer.noisy:
+        exit_with(f"--samples needs a generator with noise, and that of {path} has none", status=2)
+    outcomes: list[Outcome] = []
+    bar = tqdm(work, desc="colorize", unit="photo")
+    for job in bar:
+        outcomes.append(color_file(job, colorizer, options))
+        if outcomes[-1].status == "failed":
+            tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
+    return _closing_table(outcomes, path)
+
+
+def _closing_table(outcomes: list[Outcome], model: Path) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("photograph", "", "", box=None, pad_edge=False, show_header=False)
+    # Of a thousand that went well nobody wants a list.
+    shown = [o for o in outcomes if o.status != "colored"] if len(outcomes) > 20 else outcomes
+    for outcome in shown:
+        table.add_row(escape(str(outcome.source)), outcome.status, escape(outcome.detail))
+    if shown:
+        console.print(table)
+    counts = Counter(outcome.status for outcome in outcomes)
+    console.print(
+        f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; model {model}",
+        markup=False,
+    )
+    return 1 if counts["failed"] else 0
 
 
 def _list_recipes() -> None:

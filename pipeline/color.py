@@ -12,19 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from pipeline.colorimetry import AB_SCALE, EPSILON, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
 from pipeline.params import ColorSpaceName
-
-AB_SCALE = 110.0
-
-# Linear sRGB -> XYZ (IEC 61966-2-1, the digits skimage uses), and the D65 white of ASTM E308.
-_XYZ_FROM_RGB = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-_WHITE = (0.95047, 1.0, 1.08883)
-# CIE 15: below this ratio the cube root gives way to a line.
-_EPSILON, _SLOPE, _OFFSET = 0.008856, 7.787, 16 / 116
 
 
 @dataclass(frozen=True)
@@ -74,9 +63,9 @@ class ColorSpace:
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """(N, 3, H, W) sRGB, uint8 or float in [0, 255] -> (N, 3, H, W) float32 L*a*b*."""
     linear = _curve(rgb.device)[rgb.long()] if rgb.dtype == torch.uint8 else _linear(rgb / 255)
-    matrix = torch.tensor(_XYZ_FROM_RGB, device=rgb.device) / torch.tensor(_WHITE, device=rgb.device)[:, None]
+    matrix = torch.tensor(XYZ_FROM_RGB, device=rgb.device) / torch.tensor(WHITE, device=rgb.device)[:, None]
     xyz = torch.einsum("xc,nchw->nxhw", matrix, linear)
-    f = torch.where(xyz > _EPSILON, xyz.clamp(min=_EPSILON) ** (1 / 3), _SLOPE * xyz + _OFFSET)
+    f = torch.where(xyz > EPSILON, xyz.clamp(min=EPSILON) ** (1 / 3), SLOPE * xyz + OFFSET)
     x, y, z = f.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
@@ -86,10 +75,10 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lab[:, 0] + 16) / 116
     # z is clipped at 0 as in skimage, the oracle: far outside the gamut some clipping must be chosen.
     f = torch.stack([y + lab[:, 1] / 500, y, (y - lab[:, 2] / 200).clamp(min=0)], 1)
-    threshold = _EPSILON ** (1 / 3)
-    xyz = torch.where(f > threshold, f**3, (f - _OFFSET) / _SLOPE)
-    matrix = torch.linalg.inv(torch.tensor(_XYZ_FROM_RGB, dtype=torch.float64)).float()
-    scaled = xyz * torch.tensor(_WHITE, device=lab.device)[:, None, None]
+    threshold = EPSILON ** (1 / 3)
+    xyz = torch.where(f > threshold, f**3, (f - OFFSET) / SLOPE)
+    matrix = torch.linalg.inv(torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)).float()
+    scaled = xyz * torch.tensor(WHITE, device=lab.device)[:, None, None]
     linear = torch.einsum("cx,nxhw->nchw", matrix.to(lab.device), scaled).clamp(min=0)
     encoded = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055, 12.92 * linear)
     return encoded.clamp(0, 1)

@@ -5,22 +5,23 @@ Imports neither torch nor numpy, so a bad value is refused before anything slow 
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from pipeline.refusals import sentence, short
 
 ColorSpaceName = Literal["lab", "rgb"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ContentLoss = Literal["l1", "mse", "smooth_l1"]
 AdversarialLoss = Literal["bce", "lsgan", "hinge"]
+OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -97,8 +98,10 @@ class Generator(Block):
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1)]
     """Of the encoder: none, imagenet (timm's, over the network), or a path to safetensors."""
+    decoder: Literal["fastai", "halved"]
+    """dynamic_unet: fastai's own blocks, or blocks that give half of what they join: a third of the work."""
     last_cross: bool
-    """dynamic_unet: join the input to the last layer at full resolution, as fastai does: twice the work."""
+    """decoder fastai: join the input to the last layer at full resolution, as fastai does: twice the work."""
     max_width: Annotated[int, Field(ge=0, le=4096)]
     """dynamic_unet: reduce a wider last feature map of the backbone to so many channels; 0 leaves it."""
     noise: Literal["none", "dropout", "input"]
@@ -163,6 +166,11 @@ class Evaluate(Block):
     """Photographs in samples.png."""
 
 
+class Export(Block):
+    variant: OnnxVariant
+    """Of generator.onnx: fp16 is half the size, int8 a quarter; reports/export/metrics.json says what is lost."""
+
+
 class Params(Block):
     base: Base
     sample: Sample
@@ -171,6 +179,7 @@ class Params(Block):
     discriminator: Discriminator
     finetune: Finetune
     evaluate: Evaluate
+    export: Export
 
 
 def parse(raw: Any, where: str = "params.yaml") -> Params:
@@ -182,7 +191,7 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise ParamsError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
+        raise ParamsError("\n".join(f"{where}: {sentence(e, Params)}" for e in error.errors())) from None
     problems = _contradictions(params)
     if problems:
         raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems))
@@ -202,7 +211,7 @@ def read(path: Path) -> Params:
     except (OSError, YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, Mapping):
-        raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {_short(raw)}")
+        raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {short(raw)}")
     return parse(raw, str(path))
 
 
@@ -247,48 +256,3 @@ def _contradictions(params: Params) -> list[str]:
             f"{params.discriminator.receptive_field}, got {params.base.image_size}"
         )
     return problems
-
-
-_RULES = {
-    "greater_than": "must be > {gt}",
-    "greater_than_equal": "must be >= {ge}",
-    "less_than": "must be < {lt}",
-    "less_than_equal": "must be <= {le}",
-    "multiple_of": "must be a multiple of {multiple_of}",
-    "literal_error": "must be {expected}",
-    "string_too_short": "must not be empty",
-    "string_type": "must be a string",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "finite_number": "must be finite",
-    "invalid_key": "must be a name",
-    "tuple_type": "must be a list",
-}
-
-
-def _sentence(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "missing":
-        return f"{key} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"{key} is not a key this project knows; {_neighbours(error['loc'])}"
-    if error["type"] in ("model_type", "model_attributes_type"):
-        return f"{key} must be a block of keys, got {_short(error['input'])}"
-    bounds = {k: f"{v:g}" if isinstance(v, float) else v for k, v in error.get("ctx", {}).items()}
-    rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"]
-    return f"{key} {rule}, got {_short(error['input'])}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _neighbours(loc: tuple[int | str, ...]) -> str:
-    schema: Any = Params
-    for part in loc[:-1]:
-        schema = schema.model_fields[str(part)].annotation
-    known = list(schema.model_fields)
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"

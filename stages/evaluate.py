@@ -8,7 +8,7 @@ from pipeline.params import Params, exit_with, read_or_exit
 def main() -> None:
     params = read_or_exit()
     from pipeline.data.shards import ShardError
-    from pipeline.models.artifact import ArtifactError
+    from pipeline.models.card import ArtifactError
     from pipeline.training.devices import DeviceError
 
     try:

@@ -8,8 +8,8 @@ from pipeline.params import Params, exit_with, read_or_exit
 def main() -> None:
     params = read_or_exit()
     from pipeline.data.shards import ShardError
-    from pipeline.models.artifact import ArtifactError
     from pipeline.models.backbones import BackboneError
+    from pipeline.models.card import ArtifactError
     from pipeline.training.devices import DeviceError
     from pipeline.training.trainer import TrainingError
 

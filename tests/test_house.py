@@ -19,7 +19,15 @@ LEVELS = [
     {"pipeline.training", "pipeline.evaluation", "pipeline.inference"},
     {"pipeline.models"},
     {"pipeline.data"},
-    {"pipeline.color", "pipeline.params", "pipeline.publish", "pipeline.grids", "pipeline.recipes"},
+    {
+        "pipeline.color",
+        "pipeline.colorimetry",
+        "pipeline.params",
+        "pipeline.refusals",
+        "pipeline.publish",
+        "pipeline.grids",
+        "pipeline.recipes",
+    },
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -100,10 +101,12 @@ def test_parameters_rerun_only_what_reads_them(done: Project) -> None:
     cases = {
         "base": ({"num_workers": 2}, set()),
         "evaluate": ({"lightness_bins": 7}, {"evaluate"}),
-        "finetune": ({"lambda_content": 50.0}, {"finetune"}),
-        "discriminator": ({"conditional": False}, {"finetune"}),
-        "pretrain": ({"lr": 0.0005}, {"pretrain"}),
-        "sample": ({"min_chroma": 3.0}, {"sample"}),
+        # The model card, which export writes, lists what the model was trained with.
+        "finetune": ({"lambda_content": 50.0}, {"finetune", "export"}),
+        "discriminator": ({"conditional": False}, {"finetune", "export"}),
+        "pretrain": ({"lr": 0.0005}, {"pretrain", "export"}),
+        "sample": ({"min_chroma": 3.0}, {"sample", "export"}),
+        "export": ({"variant": "fp16"}, {"export"}),
     }
     for block, (keys, stages) in cases.items():
         done.change(**{block: keys})
@@ -125,6 +128,30 @@ def test_what_dvc_users_type(done: Project) -> None:
     assert [name for name in shown if "samples.png" in name]
     assert [name for name in shown if "epoch-0001" in name]
     assert "colorizer" in (done.folder / "dvc.yaml").read_text()
+
+
+def test_the_exported_model_is_checked_and_described(done: Project) -> None:
+    metrics = json.loads((done.folder / "reports/export/metrics.json").read_text())
+    assert len(metrics["parity"]) == 4
+    assert max(metrics["parity"].values()) < 0.01
+    evaluated = json.loads((done.folder / "reports/evaluate/metrics.json").read_text())
+    assert metrics["fp32"]["ab_mae"] == pytest.approx(evaluated["finetune"]["ab_mae"], abs=1e-3)
+    card = (done.folder / "checkpoints/export/README.md").read_text()
+    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert f"| finetune | {evaluated['finetune']['ab_mae']:.4g} |" in card
+    assert "8 photographs for training and 3 for validation, from the source `bundled`" in card
+    exported = (done.folder / "checkpoints/export/generator.onnx").read_bytes()
+    for text in (card.encode(), exported, (done.folder / "checkpoints/export/model.json").read_bytes()):
+        assert str(done.folder).encode() not in text
+        assert b"site-packages" not in text
+
+
+def test_photographs_are_colored_with_the_newest_model(done: Project, tmp_path: Path) -> None:
+    Image.linear_gradient("L").save(tmp_path / "gray.png")
+    colored = done.run("pipeline.cli", "colorize", str(tmp_path / "gray.png"), "-o", str(tmp_path / "out"))
+    assert "1 colored, 0 kept as they were, 0 failed; model checkpoints/export" in colored.stdout
+    with Image.open(tmp_path / "out/gray.png") as image:
+        assert (image.size, image.mode) == ((256, 256), "RGB")
 
 
 def test_forced_again_every_byte_is_the_same(done: Project) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import io
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +49,18 @@ def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
     Raises:
         ImageError: not a regular file, not an allowed format, too many pixels, or damaged.
     """
+    content = read_bytes(path, max_pixels)
+    with opened(content, max_pixels) as image:
+        pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+    return pixels, hashlib.sha256(content).hexdigest()
+
+
+def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") -> bytes:
+    """The bytes of a regular file that is no larger than max_pixels could need.
+
+    Raises:
+        ImageError: it is none, or larger, or unreadable; `limit` is what the message calls max_pixels.
+    """
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
@@ -54,16 +68,27 @@ def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
         if about.st_size == 0:
             raise ImageError("empty file")
         if about.st_size > max_pixels * _BYTES_PER_PIXEL + 2**20:
-            raise ImageError(f"too many bytes: {about.st_size:,}, more than sample.max_pixels {max_pixels} need")
-        content = path.read_bytes()
+            raise ImageError(f"too many bytes: {about.st_size:,}, more than {limit} {max_pixels} need")
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"unreadable: {error.strerror}") from None
-    digest = hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def opened(content: bytes, max_pixels: int, limit: str = "sample.max_pixels") -> Iterator[Image.Image]:
+    """The first frame of an image file, not decoded yet; what decoding it within raises becomes an ImageError.
+
+    Raises:
+        ImageError: not an allowed format, too many pixels, too small, too long, or damaged.
+    """
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata.
             warnings.simplefilter("ignore")
-            return _decode(content, max_pixels), digest
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                _require_bounds(image, max_pixels, limit)
+                image.seek(0)
+                yield image
     except ImageError:
         raise
     except Exception as error:  # a decoder on hostile bytes raises almost anything
@@ -84,17 +109,14 @@ def fit(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
     return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
 
 
-def _decode(content: bytes, max_pixels: int) -> Pixels:
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.width * image.height > max_pixels:
-            raise ImageError(f"too many pixels: {image.width}x{image.height} is over sample.max_pixels {max_pixels}")
-        if min(image.size) < SMALLEST_SIDE:
-            raise ImageError(f"too small: {image.width}x{image.height}, the short side must be >= {SMALLEST_SIDE}")
-        if max(image.size) > LARGEST_ASPECT * min(image.size):
-            raise ImageError(f"too long: {image.width}x{image.height}, one side over {LARGEST_ASPECT} times the other")
-        image.seek(0)
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(_as_rgb(upright))
+def _require_bounds(image: Image.Image, max_pixels: int, limit: str) -> None:
+    size = f"{image.width}x{image.height}"
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"too many pixels: {size} is over {limit} {max_pixels}")
+    if min(image.size) < SMALLEST_SIDE:
+        raise ImageError(f"too small: {size}, the short side must be >= {SMALLEST_SIDE}")
+    if max(image.size) > LARGEST_ASPECT * min(image.size):
+        raise ImageError(f"too long: {size}, one side over {LARGEST_ASPECT} times the other")
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pipeline.color import ColorSpace
+from pipeline.models.card import FORMAT, ArtifactError, ModelCard, read_card
 from pipeline.models.generators import build_generator
-from pipeline.params import Block, ColorSpaceName, Generator
+from pipeline.params import Generator
 from pipeline.publish import write_json
-
-FORMAT = 1
-
-
-class ArtifactError(Exception):
-    """The folder holds no model this version can load; the message names the file and the reason."""
-
-
-class ModelCard(Block):
-    """model.json: all that is needed to build the network again and to feed it."""
-
-    format: int
-    generator: Generator
-    color_space: ColorSpaceName
-    image_size: int
-    """Side of the photographs it was trained on, pixels; other multiples of 32 work too."""
-    sha256: dict[str, str]
-    """Of each weights file beside model.json."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +40,7 @@ def save_model(
         save_file(state, path)
         digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     card = ModelCard(format=FORMAT, generator=generator, color_space=space.name, image_size=image_size, sha256=digests)
-    write_json(folder / "model.json", card.model_dump(mode="json"))
+    write_json(folder / "model.json", card.model_dump(mode="json", exclude_none=True))
 
 
 def load_generator(folder: Path) -> LoadedGenerator:
@@ -75,20 +55,6 @@ def load_generator(folder: Path) -> LoadedGenerator:
     network = build_generator(start, ColorSpace(card.color_space), card.image_size, seed=0)
     load_weights(network, folder, "generator", card)
     return LoadedGenerator(network.eval(), card)
-
-
-def read_card(folder: Path) -> ModelCard:
-    path = folder / "model.json"
-    try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
-        card = ModelCard.model_validate(raw)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file; has the stage that writes it run?") from None
-    except (OSError, ValueError, RecursionError, ValidationError) as error:
-        raise ArtifactError(f"{path}: not a model description: {' '.join(str(error).split())}") from None
-    if card.format != FORMAT:
-        raise ArtifactError(f"{path}: format {card.format}, this version reads {FORMAT}")
-    return card
 
 
 def load_weights(network: nn.Module, folder: Path, name: str, card: ModelCard) -> None:

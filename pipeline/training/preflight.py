@@ -10,8 +10,8 @@ import torch
 
 from pipeline.color import ColorSpace
 from pipeline.models.backbones import build_body, levels
-from pipeline.models.generators import build_generator, dynamic_unet
-from pipeline.params import Params
+from pipeline.models.generators import build_generator
+from pipeline.params import Generator, Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import ContentObjective
 
@@ -44,9 +44,8 @@ def survey(name: str, params: Params) -> Survey:
     """
     space = ColorSpace(params.base.color_space)
     with torch.device("meta"):
-        body = build_body(name, space.in_channels, "none", params.generator.max_width)
-        unet = dynamic_unet(body, space.out_channels, 64, last_cross=params.generator.last_cross)
-        blocks = sum(type(module).__name__ == "UnetBlock" for module in unet.modules())
+        unet = build_generator(_on(name, params.generator), space, 64, seed=0)
+        blocks = sum(type(module).__name__ in ("UnetBlock", "HalvedBlock") for module in unet.modules())
         smallest = next((size for size in (32, 64, 128) if _runs(unet, space.in_channels, size)), 256)
     return Survey(name, blocks, sum(p.numel() for p in unet.parameters()), smallest)
 
@@ -61,8 +60,7 @@ def measure_step(name: str, params: Params, repeats: int = 3) -> StepCost:
     """Time and memory of one pretraining step at base.image_size and pretrain.batch_size."""
     space, base = ColorSpace(params.base.color_space), params.base
     accelerator = start(base)
-    chosen = params.generator.model_copy(update={"backbone": name, "weights": "none", "architecture": "dynamic_unet"})
-    generator = build_generator(chosen, space, base.image_size, base.seed)
+    generator = build_generator(_on(name, params.generator), space, base.image_size, base.seed)
     objective = ContentObjective(generator, params.pretrain, accelerator)
     shape = (params.pretrain.batch_size, 3, base.image_size, base.image_size)
     rgb = torch.randint(0, 256, shape, dtype=torch.uint8, device=accelerator.device)
@@ -76,6 +74,10 @@ def measure_step(name: str, params: Params, repeats: int = 3) -> StepCost:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return StepCost(min(seconds[1:]), peak, str(accelerator.device))
+
+
+def _on(name: str, generator: Generator) -> Generator:
+    return generator.model_copy(update={"backbone": name, "weights": "none", "architecture": "dynamic_unet"})
 
 
 def _runs(unet: torch.nn.Module, in_channels: int, size: int) -> bool:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from pipeline.color import ColorSpace
-from pipeline.models.artifact import ArtifactError, load_generator, save_model
+from pipeline.models.artifact import load_generator, save_model
+from pipeline.models.card import ArtifactError
 from pipeline.models.generators import build_generator
 from pipeline.params import Params
 

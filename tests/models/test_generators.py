@@ -8,19 +8,25 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.color import ColorSpace
 from pipeline.models.backbones import TESTED, BackboneError, build_body, levels
 from pipeline.models.generators import Pix2PixUnet, build_generator
 from pipeline.models.weights import WeightsError
-from pipeline.params import Params
+from pipeline.params import Generator, Params
 from pipeline.training.preflight import survey
 
 LAB = ColorSpace("lab")
 
 
-def test_shapes_at_other_sizes_than_the_one_it_was_built_for(params: Params) -> None:
-    net = build_generator(params.generator, LAB, 64, seed=0).eval()
+def with_decoder(params: Params, decoder: str) -> Generator:
+    return params.generator.model_copy(update={"decoder": decoder})
+
+
+@pytest.mark.parametrize("decoder", ["fastai", "halved"])
+def test_shapes_at_other_sizes_than_the_one_it_was_built_for(params: Params, decoder: str) -> None:
+    net = build_generator(with_decoder(params, decoder), LAB, 64, seed=0).eval()
     with torch.no_grad():
         for height, width in ((64, 64), (32, 96)):
             output = net(torch.zeros(1, 1, height, width))
@@ -28,17 +34,32 @@ def test_shapes_at_other_sizes_than_the_one_it_was_built_for(params: Params) -> 
             assert type(output) is torch.Tensor
 
 
-def test_every_skip_is_used(params: Params) -> None:
-    """Five halvings, five blocks; cutting any encoder level's skip changes the output."""
-    net = build_generator(params.generator, LAB, 64, seed=0).eval()
-    blocks = [m for m in net.modules() if type(m).__name__ == "UnetBlock"]
-    assert len(blocks) == 4  # the fifth doubling, to full resolution, has no encoder level beside it
-    assert {block.hook.stored is not None for block in blocks} <= {True, False}
-    sizes = []
+@pytest.mark.parametrize(("decoder", "name"), [("fastai", "UnetBlock"), ("halved", "HalvedBlock")])
+def test_every_skip_is_used(params: Params, decoder: str, name: str) -> None:
+    """Each block joins its level of the encoder; the fifth doubling has no level beside it."""
+    net = build_generator(with_decoder(params, decoder), LAB, 64, seed=0).eval()
+    blocks = [m for m in net.modules() if type(m).__name__ == name]
+    joined: list[int] = []
+    for block in blocks:
+        norm = block.bn if decoder == "fastai" else block.norm
+        norm.register_forward_hook(lambda _m, inputs, _out: joined.append(inputs[0].shape[-1]))
     with torch.no_grad():
         net(torch.rand(1, 1, 64, 64))
-        sizes = [block.hook.stored.shape[-1] for block in blocks]
-    assert sizes == [4, 8, 16, 32]
+    assert joined == [4, 8, 16, 32]
+
+
+def test_halved_blocks_are_a_third_of_the_work(params: Params) -> None:
+    with torch.device("meta"):
+        fastai, halved = (
+            build_generator(with_decoder(params, decoder), LAB, 64, seed=0) for decoder in ("fastai", "halved")
+        )
+    assert operations(halved) < 0.4 * operations(fastai)
+
+
+def operations(net: nn.Module) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.eval()(torch.zeros(1, 1, 64, 64, device="meta"))
+    return counter.get_total_flops()
 
 
 def test_weights_follow_the_seed_and_leave_the_global_one(params: Params) -> None:
@@ -53,13 +74,15 @@ def test_weights_follow_the_seed_and_leave_the_global_one(params: Params) -> Non
     assert not all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.parametrize("decoder", ["fastai", "halved"])
 @pytest.mark.parametrize("name", TESTED)
-def test_a_working_backbone_keeps_every_skip_and_trains(name: str, params: Params) -> None:
+def test_a_working_backbone_keeps_every_skip_and_trains(name: str, decoder: str, params: Params) -> None:
     body = build_body(name, 1, "none", max_width=512)
     assert [reduction for reduction, _ in levels(body.eval(), 1)] == [2, 4, 8, 16, 32]
     assert levels(body, 1)[-1][1] <= 512
-    net = build_generator(params.generator.model_copy(update={"backbone": name}), LAB, 64, seed=0).train()
-    blocks = [m for m in net.modules() if type(m).__name__ == "UnetBlock"]
+    chosen = params.generator.model_copy(update={"backbone": name, "decoder": decoder})
+    net = build_generator(chosen, LAB, 64, seed=0).train()
+    blocks = [m for m in net.modules() if type(m).__name__ in ("UnetBlock", "HalvedBlock")]
     assert len(blocks) >= 4
     net(torch.rand(2, 1, 64, 64) * 2 - 1).abs().mean().backward()
     silent = [key for key, p in net.named_parameters() if p.grad is None]
@@ -92,7 +115,8 @@ def test_the_width_cap_keeps_wide_bodies_in_bounds(params: Params) -> None:
 
 
 def with_width(params: Params, width: int) -> Params:
-    return params.model_copy(update={"generator": params.generator.model_copy(update={"max_width": width})})
+    chosen = with_decoder(params, "fastai").model_copy(update={"max_width": width})
+    return params.model_copy(update={"generator": chosen})
 
 
 def test_pix2pix_is_the_published_unet() -> None:

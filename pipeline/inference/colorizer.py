@@ -1,0 +1,168 @@
+"""Color for whole photographs: found where they are small, joined with their own lightness at full size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.colorimetry import AB_SCALE
+from pipeline.data.images import LARGEST_ASPECT, SMALLEST_SIDE
+from pipeline.inference.lab import Floats, Samples, chromaticity, colored, gray_level, lightness
+from pipeline.inference.networks import Network, load_network
+from pipeline.inference.pictures import samples_of
+from pipeline.inference.upsampling import GuidedColor
+
+# Pixels joined at a time: their planes stay within a processor's cache.
+_STRIP = 2**17
+RENDER_SIZES = (32, 2048)
+
+
+class Colorizer:
+    """Colors photographs with a trained generator.
+
+    >>> colorizer = Colorizer.load("checkpoints/finetune")
+    >>> colorizer(Image.open("street.jpg")).save("street-in-color.png")
+
+    The lightness of the result is that of the input at every pixel, up to the rounding of its samples; only a*
+    and b* come from the network. Where a color does not fit into sRGB its chroma is reduced.
+    """
+
+    def __init__(self, network: Network):
+        self._network = network
+
+    @classmethod
+    def load(cls, path: str | Path) -> Colorizer:
+        """Load a checkpoint folder (by torch), an export folder or a .onnx file (by ONNX Runtime, without torch).
+
+        Raises:
+            ArtifactError: no model there, or a damaged one.
+        """
+        return cls(load_network(Path(path)))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the photographs it was trained on, pixels: the render size by default."""
+        return self._network.card.image_size
+
+    @property
+    def noisy(self) -> bool:
+        """Whether another seed gives other colors."""
+        return self._network.card.generator.noise != "none"
+
+    @overload
+    def __call__(
+        self, image: Image.Image, *, render_size: int | None = ..., seed: int = ..., saturation: float = ...
+    ) -> Image.Image: ...
+
+    @overload
+    def __call__(
+        self, image: NDArray[Any], *, render_size: int | None = ..., seed: int = ..., saturation: float = ...
+    ) -> NDArray[Any]: ...
+
+    @overload
+    def __call__(
+        self, image: Sequence[Any], *, render_size: int | None = ..., seed: int = ..., saturation: float = ...
+    ) -> list[Any]: ...
+
+    def __call__(self, image: Any, *, render_size: int | None = None, seed: int = 0, saturation: float = 1.0) -> Any:
+        """Color a photograph, or several.
+
+        Args:
+            image: a PIL image of any mode; an array (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16 sRGB; a batch
+                (N, H, W, 1) or (N, H, W, 3); or a sequence of any of them.
+            render_size: the short side of what the network sees, 32 to 2048 pixels; larger finds smaller things.
+            seed: of the noise of a generator that has some.
+            saturation: multiplies the chroma; 0 is gray.
+
+        Returns:
+            For a PIL image an RGB one (RGBA where it was transparent); for an array (..., H, W, 3) of its type;
+            for a sequence, a list.
+
+        Raises:
+            TypeError, ValueError: the image or an option is none of these.
+        """
+        options: dict[str, Any] = {"render_size": render_size, "seed": seed, "saturation": saturation}
+        if isinstance(image, Image.Image):
+            pixels, alpha = samples_of(image)
+            rgb = self(pixels, **options)
+            if rgb.dtype == np.uint16:  # Pillow has no 16-bit color
+                rgb = (rgb >> 8).astype(np.uint8)
+            return Image.fromarray(rgb if alpha is None else np.dstack([rgb, alpha]))
+        if isinstance(image, np.ndarray) and image.ndim != 4:
+            return self._one(_require_photograph(image), render_size or self.image_size, seed, saturation)
+        if isinstance(image, np.ndarray):
+            return np.stack([self(one, **options) for one in image])
+        if isinstance(image, Sequence) and not isinstance(image, str | bytes):
+            return [self(one, **options) for one in image]
+        raise TypeError(f"image must be a PIL image, an array or a sequence of them, got {type(image).__name__}")
+
+    def _one(self, pixels: Samples, render_size: int, seed: int, saturation: float) -> Samples:
+        if not RENDER_SIZES[0] <= render_size <= RENDER_SIZES[1]:
+            raise ValueError(f"render_size must be in {RENDER_SIZES[0]}..{RENDER_SIZES[1]}, got {render_size}")
+        if not 0 <= saturation <= 10:
+            raise ValueError(f"saturation must be in 0..10, got {saturation}")
+        light = lightness(_reduced(pixels, render_size))
+        color = GuidedColor.fit(light, self.ab(light, seed) * np.float32(saturation))
+        return _joined(pixels, color)
+
+    def ab(self, light: Floats, seed: int = 0) -> Floats:
+        """What the network makes of a lightness: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
+        height, width = light.shape
+        multiple = self._network.card.multiple
+        # Mirrored at the right and the bottom, so that the network sees no edge that is not there.
+        padded = np.pad(light, ((0, -height % multiple), (0, -width % multiple)), "symmetric")
+        if self._network.card.color_space == "lab":
+            output = self._network.run((padded / np.float32(50) - np.float32(1))[None, None], seed)
+            return output[0, :, :height, :width] * np.float32(AB_SCALE)
+        gray = (gray_level(padded) * 2 - 1)[None, None].repeat(3, 1)
+        output = self._network.run(gray, seed)
+        return chromaticity(((output[0, :, :height, :width] + 1) / 2).clip(0, 1))
+
+
+def _joined(pixels: Samples, color: GuidedColor) -> Samples:
+    """The pixels' lightness with the color, strip by strip: memory does not grow with the planes in between."""
+    height, width = pixels.shape[:2]
+    rgb = np.empty((height, width, 3), pixels.dtype)
+    rows = max(1, _STRIP // width)
+
+    def join(first: int) -> None:
+        light = lightness(pixels[first : first + rows])
+        rgb[first : first + rows] = colored(light, color.rows(light, first, height), pixels.dtype.itemsize * 8)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(join, range(0, height, rows)):
+            pass
+    return rgb
+
+
+def _reduced(pixels: Samples, short_side: int) -> Samples:
+    """Resized (bicubic, as in training) to a short side: (h, w) or (h, w, 3) uint8."""
+    height, width = pixels.shape[:2]
+    scale = short_side / min(height, width)
+    size = (max(short_side, round(width * scale)), max(short_side, round(height * scale)))
+    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    # The gap lets Pillow average whole blocks first, which is as good and ten times as fast.
+    return np.asarray(Image.fromarray(eight).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def _require_photograph(pixels: NDArray[Any]) -> Samples:
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"samples must be uint8 or uint16, got {pixels.dtype}")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+        raise ValueError(f"an array must be (H, W), (H, W, 1), (H, W, 3) or a batch of those, got {pixels.shape}")
+    short, long = sorted(pixels.shape[:2])
+    if short < SMALLEST_SIDE or long > LARGEST_ASPECT * short:
+        raise ValueError(
+            f"the short side must be >= {SMALLEST_SIDE} pixels and the long one at most {LARGEST_ASPECT} times it, "
+            f"got {pixels.shape[1]}x{pixels.shape[0]}"
+        )
+    return pixels

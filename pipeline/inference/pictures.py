@@ -1,0 +1,192 @@
+"""Picture files in and out, with what belongs to them: EXIF, resolution, transparency, 16 bits."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image, ImageCms, ImageOps
+
+from pipeline.data.images import ImageError, opened, read_bytes
+from pipeline.inference.lab import Samples
+
+# By the ending of their names: what can be written, as Pillow calls it.
+WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF", "bmp": "BMP"}
+_SIXTEEN_BITS = ("PNG", "TIFF")
+_TRANSPARENT = ("PNG", "WEBP", "TIFF")
+_ORIENTATION = 0x0112
+# Finest that is still of use: 4:4:4, since halved color is what this project is not about.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "method": 2},
+    "PNG": {"compress_level": 3},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+    "BMP": {},
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded photograph, upright, in sRGB."""
+
+    pixels: Samples
+    """(H, W, 3) or, where the file is gray, (H, W); uint8, or uint16 where the file has 16 bits."""
+    alpha: Samples | None
+    """(H, W), of the same type."""
+    exif: bytes
+    """Without the orientation, which has been applied."""
+    dpi: tuple[float, float] | None
+    format: str
+    """As Pillow calls it."""
+
+
+def read_picture(path: Path, max_pixels: int) -> Picture:
+    """Decode a file that nobody vouches for.
+
+    EXIF orientation is applied. Colors are converted to sRGB where an ICC profile says what they are (of 8-bit
+    files; 16-bit samples are taken as sRGB). Of an animation, the first frame.
+
+    Raises:
+        ImageError: no picture this project decodes; the message is the reason.
+    """
+    content = read_bytes(path, max_pixels, "--max-pixels")
+    with opened(content, max_pixels, "--max-pixels") as image:
+        # In this order: looking for EXIF may decode the picture, and then nobody knows how many bits it had.
+        deep = _deep_color(image, content)
+        about = image.getexif()
+        orientation = about.get(_ORIENTATION, 1)
+        if deep is not None:
+            pixels, alpha = deep
+            pixels = _upright(pixels, orientation)
+            alpha = None if alpha is None else _upright(alpha, orientation)
+        else:
+            pixels, alpha = samples_of(image)
+        about.pop(_ORIENTATION, None)
+        dpi = image.info.get("dpi")
+        dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+        return Picture(pixels, alpha, about.tobytes() if len(about) else b"", dpi, str(image.format))
+
+
+def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
+    """Write (H, W, 3) sRGB with what belongs to `like`; the file appears whole or not at all.
+
+    16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    alpha = like.alpha
+    if kind not in _SIXTEEN_BITS:
+        rgb, alpha = _eight_bits(rgb), None if alpha is None else _eight_bits(alpha)
+    if alpha is not None and kind in _TRANSPARENT:
+        rgb = np.dstack([rgb, alpha])
+    elif alpha is not None:
+        rgb = _over_white(rgb, alpha)
+    content = _encode_deep(rgb, like, kind) if rgb.dtype == np.uint16 else _encode(rgb, like, kind)
+    copy = path.with_name(f".{path.name}.writing")
+    try:
+        copy.write_bytes(content)
+        copy.replace(path)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+
+
+def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
+    """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        return np.asarray(upright).clip(0, 65535).astype(np.uint16), None
+    alpha = None
+    if upright.has_transparency_data:
+        with_alpha = upright.convert("RGBA")
+        alpha = np.asarray(with_alpha.getchannel("A"))
+        upright = upright.convert("L" if upright.mode in ("L", "LA") else "RGB")
+    return np.asarray(_as_srgb(upright)), alpha
+
+
+def _as_srgb(image: Image.Image) -> Image.Image:
+    """L stays L unless a profile says that its values are not sRGB's."""
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("L", "RGB", "CMYK"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            converted = None  # a damaged profile, or one of another kind of picture: as if there were none
+        if converted is not None:
+            return converted
+    if image.mode in ("L", "1"):
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def _deep_color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] | None:
+    """16-bit color, which Pillow would cut to 8 bits; None where the file is something else."""
+    if ";16" not in str(getattr(image, "tile", "")) or image.mode not in ("RGB", "RGBA", "LA"):
+        return None
+    if image.format == "PNG":
+        samples = imagecodecs.png_decode(content)
+    elif image.format == "TIFF":
+        samples = tifffile.imread(io.BytesIO(content), key=0)
+    else:
+        return None
+    # Of a turned TIFF Pillow says the upright size.
+    if samples.dtype != np.uint16 or sorted(samples.shape[:2]) != sorted(image.size) or samples.ndim != 3:
+        raise ImageError(f"unreadable: 16-bit {image.format} of shape {samples.shape}")
+    if samples.shape[2] in (2, 4):
+        return samples[..., :-1].squeeze(), samples[..., -1]
+    return samples[..., :3], None
+
+
+def _upright(samples: Samples, orientation: int) -> Samples:
+    turned = {
+        2: lambda s: s[:, ::-1],
+        3: lambda s: s[::-1, ::-1],
+        4: lambda s: s[::-1],
+        5: lambda s: s.swapaxes(0, 1),
+        6: lambda s: np.rot90(s, -1),
+        7: lambda s: s[::-1, ::-1].swapaxes(0, 1),
+        8: lambda s: np.rot90(s, 1),
+    }.get(orientation, lambda s: s)(samples)
+    return np.ascontiguousarray(turned)
+
+
+def _eight_bits(samples: Samples) -> Samples:
+    """Rounded: 65,535 is 257 times 255."""
+    if samples.dtype == np.uint8:
+        return samples
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _over_white(rgb: Samples, alpha: Samples) -> Samples:
+    layer = Image.fromarray(np.dstack([rgb, alpha]))
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
+
+
+def _encode(rgb: Samples, like: Picture, kind: str) -> bytes:
+    extra: dict[str, Any] = dict(_OPTIONS[kind])
+    if like.exif and kind != "BMP":
+        extra["exif"] = like.exif
+    if like.dpi and kind != "WEBP":
+        extra["dpi"] = like.dpi
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, kind, **extra)
+    return buffer.getvalue()
+
+
+def _encode_deep(rgb: Samples, like: Picture, kind: str) -> bytes:
+    """16 bits, which Pillow cannot write in color; of the rest only the resolution, and only in TIFF."""
+    if kind == "PNG":
+        return bytes(imagecodecs.png_encode(rgb, level=3))
+    buffer = io.BytesIO()
+    resolution: dict[str, Any] = {"resolution": like.dpi, "resolutionunit": "INCH"} if like.dpi else {}
+    alpha: dict[str, Any] = {"extrasamples": ["unassalpha"]} if rgb.shape[2] == 4 else {}
+    tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, **resolution, **alpha)
+    return buffer.getvalue()
