@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.training.preflight import Survey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Two-stage training of photo colorizers.")
-PARAMS, RECIPES = Path("params.yaml"), Path("recipes")
+PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
 
 
 @app.command()
@@ -56,6 +56,32 @@ def backbones(
             exit_with("--check needs the name of a backbone, such as: twotone backbones resnet50 --check", status=2)
         return _check(pattern, params)
     return _list_backbones(pattern, params)
+
+
+@app.command()
+def resume(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete them: the next run starts anew.")] = False,
+) -> None:
+    """List the saved states of interrupted trainings."""
+    from pipeline.training.resume import ResumeError, read_state
+
+    console = Console(highlight=False, soft_wrap=True)
+    files = sorted(STATES.glob("*/*/*.state"))
+    table = Table("stage", "fingerprint", "after epoch", "and batches", "MiB", box=None, pad_edge=False)
+    for path in files:
+        try:
+            state = read_state(path)
+            position = (str(state.epoch), str(state.batches))
+        except ResumeError:
+            position = ("damaged", "")
+        stage, key = path.parts[-3], path.parent.name
+        table.add_row(stage, key[:12], *position, f"{path.stat().st_size / 2**20:.1f}")
+    if files:
+        console.print(table)
+    if clear:
+        for path in files:
+            path.unlink(missing_ok=True)
+    console.print(f"{len(files)} saved states in {STATES}{', deleted' if clear and files else ''}", markup=False)
 
 
 @app.command()

@@ -70,8 +70,10 @@ class Base(Block):
     """Refuse operations that may give other bits on the next run."""
     num_workers: Annotated[int, Field(ge=0, le=64)]
     """Loader processes; any number gives the same batches, so DVC does not watch it."""
+    save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]
+    """Save the state of training so often, and after every epoch; an interrupted run loses no more. Not watched."""
     trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(_as_tuple)]
-    """Also report each epoch there, through Accelerate; needs the extra of the same name. Not watched either."""
+    """Also report each epoch there, through Accelerate; needs the extra of the same name. Not watched."""
 
 
 class Sample(Block):

@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ def fresh_folder(folder: Path) -> Path:
         _remove(folder)
     folder.mkdir(parents=True)
     return folder
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and try to write into it, before hours are spent on what would go there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def publish(source: Path, out: Path) -> None:

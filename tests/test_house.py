@@ -131,4 +131,4 @@ def test_every_parameter_is_watched_by_a_stage() -> None:
     watched = {name for stage in stages for name in stage["params"]}
     tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     unwatched = {f"{b}.{key}" for b, keys in tree.items() for key in keys if not {b, f"{b}.{key}"} & watched}
-    assert unwatched == {"base.num_workers", "base.trackers"}
+    assert unwatched == {"base.num_workers", "base.save_every_minutes", "base.trackers"}

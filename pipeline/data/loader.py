@@ -13,15 +13,15 @@ from pipeline.data.shards import Photographs
 
 
 def train_batches(
-    photographs: Photographs, *, batch_size: int, seed: int, epoch: int, flip: bool, num_workers: int
+    photographs: Photographs, *, batch_size: int, seed: int, epoch: int, flip: bool, num_workers: int, skip: int = 0
 ) -> Iterator[Tensor]:
-    """One epoch in a shuffled order; what does not fill a batch is left for another epoch.
+    """One epoch in a shuffled order, after its first `skip` batches; what does not fill a batch is left out.
 
     Yields:
         (batch_size, 3, S, S) uint8 sRGB, channels_last.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(photographs))
-    view = _View(photographs, order.tolist(), seed, epoch, flip)
+    view = _View(photographs, order[skip * batch_size :].tolist(), seed, epoch, flip)
     return _load(view, batch_size, num_workers, drop_last=True)
 
 

@@ -18,7 +18,7 @@ class Ema:
     def __init__(self, network: nn.Module, decay: float):
         self._network, self._decay = network, decay
         self.average: dict[str, Tensor] = {}
-        self._updates = 0
+        self.updates = 0
         if decay:
             self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
@@ -30,9 +30,9 @@ class Ema:
         """
         if not self.average:
             return
-        self._updates += 1
+        self.updates += 1
         # Early on the average follows faster, or a short training would publish where it began.
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         for name, value in self._network.state_dict().items():
             if value.is_floating_point():
                 self.average[name].lerp_(value, 1 - decay)

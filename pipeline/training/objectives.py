@@ -110,8 +110,11 @@ class AdversarialObjective:
         return {"adversarial": adversarial.detach(), "content": content.detach(), "generator": loss.detach()}
 
 
-def parameters_finite(networks: dict[str, nn.Module]) -> bool:
-    return all(bool(torch.isfinite(p).all()) for network in networks.values() for p in network.parameters())
+def all_finite(networks: dict[str, nn.Module]) -> bool:
+    """Whether every weight, and every running mean and variance, is a number."""
+    return all(
+        bool(torch.isfinite(value).all()) for network in networks.values() for value in network.state_dict().values()
+    )
 
 
 def _update(accelerator: Accelerator, clip_norm: float, loss: Tensor, network: nn.Module, optimizer: Optimizer) -> None:

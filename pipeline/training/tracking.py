@@ -37,8 +37,23 @@ class Recorder:
     def record(self, row: dict[str, float]) -> None:
         """Append one epoch and write the whole history again."""
         self.history.append(row)
+        self._write()
+
+    def restore(self, history: list[dict[str, float]], drawn: dict[str, bytes]) -> None:
+        """Take up where an interrupted run left off: its history, and its sample grids by file name."""
+        self.history = list(history)
+        if history:
+            self._write()
+        for name, content in drawn.items():
+            (self.folder / "samples" / Path(name).name).write_bytes(content)
+
+    def drawn(self) -> dict[str, bytes]:
+        """The sample grids so far, by file name."""
+        return {path.name: path.read_bytes() for path in sorted((self.folder / "samples").glob("*.png"))}
+
+    def _write(self) -> None:
         text = [{k: v if isinstance(v, int) else f"{v:.6g}" for k, v in r.items()} for r in self.history]
-        write_csv(self.folder / "history.csv", text, list(row))
+        write_csv(self.folder / "history.csv", text, list(self.history[-1]))
 
     def draw(self, epoch: int, generator: nn.Module, splits: dict[str, Photographs], device: torch.device) -> None:
         """At the epochs asked for: gray, colored and truth for the first photographs of each split."""
