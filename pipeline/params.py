@@ -90,6 +90,8 @@ class Sample(Block):
     """crop: the short side to image_size, then the center. stretch: both sides to image_size."""
     min_chroma: Annotated[float, Field(ge=0, le=100)]
     """Photographs with less mean chroma (Lab units) are rejected: as targets they teach gray."""
+    max_rejected: Annotated[float, Field(ge=0, le=1)]
+    """The stage fails when a larger share of the photographs looked at is rejected: something is wrong with them."""
     max_pixels: Annotated[int, Field(ge=1024)]
     """Files whose header claims more are rejected before they are decoded."""
 

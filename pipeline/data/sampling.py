@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 from collections import Counter, deque
@@ -20,6 +19,7 @@ from skimage.color import rgb2lab
 from tqdm import tqdm
 
 from pipeline.data.candidates import Candidate, SourceError
+from pipeline.data.duplicates import Look, Seen, look
 from pipeline.data.images import ImageError, Pixels, decode, fit
 from pipeline.data.shards import ShardWriter
 from pipeline.data.sources import SPLITS
@@ -41,7 +41,7 @@ class Decision:
     width: int = 0
     height: int = 0
     mean_chroma: float = 0.0
-    pixels_sha256: str = ""
+    look: Look | None = None
     pixels: Pixels | None = field(default=None, repr=False)
     """(size, size, 3) uint8, absent where rejected."""
     reason: str = ""
@@ -65,7 +65,8 @@ def draw(found: list[Candidate], sample: Sample, size: int, seed: int, out: Path
         Counts: candidates, train, valid, test, and rejected by kind of reason.
 
     Raises:
-        SourceError: there are fewer usable photographs than asked for; says how many there are.
+        SourceError: there are fewer usable photographs than asked for, or too large a share is rejected; says
+            how many there are.
     """
     wanted = {split: int(getattr(sample, split)) for split in SPLITS}
     _refuse_shortage(_listed(found), wanted, f"{_label(sample)} has {len(found)}")
@@ -74,20 +75,17 @@ def draw(found: list[Candidate], sample: Sample, size: int, seed: int, out: Path
         raise SourceError(f"not enough photographs for {asked}: {_label(sample)} has {len(found)}; ask for fewer")
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     kept: Counter[str] = Counter()
-    owner: dict[str, str] = {}
+    seen = Seen()
     rows: list[dict[str, Any]] = []
     pool = (c for c in _shuffled(found, seed) if _place(c, kept, wanted))
     with ProcessPoolExecutor(_processes(), multiprocessing.get_context("spawn")) as workers:
-        look = partial(examine, sample=sample, size=size)
+        examined = partial(examine, sample=sample, size=size)
         with tqdm(total=sum(wanted.values()), desc="sample", unit="photo") as bar:
-            for decision in _in_order(workers, look, pool, ahead=_processes() * 16):
+            for decision in _in_order(workers, examined, pool, ahead=_processes() * 16):
                 split = _place(decision.candidate, kept, wanted)
                 if split is None:  # its split was filled while it was being decoded
                     continue
-                twin = owner.setdefault(decision.pixels_sha256, decision.candidate.name)
-                reason = decision.reason
-                if not reason and twin != decision.candidate.name:
-                    reason = f"same pixels as {twin}"
+                reason = decision.reason or _twin(decision, split, seen)
                 rows.append(decision.row(split, reason))
                 if not reason and decision.pixels is not None:
                     writers[split].add(decision.pixels)
@@ -99,6 +97,7 @@ def draw(found: list[Candidate], sample: Sample, size: int, seed: int, out: Path
     # Before the count is judged: a shortage sends people to look for the reasons.
     write_csv(out / "manifest.csv", rows, COLUMNS)
     rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
+    _refuse_too_many(rejected, len(rows), sample, out / "manifest.csv")
     usable = f"{_label(sample)} has {kept.total()} usable: {len(found)} candidates, {_words(rejected)}"
     _refuse_shortage(kept, wanted, f"{usable}; {out / 'manifest.csv'} has each reason")
     return {"candidates": len(found), **{s: kept[s] for s in SPLITS}, "rejected": dict(rejected)}
@@ -119,9 +118,19 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Decision:
     ab = rgb2lab(pixels)[..., 1:]
     chroma = float(np.hypot(ab[..., 0], ab[..., 1]).mean())
     reason = f"hardly any color: mean chroma {chroma:.2f}" if chroma < sample.min_chroma else ""
-    # Of the decoded pixels and their shape: the same photograph saved twice losslessly is one photograph.
-    same = hashlib.sha256(str(decoded.shape).encode() + decoded.tobytes()).hexdigest()
-    return Decision(candidate, digest, width, height, chroma, same, pixels, reason)
+    return Decision(candidate, digest, width, height, chroma, look(decoded), pixels, reason)
+
+
+def _twin(decision: Decision, split: str, seen: Seen) -> str:
+    """Why a photograph that is good in itself may not go into the split; remembers it where it may."""
+    name, one = decision.candidate.name, decision.look
+    if one is None:
+        return ""
+    # Regions of one photograph share no pixel by construction, and patches of one sky all look alike.
+    reason = seen.twin(name, one, split, near=decision.candidate.box is None)
+    if not reason:
+        seen.add(name, one, split)
+    return reason
 
 
 # A bundled photograph has hundreds of regions: decode it once a process.
@@ -175,6 +184,14 @@ def _refuse_shortage(have: Counter[str], wanted: dict[str, int], situation: str)
     short = [f"sample.{s} {wanted[s]} (there are {have[s]})" for s in SPLITS if have[s] < wanted[s]]
     if short:
         raise SourceError(f"not enough photographs for {', '.join(short)}: {situation}; ask for fewer")
+
+
+def _refuse_too_many(rejected: Counter[str], looked_at: int, sample: Sample, manifest: Path) -> None:
+    if rejected.total() > sample.max_rejected * looked_at:
+        raise SourceError(
+            f"{rejected.total()} of {looked_at} photographs of {_label(sample)} were rejected ({_words(rejected)}), "
+            f"more than sample.max_rejected {sample.max_rejected:g} allows; {manifest} has each reason"
+        )
 
 
 def _words(rejected: Counter[str]) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.data import arrays
 from pipeline.data.candidates import Box, Candidate, SourceError
-from pipeline.data.images import FORMATS, SMALLEST_SIDE, SUFFIXES
+from pipeline.data.images import FORMATS, SMALLEST_SIDE, SUFFIXES, ImageError, Pixels, decode
 from pipeline.params import Sample
 
 SPLITS = ("train", "valid", "test")
@@ -54,7 +54,16 @@ def folder(root: Path) -> list[Candidate]:
     if not found_files:
         raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it")
     named = sorted((_printable(file.relative_to(root)), file) for file in found_files)
-    return [Candidate(name, file) for name, file in named]
+    inside = root.resolve()
+    return [Candidate(name, file, reader=decode if _within(file, inside) else _refuse_link) for name, file in named]
+
+
+def _within(file: Path, root: Path) -> bool:
+    return not file.is_symlink() or root in file.resolve().parents
+
+
+def _refuse_link(_file: Path, _max_pixels: int) -> tuple[Pixels, str]:
+    raise ImageError("a link to outside of sample.path")
 
 
 def _unreadable_folder(error: OSError) -> None:
@@ -154,8 +163,9 @@ def _package_file(listing: Path, package: str, name: str) -> Path:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise SourceError(f"sample.path {listing}: package {package!r} is not installed")
-    file = Path(spec.submodule_search_locations[0], name)
-    if not file.is_file():
+    package_folder = Path(spec.submodule_search_locations[0])
+    file = package_folder / name
+    if not file.is_file() or package_folder.resolve() not in file.resolve().parents:
         raise SourceError(f"sample.path {listing}: package {package!r} has no file {name!r}")
     return file
 

@@ -84,6 +84,53 @@ def test_gray_damaged_and_repeated_photographs_are_rejected_with_reasons(
     assert counts["rejected"] == {"hardly any color": 1, "unreadable": 1, "same pixels": 1}
 
 
+@pytest.mark.parametrize("change", ["quality", "half", "gray"])
+def test_nearly_the_same_photograph_is_never_on_both_sides(params: Params, tmp_path: Path, change: str) -> None:
+    """Each of ten photographs twice, once saved again: both may be trained on, but not one trained and one tested."""
+    root, rng = tmp_path / "photos", np.random.default_rng(3)
+    root.mkdir()
+    for number in range(10):
+        save_photo(root / f"{number}.png", rng, (160, 120))
+        with Image.open(root / f"{number}.png") as image:
+            if change == "half":
+                image.resize((80, 60)).save(root / f"{number}-again.png")
+            elif change == "gray":
+                image.convert("L").convert("RGB").save(root / f"{number}-again.png")
+            else:
+                image.save(root / f"{number}-again.jpg", quality=20)
+    sample(params, root, tmp_path / "out", train=6, valid=2, test=2, min_chroma=0.0)
+    split_of: dict[str, set[str]] = {}
+    for split in ("train", "valid", "test"):
+        for name in split_names(tmp_path / "out", split):
+            split_of.setdefault(name[0], set()).add(split)
+    assert all(len(splits) == 1 for splits in split_of.values())
+    reasons = [row["reason"] for row in manifest(tmp_path / "out") if row["reason"]]
+    assert reasons
+    assert all(reason.startswith("nearly the same as ") for reason in reasons)
+
+
+def test_too_large_a_share_rejected_fails(params: Params, photo_folder: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        (photo_folder / f"broken-{number}.jpg").write_bytes(b"<html>")
+    with pytest.raises(
+        SourceError, match=r"photographs of .* were rejected .*more than sample\.max_rejected"
+    ):
+        sample(params, photo_folder, tmp_path / "out", train=8, valid=2, test=2)
+    sample(params, photo_folder, tmp_path / "again", train=8, valid=2, test=2, max_rejected=0.9)
+
+
+def test_links_that_leave_the_folder_are_rejected(params: Params, photo_folder: Path, tmp_path: Path) -> None:
+    save_photo(tmp_path / "secret.png", np.random.default_rng(9))
+    (photo_folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (photo_folder / "own.png").symlink_to(photo_folder / "photo-01.png")
+    (photo_folder / "dangling.png").symlink_to(photo_folder / "nothing.png")
+    counts = sample(params, photo_folder, tmp_path / "out", train=8, valid=2, test=2)
+    reasons = {row["path"]: row["reason"] for row in manifest(tmp_path / "out") if row["reason"]}
+    assert reasons["link.png"] == "a link to outside of sample.path"
+    assert reasons["dangling.png"].startswith("unreadable")
+    assert counts["rejected"] == {"a link to outside of sample.path": 1, "unreadable": 1, "same pixels": 1}
+
+
 def test_asking_for_too_many_says_how_many_there_are(params: Params, photo_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"sample\.train 13 \(there are 12\)"):
         sample(params, photo_folder, tmp_path / "a", train=13, valid=1, test=1)
