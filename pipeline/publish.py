@@ -49,10 +49,10 @@ def publish(source: Path, out: Path) -> None:
     copy = out.with_name(f".{out.name}.publishing")
     _remove(copy)
     try:
-        if source.is_dir():
-            shutil.copytree(source, copy)
-        else:
-            shutil.copyfile(source, copy)
+        # Not shutil.copytree: it goes on after a full disk, and then raises a list.
+        for file in [source, *sorted(source.rglob("*"))]:
+            place = copy / file.relative_to(source)
+            place.mkdir() if file.is_dir() else shutil.copyfile(file, place)
         for file in [*copy.rglob("*"), copy]:
             _flush(file)
     except BaseException:

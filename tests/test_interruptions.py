@@ -299,6 +299,98 @@ def test_damaged_state_is_never_continued(nursery: Nursery) -> None:
     assert nursery.run("pretrain").returncode == 0
 
 
+# What a step does to the generator before it runs.
+TAMPER = """
+own = objectives.ContentObjective.step
+def step(self, condition, target, number):
+    weight = next(self.networks["generator"].parameters())
+    if number == 2: {tampering}
+    return own(self, condition, target, number)
+objectives.ContentObjective.step = step
+"""
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "weight.data.fill_(float('nan'))",
+        "weight.register_hook(lambda gradient: gradient * float('inf'))",
+        "condition = condition * float('inf')",
+    ],
+)
+def test_what_is_not_finite_is_neither_published_nor_saved(nursery: Nursery, tampering: str) -> None:
+    expected = published(nursery, "pretrain")
+    stopped = nursery.run("pretrain", TAMPER.format(tampering=tampering))
+    assert stopped.returncode == 1, stopped.stdout
+    assert "nothing was published; lower the learning rate" in stopped.stdout
+    assert "Traceback" not in stopped.stdout
+    assert published(nursery, "pretrain") == expected
+    # The states before it are good ones.
+    resumed = nursery.run("pretrain")
+    assert "resumed after epoch 1" in resumed.stdout
+    assert published(nursery, "pretrain") == expected
+
+
+def test_a_killed_loader_process_is_an_error_and_no_hang(nursery: Nursery) -> None:
+    expected = published(nursery, "pretrain")
+    nursery.project.change(base={"num_workers": 1})
+    fault = """
+import pipeline.data.loader as loader, torch.utils.data as data
+before(loader._View, '__getitem__', lambda self, position: position == 5 and data.get_worker_info() is not None)
+"""
+    stopped = nursery.run("pretrain", fault)
+    nursery.project.change(base={"num_workers": 0})
+    assert stopped.returncode == 1, stopped.stdout
+    assert "a process that loads photographs ended" in stopped.stdout
+    assert "set base.num_workers to 0" in stopped.stdout
+    assert nursery.run("pretrain").returncode == 0
+    assert published(nursery, "pretrain") == expected
+
+
+def test_an_operation_that_is_not_deterministic_is_an_error(nursery: Nursery) -> None:
+    tampering = "torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))"
+    stopped = nursery.run("pretrain", TAMPER.format(tampering=tampering))
+    assert stopped.returncode == 1, stopped.stdout
+    assert "an operation may give other bits on the next run" in stopped.stdout
+    assert nursery.run("pretrain").returncode == 0
+
+
+def test_an_output_that_cannot_be_written_is_found_before_training(nursery: Nursery) -> None:
+    checkpoints, away = nursery.folder / "checkpoints", nursery.folder / "checkpoints-away"
+    checkpoints.rename(away)
+    checkpoints.write_text("a file where the folder should be")
+    stopped = nursery.run("pretrain")
+    checkpoints.unlink()
+    away.rename(checkpoints)
+    assert stopped.returncode == 1
+    assert "error: checkpoints: File exists" in stopped.stdout
+    assert "epoch" not in stopped.stdout
+
+
+def test_a_disk_that_is_full_when_publishing_loses_nothing(nursery: Nursery) -> None:
+    expected, checkpoints = published(nursery, "pretrain"), nursery.folder / "checkpoints"
+    away = nursery.folder / "checkpoints-away"
+    checkpoints.rename(away)
+    checkpoints.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(checkpoints)]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    stopped = nursery.run("pretrain") if mounted.returncode == 0 else None
+    if stopped:
+        left = list(checkpoints.iterdir())
+        subprocess.run(["umount", str(checkpoints)], check=True)
+    checkpoints.rmdir()
+    away.rename(checkpoints)
+    if not stopped:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    assert stopped.returncode == 1, stopped.stdout
+    assert "No space left on device; the stage is not complete" in stopped.stdout
+    assert left == []
+    # All that is left to do is to publish.
+    done = nursery.run("pretrain")
+    assert "resumed after epoch 2 and 0 batches" in done.stdout
+    assert published(nursery, "pretrain") == expected
+
+
 def test_dvc_and_trainer_killed_then_dvc_repro(make_project: Callable[[str], Project]) -> None:
     reference, killed = make_project("reference"), make_project("killed")
     for project in (reference, killed):
@@ -317,3 +409,52 @@ def test_dvc_and_trainer_killed_then_dvc_repro(make_project: Callable[[str], Pro
     resumed = killed.dvc("repro", "pretrain")
     assert "resumed after epoch" in resumed.stdout + resumed.stderr
     assert killed.outs() == reference.outs()
+
+
+def test_a_damaged_lock_file_is_recovered_as_documented(make_project: Callable[[str], Project]) -> None:
+    """docs/reliability.md: put back the committed one, or delete it."""
+    project = make_project("lock")
+    project.dvc("repro", "sample")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "sampled")
+    lock = project.folder / "dvc.lock"
+    whole = lock.read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        lock.write_bytes(content)
+        project.dvc("repro", "sample", ok=False)
+        project.git("checkout", "-q", "dvc.lock")
+        assert "didn't change, skipping" in project.dvc("repro", "sample").stdout
+        lock.write_bytes(content)
+        lock.unlink()
+        project.dvc("repro", "sample")
+        assert lock.read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_two_experiments_at_once(make_project: Callable[[str], Project]) -> None:
+    """Equal ones: one trains and the other refuses or is as good; others run independently."""
+    project = make_project("at-once")
+    project.change(pretrain={"epochs": 6, "sample_epochs": [1]})
+    project.dvc("repro", "sample")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "sampled")
+
+    def experiment(name: str, lr: float) -> subprocess.Popen[str]:
+        words = ["exp", "run", "--temp", "--name", name, "-S", f"pretrain.lr={lr}", "pretrain"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", *words],
+            cwd=project.folder,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    equal = [experiment(f"equal-{number}", 0.001) for number in range(2)]
+    other = experiment("other", 0.002)
+    outputs = [process.communicate(timeout=600)[0] for process in (*equal, other)]
+    assert other.returncode == 0, outputs[2]
+    statuses = [process.returncode for process in equal]
+    assert 0 in statuses, outputs
+    for status, output in zip(statuses, outputs, strict=False):
+        assert status == 0 or "is running already, as process" in output or "lock" in output.lower(), output

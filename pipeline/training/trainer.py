@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +62,7 @@ def train(
         mae = ab_mae(generator, plan.valid, plan.batch_size, recorder.space, accelerator.device)
         recorder.record({"epoch": 0, "valid_ab_mae": mae})
         return
-    with listening() as request:
+    with listening() as request, _explained():
         saver = Saver(objective, recorder, accelerator, keeper, request)
         done, batches, sums = saver.resume()
         for epoch in range(done + 1, plan.epochs + 1):
@@ -81,8 +83,7 @@ def _close(
 ) -> None:
     """What follows the steps of an epoch: check, validate, record, draw."""
     generator = objective.networks["generator"]
-    if not all_finite(objective.networks):
-        raise TrainingError(f"a weight is NaN or infinite after epoch {epoch}; {_ADVICE}")
+    _require_finite(objective, f"epoch {epoch}")
     rates = {f"lr_{name}": o.param_groups[0]["lr"] for name, o in objective.optimizers.items()}
     with objective.ema.applied():
         mae = ab_mae(generator, plan.valid, plan.batch_size, recorder.space, accelerator.device)
@@ -145,6 +146,7 @@ def _epoch(
             bar.set_postfix({**{name: f"{mean:.4g}" for name, mean in means.items()}, "images/s": speed})
         # After the last step comes validation, and then a save in any case.
         if pausing and not last:
+            _require_finite(objective, f"step {step}")
             saver.save(epoch - 1, number, sums)
             saver.stop_if_asked()
     return means
@@ -155,6 +157,32 @@ def _finite(losses: dict[str, float], step: int) -> dict[str, float]:
         if not math.isfinite(value):
             raise TrainingError(f"the {name} loss is {value} by step {step}; {_ADVICE}")
     return losses
+
+
+def _require_finite(objective: Objective, when: str) -> None:
+    """Nothing that is not finite is saved, or a run could only be resumed to fail again."""
+    if not all_finite(objective.networks):
+        raise TrainingError(f"a weight is NaN or infinite after {when}; {_ADVICE}")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What torch raises as a plain RuntimeError, in words that say what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if "deterministic" in text:
+            raise TrainingError(
+                f"an operation may give other bits on the next run ({text[:200]}); nothing was published; take another "
+                "network or device, or set base.deterministic to false"
+            ) from None
+        if "DataLoader worker" in text:
+            raise TrainingError(
+                f"a process that loads photographs ended ({text[:200]}); nothing was published; is there enough "
+                "memory? set base.num_workers to 0 to load without such processes"
+            ) from None
+        raise
 
 
 def _set_rates(objective: Objective, step: int, total: int) -> None:

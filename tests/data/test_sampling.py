@@ -112,9 +112,7 @@ def test_nearly_the_same_photograph_is_never_on_both_sides(params: Params, tmp_p
 def test_too_large_a_share_rejected_fails(params: Params, photo_folder: Path, tmp_path: Path) -> None:
     for number in range(40):
         (photo_folder / f"broken-{number}.jpg").write_bytes(b"<html>")
-    with pytest.raises(
-        SourceError, match=r"photographs of .* were rejected .*more than sample\.max_rejected"
-    ):
+    with pytest.raises(SourceError, match=r"photographs of .* were rejected .*more than sample\.max_rejected"):
         sample(params, photo_folder, tmp_path / "out", train=8, valid=2, test=2)
     sample(params, photo_folder, tmp_path / "again", train=8, valid=2, test=2, max_rejected=0.9)
 
