@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 TINY = {
     "base": {"image_size": 32, "device": "cpu", "precision": "fp32"},
     "sample": {"train": 8, "valid": 3, "test": 3},
+    # Decoders grow with the last feature map, and saved states with the decoder.
+    "generator": {"max_width": 64},
     "pretrain": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
     "discriminator": {"channels": 8},
     "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},

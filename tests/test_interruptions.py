@@ -391,21 +391,26 @@ def test_a_disk_that_is_full_when_publishing_loses_nothing(nursery: Nursery) -> 
     assert published(nursery, "pretrain") == expected
 
 
-def test_dvc_and_trainer_killed_then_dvc_repro(make_project: Callable[[str], Project]) -> None:
+def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str], Project]) -> None:
     reference, killed = make_project("reference"), make_project("killed")
     for project in (reference, killed):
         project.change(base={"save_every_minutes": 1e-6}, pretrain={"epochs": 12, "sample_epochs": [1]})
     reference.dvc("repro", "pretrain")
     command = [sys.executable, "-m", "dvc", "repro", "pretrain"]
-    with subprocess.Popen(
-        command, cwd=killed.folder, env=_environment(), stdout=subprocess.DEVNULL, start_new_session=True
-    ) as process:
+    with subprocess.Popen(command, cwd=killed.folder, env=_environment(), stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 200
         while not states(killed.folder, "pretrain"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+        trainer = int((killed.folder / "logs/pretrain.lock").read_text().split()[-1])
+        os.kill(trainer, signal.SIGSTOP)  # alive, and in no hurry
+        process.kill()
+    refused = killed.dvc("repro", "pretrain", ok=False)
+    assert refused.returncode != 0
+    assert f"pretrain in this folder is running already, as process {trainer}" in refused.stderr
+    os.kill(trainer, signal.SIGKILL)
     assert not (killed.folder / "checkpoints/pretrain").exists()
+    assert "pretrain:" not in (killed.folder / "dvc.lock").read_text()
     resumed = killed.dvc("repro", "pretrain")
     assert "resumed after epoch" in resumed.stdout + resumed.stderr
     assert killed.outs() == reference.outs()

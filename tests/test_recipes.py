@@ -90,7 +90,7 @@ def test_a_recipe_runs_all_its_stages(name: str, make_project: Callable[[str], P
     assert "next: dvc repro" in printed
     whole = parse(recipes.compose(RECIPES, name))
     # The network is not to be had in tests: the encoder's weights are drawn.
-    shrunk = {**TINY, "generator": {"weights": "none"}}
+    shrunk = {**TINY, "generator": {**TINY["generator"], "weights": "none"}}
     shrunk["pretrain"] = {**TINY["pretrain"], "epochs": min(1, whole.pretrain.epochs)}
     project.change(**shrunk)
     project.dvc("repro", env={"FASTAI_HOME": str(project.folder / "home")})

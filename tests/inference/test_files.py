@@ -108,7 +108,7 @@ def test_what_cannot_be_written_is_an_error(box: Path, model: Path) -> None:
 
 
 def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.random.Generator) -> None:
-    for number in range(60):
+    for number in range(24):
         save_photo(box / f"box/{number:03d}.png", rng, (900, 900))
     script = Path(sys.executable).with_name("twotone")
     words = [str(script), "colorize", "box", "-o", "out", "--model", str(model)]
