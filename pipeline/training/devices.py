@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -46,7 +47,11 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
         # Nothing leaves this machine unless its owner says so.
         os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_DIR", "logs/trackers")
-        accelerator.init_trackers(f"twotone-{stage}")
+        os.environ.setdefault("MLFLOW_TRACKING_URI", "sqlite:///logs/trackers/mlflow.db")
+        # dvclive would write into dvc.yaml, and save an experiment of its own beside that of `dvc exp run`.
+        live = {"dir": f"logs/trackers/dvclive-{stage}", "save_dvc_exp": False, "dvcyaml": None}
+        Path("logs/trackers").mkdir(parents=True, exist_ok=True)
+        accelerator.init_trackers(f"twotone-{stage}", init_kwargs={"dvclive": live})
     return accelerator
 
 
