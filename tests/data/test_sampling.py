@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,19 @@ def test_links_that_leave_the_folder_are_rejected(params: Params, photo_folder: 
     assert reasons["link.png"] == "a link to outside of sample.path"
     assert reasons["dangling.png"].startswith("unreadable")
     assert counts["rejected"] == {"a link to outside of sample.path": 1, "unreadable": 1, "same pixels": 1}
+
+
+def test_odd_names_pipes_and_devices_are_no_obstacle(params: Params, photo_folder: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(photo_folder) + b"/caf\xe9.png"))
+    save_photo(odd, np.random.default_rng(9))
+    os.mkfifo(photo_folder / "pipe.png")
+    (photo_folder / "zero.png").symlink_to("/dev/zero")
+    (photo_folder / "up.png").symlink_to(photo_folder / ".." / "elsewhere.png")
+    sample(params, photo_folder, tmp_path / "out", train=9, valid=2, test=2)
+    rows = {row["path"]: row["reason"] for row in manifest(tmp_path / "out")}
+    assert rows["caf\\xe9.png"] == ""
+    assert rows["pipe.png"] == "not a regular file"
+    assert rows["zero.png"] == rows["up.png"] == "a link to outside of sample.path"
 
 
 def test_asking_for_too_many_says_how_many_there_are(params: Params, photo_folder: Path, tmp_path: Path) -> None:
