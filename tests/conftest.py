@@ -42,6 +42,8 @@ torch.set_num_threads(1)
 def _deterministic() -> None:
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
+    # A stage sets it for its process; hypothesis cannot draw its floats under it.
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
