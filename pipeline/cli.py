@@ -86,7 +86,7 @@ def resume(
 
 @app.command()
 def colorize(
-    inputs: Annotated[list[str], typer.Argument(help="Photographs, folders (recursive), or patterns.")],
+    inputs: Annotated[list[str], typer.Argument(help="Photographs, films, folders (recursive), or patterns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the colored copies.")],
     model: Annotated[
         Path | None, typer.Option(help="A checkpoint folder or a .onnx file; default: the newest in checkpoints/.")
@@ -97,15 +97,19 @@ def colorize(
     seed: Annotated[int, typer.Option(min=0, help="Of the noise, where the generator has some.")] = 0,
     samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each, by seeds from --seed on.")] = 1,
     saturation: Annotated[float, typer.Option(min=0, max=10, help="Multiplies the chroma.")] = 1.0,
+    smoothing: Annotated[
+        float,
+        typer.Option(min=0, max=0.99, help="Of films: how much color of the frame before stays where it is still."),
+    ] = 0.9,
     format: Annotated[str | None, typer.Option(help="jpg, png, webp, tiff or bmp; default: as the photograph.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace colored copies that are there.")] = False,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
 ) -> None:
-    """Color photographs at their own size and lightness."""
+    """Color photographs, and films, at their own size and lightness."""
     from pipeline.inference.files import Options
 
-    options = Options(render_size, seed, samples, saturation, format, overwrite, compare, max_pixels)
+    options = Options(render_size, seed, samples, saturation, smoothing, format, overwrite, compare, max_pixels)
     raise SystemExit(_colorize(inputs, out, model, options))
 
 
@@ -129,7 +133,7 @@ def _colorize(inputs: list[str], out: Path, model: Path | None, options: Options
     if options.samples > 1 and not colorizer.noisy:
         exit_with(f"--samples needs a generator with noise, and that of {path} has none", status=2)
     outcomes: list[Outcome] = []
-    bar = tqdm(work, desc="colorize", unit="photo")
+    bar = tqdm(work, desc="colorize", unit="file")
     for job in bar:
         outcomes.append(color_file(job, colorizer, options))
         if outcomes[-1].status == "failed":

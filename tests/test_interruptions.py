@@ -394,7 +394,11 @@ def test_a_disk_that_is_full_when_publishing_loses_nothing(nursery: Nursery) -> 
 def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str], Project]) -> None:
     reference, killed = make_project("reference"), make_project("killed")
     for project in (reference, killed):
-        project.change(base={"save_every_minutes": 1e-6}, pretrain={"epochs": 12, "sample_epochs": [1]})
+        project.change(
+            base={"save_every_minutes": 1e-6},
+            generator={"architecture": "compact_unet"},
+            pretrain={"epochs": 12, "sample_epochs": [1]},
+        )
     reference.dvc("repro", "pretrain")
     command = [sys.executable, "-m", "dvc", "repro", "pretrain"]
     with subprocess.Popen(command, cwd=killed.folder, env=_environment(), stdout=subprocess.DEVNULL) as process:

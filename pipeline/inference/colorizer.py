@@ -96,21 +96,29 @@ class Colorizer:
                 rgb = (rgb >> 8).astype(np.uint8)
             return Image.fromarray(rgb if alpha is None else np.dstack([rgb, alpha]))
         if isinstance(image, np.ndarray) and image.ndim != 4:
-            return self._one(_require_photograph(image), render_size or self.image_size, seed, saturation)
+            return self._one(_require_photograph(image), render_size, seed, saturation)
         if isinstance(image, np.ndarray):
             return np.stack([self(one, **options) for one in image])
         if isinstance(image, Sequence) and not isinstance(image, str | bytes):
             return [self(one, **options) for one in image]
         raise TypeError(f"image must be a PIL image, an array or a sequence of them, got {type(image).__name__}")
 
-    def _one(self, pixels: Samples, render_size: int, seed: int, saturation: float) -> Samples:
-        if not RENDER_SIZES[0] <= render_size <= RENDER_SIZES[1]:
-            raise ValueError(f"render_size must be in {RENDER_SIZES[0]}..{RENDER_SIZES[1]}, got {render_size}")
+    def _one(self, pixels: Samples, render_size: int | None, seed: int, saturation: float) -> Samples:
         if not 0 <= saturation <= 10:
             raise ValueError(f"saturation must be in 0..10, got {saturation}")
-        light = lightness(_reduced(pixels, render_size))
-        color = GuidedColor.fit(light, self.ab(light, seed) * np.float32(saturation))
-        return _joined(pixels, color)
+        light = self.reduced_lightness(pixels, render_size)
+        return self.join(pixels, light, self.ab(light, seed) * np.float32(saturation))
+
+    def reduced_lightness(self, pixels: Samples, render_size: int | None = None) -> Floats:
+        """What the network is to see of (H, W) or (H, W, 3) samples: (h, w) L* in [0, 100], the short side render_size.
+
+        Raises:
+            ValueError: render_size is out of its range.
+        """
+        size = self.image_size if render_size is None else render_size
+        if not RENDER_SIZES[0] <= size <= RENDER_SIZES[1]:
+            raise ValueError(f"render_size must be in {RENDER_SIZES[0]}..{RENDER_SIZES[1]}, got {size}")
+        return lightness(_reduced(pixels, size))
 
     def ab(self, light: Floats, seed: int = 0) -> Floats:
         """What the network makes of a lightness: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
@@ -125,21 +133,31 @@ class Colorizer:
         output = self._network.run(gray, seed)
         return chromaticity(((output[0, :, :height, :width] + 1) / 2).clip(0, 1))
 
+    def join(self, pixels: Samples, light: Floats, ab: Floats) -> Samples:
+        """The pixels' own lightness with a small color brought to their size.
 
-def _joined(pixels: Samples, color: GuidedColor) -> Samples:
-    """The pixels' lightness with the color, strip by strip: memory does not grow with the planes in between."""
-    height, width = pixels.shape[:2]
-    rgb = np.empty((height, width, 3), pixels.dtype)
-    rows = max(1, _STRIP // width)
+        Args:
+            pixels: (H, W) or (H, W, 3) uint8 or uint16 sRGB.
+            light: (h, w) L* of the small picture.
+            ab: (2, h, w) a* and b* of the small picture.
 
-    def join(first: int) -> None:
-        light = lightness(pixels[first : first + rows])
-        rgb[first : first + rows] = colored(light, color.rows(light, first, height), pixels.dtype.itemsize * 8)
+        Returns:
+            (H, W, 3) of the type of pixels.
+        """
+        color = GuidedColor.fit(light, ab)
+        height, width = pixels.shape[:2]
+        rgb = np.empty((height, width, 3), pixels.dtype)
+        # Strip by strip: memory does not grow with the planes in between.
+        rows = max(1, _STRIP // width)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(join, range(0, height, rows)):
-            pass
-    return rgb
+        def strip(first: int) -> None:
+            full = lightness(pixels[first : first + rows])
+            rgb[first : first + rows] = colored(full, color.rows(full, first, height), pixels.dtype.itemsize * 8)
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(strip, range(0, height, rows)):
+                pass
+        return rgb
 
 
 def _reduced(pixels: Samples, short_side: int) -> Samples:

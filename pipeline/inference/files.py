@@ -1,4 +1,4 @@
-"""Many photographs: which files, where their colored copies go, and what became of each."""
+"""Many photographs and films: which files, where their colored copies go, and what became of each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from typing import Literal
 import numpy as np
 
 from pipeline.data.images import SUFFIXES, ImageError
+from pipeline.inference.clips import CONTAINERS, FilmError
 from pipeline.inference.colorizer import Colorizer
+from pipeline.inference.film import FilmOptions, color_film
 from pipeline.inference.lab import Samples
 from pipeline.inference.pictures import WRITABLE, Picture, read_picture, write_picture
+
+_SUFFIXES = SUFFIXES | set(CONTAINERS)
 
 
 class InputError(ValueError):
@@ -26,8 +30,10 @@ class Options:
     seed: int
     samples: int
     saturation: float
+    smoothing: float
+    """Of films, in time: see smoothing.Smoother."""
     format: str | None
-    """An ending, such as png; None keeps the photograph's own."""
+    """An ending of pictures, such as png; None keeps the photograph's own."""
     overwrite: bool
     compare: bool
     max_pixels: int
@@ -55,7 +61,7 @@ def jobs(inputs: Sequence[str], out: Path, ending: str | None) -> list[Job]:
     """
     found: dict[Path, Job] = {}
     for source, inside in _sources(inputs, out):
-        target = out / inside.with_suffix(f".{ending or _ending(source)}")
+        target = out / inside.with_suffix(_ending(source, ending))
         other = found.get(target)
         if other and other.source.resolve() != source.resolve():
             raise InputError(
@@ -65,7 +71,7 @@ def jobs(inputs: Sequence[str], out: Path, ending: str | None) -> list[Job]:
             raise InputError(f"{source} would be overwritten by its own colors; choose another folder than {out}")
         found[target] = Job(source, target)
     if not found:
-        raise InputError(f"no photographs in {', '.join(inputs)}; looked for {', '.join(sorted(SUFFIXES))}")
+        raise InputError(f"no photographs in {', '.join(inputs)}; looked for {', '.join(sorted(_SUFFIXES))}")
     return list(found.values())
 
 
@@ -74,19 +80,39 @@ def color_file(job: Job, colorizer: Colorizer, options: Options) -> Outcome:
     targets = _targets(job, options)
     if not options.overwrite and all(target.exists() for target in targets.values()):
         return Outcome(job.source, "kept", f"{job.target} is there already; --overwrite replaces it")
+    make = _color_film if job.source.suffix.lower() in CONTAINERS else _color_photograph
     try:
-        picture = read_picture(job.source, options.max_pixels)
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        for seed, target in targets.items():
-            _color(picture, seed, target, colorizer, options)
-    except ImageError as error:
+        return Outcome(job.source, "colored", make(job.source, targets, colorizer, options))
+    except (ImageError, FilmError) as error:
         return Outcome(job.source, "failed", str(error))
     except OSError as error:
         return Outcome(job.source, "failed", f"{error.filename or job.target}: {error.strerror or error}")
     except MemoryError:
         return Outcome(job.source, "failed", "not enough memory for a picture of its size")
-    size = f"{picture.pixels.shape[1]}x{picture.pixels.shape[0]}"
-    return Outcome(job.source, "colored", f"{size} -> {', '.join(str(target) for target in targets.values())}")
+
+
+def _color_photograph(source: Path, targets: dict[int, Path], colorizer: Colorizer, options: Options) -> str:
+    picture = read_picture(source, options.max_pixels)
+    for seed, target in targets.items():
+        _color(picture, seed, target, colorizer, options)
+    height, width = picture.pixels.shape[:2]
+    return f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
+
+
+def _color_film(source: Path, targets: dict[int, Path], colorizer: Colorizer, options: Options) -> str:
+    said = []
+    for seed, target in targets.items():
+        chosen = FilmOptions(
+            options.render_size, seed, options.saturation, options.smoothing, options.max_pixels, options.compare
+        )
+        report = color_film(source, target, colorizer, chosen)
+        faults = f", {report.damaged} of them damaged" if report.damaged else ""
+        said.append(
+            f"{report.frames} frames in {report.shots} shots{faults} -> {target}, "
+            f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
+        )
+    return "; ".join(said)
 
 
 def _color(picture: Picture, seed: int, target: Path, colorizer: Colorizer, options: Options) -> None:
@@ -113,7 +139,7 @@ def _sources(inputs: Sequence[str], out: Path) -> Iterator[tuple[Path, Path]]:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 own = out.resolve() in file.resolve().parents and out.resolve() != path.resolve()
-                if file.suffix.lower() in SUFFIXES and file.is_file() and not own:
+                if file.suffix.lower() in _SUFFIXES and file.is_file() and not own:
                     yield file, file.relative_to(path)
         elif path.exists():
             yield path, Path(path.name)
@@ -124,10 +150,14 @@ def _sources(inputs: Sequence[str], out: Path) -> Iterator[tuple[Path, Path]]:
             raise InputError(f"{text}: no such file or folder")
 
 
-def _ending(source: Path) -> str:
+def _ending(source: Path, asked: str | None) -> str:
     """A photograph's own, where it can be written; animations and what has no ending become PNG."""
-    own = source.suffix[1:].lower()
-    return own if own in WRITABLE else "png"
+    own = source.suffix.lower()
+    if own in CONTAINERS:
+        return CONTAINERS[own]
+    if asked:
+        return f".{asked}"
+    return own if own[1:] in WRITABLE else ".png"
 
 
 def _in_three(pixels: Samples) -> Samples:

@@ -20,7 +20,8 @@ from pipeline.data.shards import Photographs
 from pipeline.inference.networks import ONNX_FILE, Network, load_network
 from pipeline.models.artifact import LoadedGenerator
 from pipeline.models.card import Interface, ModelCard
-from pipeline.models.generators import KeptDropout, NoiseBeside
+from pipeline.models.generators import NoiseBeside
+from pipeline.models.layers import KeptDropout
 from pipeline.params import OnnxVariant
 from pipeline.publish import write_json
 

@@ -10,7 +10,6 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,6 +76,8 @@ def levels(body: nn.Sequential, in_channels: int) -> list[tuple[int, int]]:
 
 
 def _create(name: str, in_channels: int, weights: str) -> Any:
+    import timm
+
     if not timm.is_model(name.split(".")[0]):
         raise _refusal(name, "timm has no model of that name")
     if weights == "imagenet":

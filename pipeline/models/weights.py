@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,6 +25,7 @@ def require_hub(name: str) -> None:
     Raises:
         WeightsError: timm has no ImageNet weights of this model, or they can be neither fetched nor found.
     """
+    import timm
     from huggingface_hub import hf_hub_url, try_to_load_from_cache
     from huggingface_hub.file_download import get_hf_file_metadata
 
@@ -67,6 +67,8 @@ def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None
     Raises:
         WeightsError: no such file, no safetensors, or of another model.
     """
+    import timm
+
     if not path.is_file():
         raise WeightsError(f"generator.weights {path}: no such file; set none, imagenet, or a path to safetensors")
     try:
