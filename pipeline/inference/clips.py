@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -61,13 +62,18 @@ class Clip:
         """
         import av
 
+        last = -math.inf
         try:
             for packet in self.container.demux([self.video, *self.sound]):
                 if packet.stream.type == "audio":
                     yield packet
                     continue
                 for frame in self._decoded(packet):
-                    self.damaged += frame.is_corrupt
+                    in_time = frame.pts is not None and frame.pts > last
+                    self.damaged += frame.is_corrupt or not in_time
+                    if not in_time:
+                        continue
+                    last = frame.pts
                     yield Frame(_upright(frame), frame.pts, frame.time_base)
         except av.error.FFmpegError as error:
             raise FilmError(f"unreadable: {error.strerror}") from None
