@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,6 +141,62 @@ def _colorize(inputs: list[str], out: Path, model: Path | None, options: Options
         if outcomes[-1].status == "failed":
             tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
     return _closing_table(outcomes, path)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        Path | None, typer.Option(help="A checkpoint folder or a .onnx file; default: the newest in checkpoints/.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen at an address that other machines can reach.")
+    ] = False,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 60_000_000,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are not taken.")] = 100,
+    time_limit: Annotated[float, typer.Option(min=1, help="Seconds for one photograph.")] = 60,
+) -> None:
+    """Color photographs on a web page of this machine."""
+    _serve(model, host, port, allow_remote, browser, max_pixels, max_megabytes * 2**20, time_limit)
+
+
+def _serve(
+    model: Path | None, host: str, port: int, remote: bool, browser: bool, max_pixels: int, max_bytes: int, limit: float
+) -> None:
+    from pipeline.inference.colorizer import Colorizer
+    from pipeline.inference.networks import newest_model
+    from pipeline.models.card import ArtifactError
+
+    try:
+        from pipeline.inference.app import Model, ServeError, is_loopback, serve
+        from pipeline.inference.worker import Worker
+    except ImportError as error:
+        exit_with(f"the page needs {error.name}; install the extra twotone[serve]", status=2)
+    if not remote and not is_loopback(host):
+        exit_with(
+            f"--host {host} can be reached by other machines, and the page asks nobody for a password; "
+            "add --allow-remote if that is meant",
+            status=2,
+        )
+    try:
+        path = model or newest_model(Path("checkpoints"))
+        colorizer = Colorizer.load(path)
+    except ArtifactError as error:
+        exit_with(str(error), status=2)
+    about, worker = Model(path, colorizer.image_size, colorizer.noisy), Worker(path, max_pixels, limit)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        serve(about, worker, host, port, max_bytes=max_bytes, browser=browser, started=_say_started(path))
+    except ServeError as error:
+        exit_with(str(error))
+    finally:
+        worker.close()
+
+
+def _say_started(model: Path) -> Callable[[str], None]:
+    return lambda address: print(f"{address} colors photographs with {model}; Ctrl-C ends it", flush=True)
 
 
 def _closing_table(outcomes: list[Outcome], model: Path) -> int:
