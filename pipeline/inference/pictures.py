@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
-import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.data.images import ImageError, opened, read_bytes
+from pipeline.data.images import opened, read_bytes
+from pipeline.inference import sixteen_bits
 from pipeline.inference.lab import Samples
 
 # By the ending of their names: what can be written, as Pillow calls it.
@@ -48,8 +47,8 @@ class Picture:
 def read_picture(path: Path, max_pixels: int) -> Picture:
     """Decode a file that nobody vouches for.
 
-    EXIF orientation is applied. Colors are converted to sRGB where an ICC profile says what they are (of 8-bit
-    files; 16-bit samples are taken as sRGB). Of an animation, the first frame.
+    EXIF orientation is applied. Colors are converted to sRGB where an ICC profile says what they are. Of an animation,
+    the first frame.
 
     Raises:
         ImageError: no picture this project decodes; the message is the reason.
@@ -57,7 +56,7 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
     content = read_bytes(path, max_pixels, "--max-pixels")
     with opened(content, max_pixels, "--max-pixels") as image:
         # In this order: looking for EXIF may decode the picture, and then nobody knows how many bits it had.
-        deep = _deep_color(image, content)
+        deep = sixteen_bits.color(image, content)
         about = image.getexif()
         orientation = about.get(_ORIENTATION, 1)
         if deep is not None:
@@ -87,7 +86,9 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
         rgb = np.dstack([rgb, alpha])
     elif alpha is not None:
         rgb = _over_white(rgb, alpha)
-    content = _encode_deep(rgb, like, kind) if rgb.dtype == np.uint16 else _encode(rgb, like, kind)
+    content = (
+        sixteen_bits.encode(rgb, like.exif, like.dpi, kind) if rgb.dtype == np.uint16 else _encode(rgb, like, kind)
+    )
     copy = path.with_name(f".{path.name}.writing")
     try:
         copy.write_bytes(content)
@@ -101,7 +102,8 @@ def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
-        return np.asarray(upright).clip(0, 65535).astype(np.uint16), None
+        samples = np.asarray(upright).clip(0, 65535).astype(np.uint16)
+        return sixteen_bits.as_srgb(samples, image.info.get("icc_profile")), None
     alpha = None
     if upright.has_transparency_data:
         with_alpha = upright.convert("RGBA")
@@ -125,24 +127,6 @@ def _as_srgb(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "1"):
         return image.convert("L")
     return image.convert("RGB")
-
-
-def _deep_color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] | None:
-    """16-bit color, which Pillow would cut to 8 bits; None where the file is something else."""
-    if ";16" not in str(getattr(image, "tile", "")) or image.mode not in ("RGB", "RGBA", "LA"):
-        return None
-    if image.format == "PNG":
-        samples = imagecodecs.png_decode(content)
-    elif image.format == "TIFF":
-        samples = tifffile.imread(io.BytesIO(content), key=0)
-    else:
-        return None
-    # Of a turned TIFF Pillow says the upright size.
-    if samples.dtype != np.uint16 or sorted(samples.shape[:2]) != sorted(image.size) or samples.ndim != 3:
-        raise ImageError(f"unreadable: 16-bit {image.format} of shape {samples.shape}")
-    if samples.shape[2] in (2, 4):
-        return samples[..., :-1].squeeze(), samples[..., -1]
-    return samples[..., :3], None
 
 
 def _upright(samples: Samples, orientation: int) -> Samples:
@@ -178,15 +162,4 @@ def _encode(rgb: Samples, like: Picture, kind: str) -> bytes:
         extra["dpi"] = like.dpi
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, kind, **extra)
-    return buffer.getvalue()
-
-
-def _encode_deep(rgb: Samples, like: Picture, kind: str) -> bytes:
-    """16 bits, which Pillow cannot write in color; of the rest only the resolution, and only in TIFF."""
-    if kind == "PNG":
-        return bytes(imagecodecs.png_encode(rgb, level=3))
-    buffer = io.BytesIO()
-    resolution: dict[str, Any] = {"resolution": like.dpi, "resolutionunit": "INCH"} if like.dpi else {}
-    alpha: dict[str, Any] = {"extrasamples": ["unassalpha"]} if rgb.shape[2] == 4 else {}
-    tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, **resolution, **alpha)
     return buffer.getvalue()

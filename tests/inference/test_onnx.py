@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.data.shards import Photographs, ShardWriter
@@ -86,6 +87,28 @@ def test_smaller_variants_lose_little(
     errors = [ab_mae(load_network(folder), loaded.space, photographs) for folder in (full, small)]
     assert abs(errors[1] - errors[0]) < loss
     assert np.abs(Colorizer.load(small).ab(np.full((64, 64), 50, np.float32))).max() > 0
+
+
+def test_48_megapixels_stay_within_the_bound_of_the_readme(
+    model: Path, tmp_path: Path, photographs: Photographs, rng: np.random.Generator
+) -> None:
+    small = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    small.resize((8000, 6000), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg")
+    # The system's own count of the largest resident memory; Linux gives KiB.
+    code = f"""
+import resource, sys
+from pipeline.cli import app
+try:
+    app(["colorize", {str(tmp_path / "large.jpg")!r}, "-o", {str(tmp_path)!r} + "/out", "--render-size", "256",
+         "--model", {str(export(model, tmp_path / "export", photographs))!r}])
+except SystemExit as end:
+    assert not end.code, end.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout.splitlines()[-1]) * 1024 < 1e9
+    with Image.open(tmp_path / "out/large.jpg") as image:
+        assert image.size == (8000, 6000)
 
 
 def test_coloring_imports_neither_torch_nor_fastai(model: Path, tmp_path: Path, photographs: Photographs) -> None:

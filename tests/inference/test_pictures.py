@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -97,6 +99,45 @@ def test_profiles_are_converted_to_srgb(tmp_path: Path, rng: np.random.Generator
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     Image.fromarray(pixels).save(tmp_path / "lab.png", icc_profile=lab)
     assert np.array_equal(read_picture(tmp_path / "lab.png", LIMIT).pixels, pixels)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_profiles_of_sixteen_bits(tmp_path: Path, ending: str, rng: np.random.Generator) -> None:
+    """Against what Pillow's LittleCMS makes of the high bytes."""
+    eight = smooth(rng)
+    profile = imagecodecs.cms_profile("adobergb")
+    Image.fromarray(eight).save(tmp_path / "eight.png", icc_profile=profile)
+    path, deep = tmp_path / f"deep.{ending}", eight.astype(np.uint16) * 257
+    if ending == "tif":
+        tifffile.imwrite(path, deep, photometric="rgb", iccprofile=profile)
+    else:
+        plain = imagecodecs.png_encode(deep)
+        compressed = b"adobe\0\0" + zlib.compress(profile)
+        chunk = struct.pack(">I", len(compressed)) + b"iCCP" + compressed
+        path.write_bytes(plain[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + plain[33:])
+    expected, found = (read_picture(place, LIMIT).pixels for place in (tmp_path / "eight.png", path))
+    assert found.dtype == np.uint16
+    difference = np.abs((found / 257) - expected)
+    assert difference.mean() < 0.6
+    assert np.abs(expected.astype(int) - eight).mean() > 2 * difference.mean()
+
+
+def test_what_belongs_to_sixteen_bits_is_carried_over(tmp_path: Path, rng: np.random.Generator) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8298] = "A camera", "Its owner"
+    exif.get_ifd(0x8769)[0x9003] = "1936:08:01 12:00:00"
+    like = Picture(np.zeros((40, 48, 3), np.uint16), None, exif.tobytes(), (300.0, 300.0), "PNG")
+    rgb = rng.integers(0, 65536, (40, 48, 3), dtype=np.uint16)
+    for name, kind in (("out.png", "PNG"), ("out.tif", "TIFF")):
+        write_picture(tmp_path / name, rgb, like, kind)
+        with Image.open(tmp_path / name) as image:
+            image.load()
+            found = image.getexif()
+            assert (found[0x010F], found[0x8298]) == ("A camera", "Its owner")
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+        assert np.array_equal(read_picture(tmp_path / name, LIMIT).pixels, rgb)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.getexif().get_ifd(0x8769)[0x9003] == "1936:08:01 12:00:00"
 
 
 def test_bounds_hold_before_decoding(tmp_path: Path, rng: np.random.Generator) -> None:
