@@ -100,7 +100,8 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
 
 def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
-    upright = ImageOps.exif_transpose(image)
+    # Pillow would copy, as convert below: of 48 megapixels that is 192 MB each.
+    upright = image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
         samples = np.asarray(upright).clip(0, 65535).astype(np.uint16)
         return sixteen_bits.as_srgb(samples, image.info.get("icc_profile")), None
@@ -124,9 +125,8 @@ def _as_srgb(image: Image.Image) -> Image.Image:
             converted = None  # a damaged profile, or one of another kind of picture: as if there were none
         if converted is not None:
             return converted
-    if image.mode in ("L", "1"):
-        return image.convert("L")
-    return image.convert("RGB")
+    mode = "L" if image.mode in ("L", "1") else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _upright(samples: Samples, orientation: int) -> Samples:
