@@ -174,6 +174,8 @@ def _serve(
         from pipeline.inference.worker import Worker
     except ImportError as error:
         exit_with(f"the page needs {error.name}; install the extra twotone[serve]", status=2)
+    if ":" in host:
+        exit_with(f"--host {host}: addresses of IPv6 are not supported; 127.0.0.1 is this machine", status=2)
     if not remote and not is_loopback(host):
         exit_with(
             f"--host {host} can be reached by other machines, and the page asks nobody for a password; "
@@ -186,13 +188,13 @@ def _serve(
     except ArtifactError as error:
         exit_with(str(error), status=2)
     about, worker = Model(path, colorizer.image_size, colorizer.noisy), Worker(path, max_pixels, limit)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.default_int_handler)
     try:
         serve(about, worker, host, port, max_bytes=max_bytes, browser=browser, started=_say_started(path))
     except ServeError as error:
-        exit_with(str(error))
-    finally:
         worker.close()
+        exit_with(str(error))
 
 
 def _say_started(model: Path) -> Callable[[str], None]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.inference.worker import Request, Result, Worker, WorkError
@@ -30,7 +34,11 @@ _KEEP_SECONDS, _LOOK_SECONDS = 3600, 600
 _LARGEST_RENDER = 512
 _WAITING = 20
 # Whatever a dependency puts into the page: it loads from here, and from nowhere else.
-_POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+_HEADERS = [
+    (b"content-security-policy", b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_FETCHES = re.compile(r"(file|proxy)=\s*[a-z]+:", re.IGNORECASE)
 
 
 class ServeError(Exception):
@@ -67,7 +75,9 @@ def serve(
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", host]))
     with tempfile.TemporaryDirectory(prefix="twotone-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = f"{folder}/gradio"
-        page = build(model, worker, Path(folder))
+        results = Path(folder) / "results"
+        results.mkdir()
+        page = build(model, worker, results)
         page.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
         try:
             _, address, _ = page.launch(
@@ -78,7 +88,7 @@ def serve(
                 share=False,
                 quiet=True,
                 footer_links=[],
-                allowed_paths=[folder],
+                allowed_paths=[str(results)],
                 max_file_size=max_bytes,
                 ssr_mode=False,
                 enable_monitoring=False,
@@ -90,11 +100,15 @@ def serve(
                 f"http://{host}:{port} cannot be served: the port is taken, or the address is not this machine's; "
                 "choose another --port or --host"
             ) from None
+        ended = threading.Event()
+        threading.Thread(target=_tidy, args=(Path(folder), ended), daemon=True).start()
         started(address)
         try:
             page.block_thread()
         finally:
+            ended.set()
             page.close(verbose=False)
+            worker.close()
 
 
 def build(model: Model, worker: Worker, folder: Path) -> gr.Blocks:
@@ -120,19 +134,20 @@ def build(model: Model, worker: Worker, folder: Path) -> gr.Blocks:
         inputs = [photo, render, saturation, samples, kept]
 
         def color(path: str | None, size: float, chroma: float, count: float, earlier: Result | None) -> list[Any]:
-            _forget(earlier)
             if path is None:
-                return _blank()
+                return _blank(earlier)
             own = Path(tempfile.mkdtemp(dir=folder))
             try:
                 request = Request(Path(path), own, int(size), tuple(range(int(count))), chroma)
-                return _view(worker.color(request))
+                result = worker.color(request)
             except WorkError as error:
                 shutil.rmtree(own, ignore_errors=True)
                 raise gr.Error(str(error), duration=None, print_exception=False) from None
+            _forget(earlier)
+            return _view(result)
 
-        photo.upload(_blank, None, outputs, show_progress="hidden").then(color, inputs, outputs)
-        photo.clear(_blank, None, outputs)
+        photo.upload(_blank, kept, outputs, show_progress="hidden").then(color, inputs, outputs)
+        photo.clear(_blank, kept, outputs)
         for control in (render, saturation, samples):
             # By mouse, keyboard or number; of what is asked for in the meantime, the last.
             control.change(color, inputs, outputs, trigger_mode="always_last")
@@ -150,7 +165,8 @@ def _view(result: Result) -> list[Any]:
     ]
 
 
-def _blank() -> list[Any]:
+def _blank(earlier: Result | None) -> list[Any]:
+    _forget(earlier)
     return [
         gr.ImageSlider(None),
         gr.Gallery(None, visible=False),
@@ -159,8 +175,10 @@ def _blank() -> list[Any]:
     ]
 
 
-def _chosen(result: Result, event: gr.SelectData) -> list[Any]:
+def _chosen(result: Result | None, event: gr.SelectData) -> list[Any]:
     number = int(event.index)
+    if result is None or number not in range(len(result.after)):
+        raise gr.Error("That coloring is no longer here; send the photograph again.", print_exception=False)
     return [
         gr.ImageSlider((str(result.before), str(result.after[number]))),
         gr.DownloadButton(value=str(result.full[number]), interactive=True),
@@ -172,8 +190,17 @@ def _forget(result: Result | None) -> None:
         shutil.rmtree(result.before.parent, ignore_errors=True)
 
 
+def _tidy(folder: Path, ended: threading.Event) -> None:
+    """Delete what has lain for an hour, whoever made it: sessions that ended badly, uploads that broke off."""
+    while not ended.wait(_LOOK_SECONDS):
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                if path.is_file() and time.time() - path.stat().st_mtime > _KEEP_SECONDS:
+                    path.unlink()
+
+
 class _ThisPageAlone:
-    """Tells the browser to load nothing from elsewhere."""
+    """Tells the browser to load nothing from elsewhere, and fetches nothing from there itself."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -181,7 +208,12 @@ class _ThisPageAlone:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"content-security-policy", _POLICY)]
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
+
+        # gradio would fetch such an address for whoever asks, and hand it on as its own.
+        if scope["type"] == "http" and _FETCHES.search(scope["path"]):
+            await PlainTextResponse("not here", 403)(scope, receive, send)
+            return
 
         await self._app(scope, receive, with_policy)

@@ -35,6 +35,8 @@ class Frame:
     pts: int
     """When it is shown, in units of time_base."""
     time_base: Fraction
+    turned: bool
+    """Whether its sides were exchanged."""
 
 
 @dataclass
@@ -62,21 +64,33 @@ class Clip:
         """
         import av
 
-        last = -math.inf
+        last, size = -math.inf, (self.video.codec_context.width, self.video.codec_context.height)
         try:
             for packet in self.container.demux([self.video, *self.sound]):
                 if packet.stream.type == "audio":
                     yield packet
                     continue
                 for frame in self._decoded(packet):
-                    in_time = frame.pts is not None and frame.pts > last
+                    if (frame.width, frame.height) != size:
+                        raise FilmError(f"its frames change from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
+                    time = self._time(frame, last)
+                    in_time = time > last
                     self.damaged += frame.is_corrupt or not in_time
                     if not in_time:
                         continue
-                    last = frame.pts
-                    yield Frame(_upright(frame), frame.pts, frame.time_base)
+                    last = time
+                    yield Frame(_upright(frame), time, frame.time_base, bool(round(frame.rotation / 90) % 2))
         except av.error.FFmpegError as error:
             raise FilmError(f"unreadable: {error.strerror}") from None
+
+    def _time(self, frame: Any, last: float) -> int:
+        """When a frame is shown, in units of its time_base."""
+        # AVI says no order of showing: FFmpeg makes one up, and frames come out in the order of their dts.
+        time = frame.dts if self.container.format.name == "avi" else frame.pts
+        if time is None:  # the last ones have none
+            step = 1 / (frame.time_base * (self.video.average_rate or 25))
+            time = max(0, last) + max(1, round(step))
+        return int(time)
 
     def _decoded(self, packet: Any) -> list[Any]:
         import av
@@ -112,7 +126,10 @@ def open_clip(path: Path, max_pixels: int) -> Iterator[Clip]:
             raise FilmError(f"unreadable: {error.strerror}") from None
         if not container.streams.video:
             raise FilmError("no pictures in it")
-        video = container.streams.video[0]
+        video: Any = container.streams.best("video")
+        unknown = [s for s in (video, *container.streams.audio) if s is None or s.codec_context is None]
+        if unknown:
+            raise FilmError("a codec in it is not known here")
         width, height = video.codec_context.width, video.codec_context.height
         if width * height > max_pixels:
             raise FilmError(f"too many pixels: {width}x{height} a frame is over --max-pixels {max_pixels}")
@@ -141,7 +158,7 @@ class Writer:
         import av
 
         if not self._ready:
-            self._prepare(rgb)
+            self._prepare(rgb, like.turned)
         frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
         frame = frame.reformat(format=self._video.codec_context.pix_fmt, dst_colorspace=_ITU709)
         frame.pts, frame.time_base = like.pts, like.time_base
@@ -161,7 +178,7 @@ class Writer:
         if self._ready:
             self._container.mux(self._video.encode(None))
 
-    def _prepare(self, rgb: Samples) -> None:
+    def _prepare(self, rgb: Samples, turned: bool) -> None:
         """When the first frame is known: a film that is turned has its sides exchanged."""
         context = self._video.codec_context
         context.height, context.width = rgb.shape[:2]
@@ -170,8 +187,8 @@ class Writer:
         context.time_base = self._clip.video.time_base
         context.color_primaries = context.color_trc = context.colorspace = _ITU709
         aspect = self._clip.video.sample_aspect_ratio
-        if aspect and rgb.shape[1] == self._clip.video.codec_context.width:
-            context.sample_aspect_ratio = Fraction(aspect)
+        if aspect:
+            context.sample_aspect_ratio = 1 / Fraction(aspect) if turned else Fraction(aspect)
         self._ready = True
 
 

@@ -78,7 +78,9 @@ def jobs(inputs: Sequence[str], out: Path, ending: str | None) -> list[Job]:
 def color_file(job: Job, colorizer: Colorizer, options: Options) -> Outcome:
     """Color one photograph; whatever is wrong with it becomes its outcome, never a gray copy."""
     targets = _targets(job, options)
-    if not options.overwrite and all(target.exists() for target in targets.values()):
+    if not options.overwrite:
+        targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
+    if not targets:
         return Outcome(job.source, "kept", f"{job.target} is there already; --overwrite replaces it")
     make = _color_film if job.source.suffix.lower() in CONTAINERS else _color_photograph
     try:
@@ -118,10 +120,21 @@ def _color_film(source: Path, targets: dict[int, Path], colorizer: Colorizer, op
 def _color(picture: Picture, seed: int, target: Path, colorizer: Colorizer, options: Options) -> None:
     rgb = colorizer(picture.pixels, render_size=options.render_size, seed=seed, saturation=options.saturation)
     kind = WRITABLE[target.suffix[1:].lower()]
-    write_picture(target, rgb, picture, kind)
-    if options.compare:
-        beside = target.with_name(f"{target.stem}-compare{target.suffix}")
-        write_picture(beside, np.concatenate([_in_three(picture.pixels), rgb], 1), _without_alpha(picture), kind)
+    if options.overwrite or not target.exists():
+        write_picture(target, rgb, picture, kind)
+    if options.compare and (options.overwrite or not _beside(target).exists()):
+        write_picture(
+            _beside(target), np.concatenate([_in_three(picture.pixels), rgb], 1), _without_alpha(picture), kind
+        )
+
+
+def _all_there(target: Path, options: Options) -> bool:
+    return target.exists() and (not options.compare or _beside(target).exists())
+
+
+def _beside(target: Path) -> Path:
+    """The before and after of a coloring."""
+    return target.with_stem(f"{target.stem}-compare")
 
 
 def _targets(job: Job, options: Options) -> dict[int, Path]:

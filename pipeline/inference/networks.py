@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,9 +74,21 @@ def _torch(folder: Path) -> Network:
     return Network(loaded.card, run)
 
 
+def onnx_runtime() -> Any:
+    """The module onnxruntime, told before it is imported that nothing is to be reported to anybody.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 def _onnx(path: Path) -> Network:
     try:
-        import onnxruntime
+        onnxruntime = onnx_runtime()
     except ImportError:
         raise ArtifactError(f"{path}: onnxruntime is not installed; install the extra twotone[onnx]") from None
     card = read_card(path.parent)

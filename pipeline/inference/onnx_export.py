@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.color import ColorSpace, rgb_to_lab
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.inference.networks import ONNX_FILE, Network, load_network
+from pipeline.inference.networks import ONNX_FILE, Network, load_network, onnx_runtime
 from pipeline.models.artifact import LoadedGenerator
 from pipeline.models.card import Interface, ModelCard
 from pipeline.models.generators import NoiseBeside
@@ -161,6 +161,8 @@ def _fp32(network: nn.Module, loaded: LoadedGenerator) -> bytes:
 def _fp16(content: bytes) -> bytes:
     """Half the size: weights and arithmetic in 16 bits, input and output as before."""
     import onnx
+
+    onnx_runtime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = convert_float_to_float16(onnx.load_from_string(content), keep_io_types=True)
@@ -169,6 +171,7 @@ def _fp16(content: bytes) -> bytes:
 
 def _int8(content: bytes, loaded: LoadedGenerator, calibration: Photographs) -> bytes:
     """A quarter of the size: convolutions in 8 bits, ranges from training photographs."""
+    onnx_runtime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from pipeline.data.images import opened, read_bytes
+from pipeline.data.images import ImageError, opened, read_bytes
 from pipeline.inference import sixteen_bits
 from pipeline.inference.lab import Samples
 
@@ -19,6 +20,11 @@ WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": 
 _SIXTEEN_BITS = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")
 _ORIENTATION = 0x0112
+# Of a TIFF, EXIF is the directory that also says how its samples lie: only what is about the photograph is taken.
+_TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+_DIRECTORIES = (0x8769, 0x8825)
+# Finer than any scanner; PNG and BMP hold no more than some 100 million.
+_FINEST_DPI = 1e5
 # Finest that is still of use: 4:4:4, since halved color is what this project is not about.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -66,8 +72,10 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
         else:
             pixels, alpha = samples_of(image)
         about.pop(_ORIENTATION, None)
+        if image.format == "TIFF":
+            about = _about_the_photograph(about)
         dpi = image.info.get("dpi")
-        dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+        dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 and max(dpi) < _FINEST_DPI else None
         return Picture(pixels, alpha, about.tobytes() if len(about) else b"", dpi, str(image.format))
 
 
@@ -78,6 +86,7 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
 
     Raises:
         OSError: it cannot be written.
+        ImageError: the format does not hold it, as where a side is over 16,383 pixels in WebP.
     """
     alpha = like.alpha
     if kind not in _SIXTEEN_BITS:
@@ -86,9 +95,11 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
         rgb = np.dstack([rgb, alpha])
     elif alpha is not None:
         rgb = _over_white(rgb, alpha)
-    content = (
-        sixteen_bits.encode(rgb, like.exif, like.dpi, kind) if rgb.dtype == np.uint16 else _encode(rgb, like, kind)
-    )
+    try:
+        deep = rgb.dtype == np.uint16
+        content = sixteen_bits.encode(rgb, like.exif, like.dpi, kind) if deep else _encode(rgb, like, kind)
+    except (ValueError, struct.error) as error:
+        raise ImageError(f"cannot be written as {kind}: {error}") from None
     copy = path.with_name(f".{path.name}.writing")
     try:
         copy.write_bytes(content)
@@ -113,9 +124,23 @@ def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     return np.asarray(_as_srgb(upright)), alpha
 
 
+def _about_the_photograph(found: Image.Exif) -> Image.Exif:
+    kept = Image.Exif()
+    for tag in _TEXTS:
+        if tag in found:
+            kept[tag] = found[tag]
+    for directory in _DIRECTORIES:
+        inside = found.get_ifd(directory)
+        if inside:
+            kept.get_ifd(directory).update(inside)
+    return kept
+
+
 def _as_srgb(image: Image.Image) -> Image.Image:
     """L stays L unless a profile says that its values are not sRGB's."""
     profile = image.info.get("icc_profile")
+    if profile and image.mode == "P":
+        image = image.convert("RGB")
     if profile and image.mode in ("L", "RGB", "CMYK"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -76,6 +76,10 @@ class Worker:
             ) from None
         except (ProcessExpired, MemoryError):
             raise WorkError(f"{request.source.name}: not enough memory for a picture of its size") from None
+        except OSError as error:
+            raise WorkError(f"{request.source.name}: cannot be written: {error.strerror or error}") from None
+        except ValueError as error:  # of an option that the page does not offer
+            raise WorkError(f"{request.source.name}: {error}") from None
         return result
 
     def close(self) -> None:

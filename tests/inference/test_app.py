@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -193,9 +194,13 @@ def test_only_this_machine_is_answered(server: str, model: Path) -> None:
         urllib.request.urlopen(asked)
     with urllib.request.urlopen(server) as answer:
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{server}gradio_api/file=http://pictures.example/")
     port = server.rsplit(":", 1)[1].strip("/")
     for words, status, sentence in (
         (["--host", "0.0.0.0"], 2, "--host 0.0.0.0 can be reached by other machines"),
+        (["--host", "::1"], 2, "--host ::1: addresses of IPv6 are not supported"),
         (["--port", port], 1, f"http://127.0.0.1:{port} cannot be served: the port is taken"),
     ):
         done = subprocess.run(
@@ -204,6 +209,20 @@ def test_only_this_machine_is_answered(server: str, model: Path) -> None:
         assert done.returncode == status
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_upload_is_no_page(server: str) -> None:
+    """HTML that was sent must not run as if it were ours."""
+    boundary = "part"
+    head = 'Content-Disposition: form-data; name="files"; filename="x.html"'
+    body = f"--{boundary}\r\n{head}\r\n\r\n<script>\r\n--{boundary}--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    asked = urllib.request.Request(f"{server}gradio_api/upload", body.encode(), headers)
+    with urllib.request.urlopen(asked) as answer:
+        (path,) = json.load(answer)
+    with urllib.request.urlopen(f"{server}gradio_api/file={path}") as answer:
+        kind, how = answer.headers["Content-Type"], answer.headers["Content-Disposition"]
+    assert "html" not in kind or how.startswith("attachment")
 
 
 def test_what_takes_too_long_is_stopped(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:

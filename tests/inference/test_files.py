@@ -55,6 +55,10 @@ def test_what_is_there_is_kept_unless_told_otherwise(box: Path, model: Path) -> 
     assert kept.returncode == 0
     assert "0 colored, 1 kept as they were, 0 failed" in kept.stdout
     assert (box / "out/one.webp").read_bytes() == b"mine"
+    # What is asked for besides is made, and what was there stays.
+    assert colorize(box, *words, "--compare").returncode == 0
+    assert (box / "out/one-compare.webp").exists()
+    assert (box / "out/one.webp").read_bytes() == b"mine"
     assert colorize(box, *words, "--overwrite").returncode == 0
     assert Image.open(box / "out/one.webp").format == "WEBP"
 

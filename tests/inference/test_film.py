@@ -158,9 +158,10 @@ def test_flicker_is_the_change_of_color_where_lightness_is_still() -> None:
     assert flicker.mean == pytest.approx(5)
 
 
-@pytest.mark.parametrize(("name", "codec", "sound"), [("a.mov", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus"),
+@pytest.mark.parametrize(("name", "codec", "sound"), [("b.avi", "libx264", None),
+                                                      ("a.mov", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus"),
                                                       ("a.avi", "mpeg4", "mp3")])  # fmt: skip
-def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec: str, sound: str) -> None:
+def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec: str, sound: str | None) -> None:
     film(tmp_path / name, [scene(0)], codec=codec, sound=sound)
     (job,) = jobs([str(tmp_path / name)], tmp_path / "out", "png")
     outcome = color_file(job, colorizer, Options(None, 0, 1, 1.0, 0.9, "png", False, False, 10**7))

@@ -140,6 +140,32 @@ def test_what_belongs_to_sixteen_bits_is_carried_over(tmp_path: Path, rng: np.ra
         assert image.getexif().get_ifd(0x8769)[0x9003] == "1936:08:01 12:00:00"
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "CMYK", "RGB"])
+def test_a_tiff_stays_a_tiff_that_others_read(tmp_path: Path, mode: str, rng: np.random.Generator) -> None:
+    """Its tags say how its own samples lie, which are no longer those of the result."""
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    image = Image.fromarray(smooth(rng)).convert(mode)
+    image.save(
+        tmp_path / "in.tif", exif=exif, icc_profile=imagecodecs.cms_profile("adobergb") if mode == "RGB" else None
+    )
+    picture = read_picture(tmp_path / "in.tif", LIMIT)
+    rgb = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    write_picture(tmp_path / "out.tif", rgb, picture, "TIFF")
+    with Image.open(tmp_path / "out.tif") as written:
+        assert np.array_equal(np.asarray(written.convert("RGB")), rgb)
+        assert written.getexif()[0x010F] == "A camera"
+        assert "icc_profile" not in written.info
+    assert np.array_equal(tifffile.imread(tmp_path / "out.tif")[..., :3], rgb)
+
+
+def test_what_a_format_does_not_hold_is_a_reason(tmp_path: Path) -> None:
+    like = Picture(np.zeros((16, 20_000), np.uint8), None, b"", None, "PNG")
+    with pytest.raises(ImageError, match="cannot be written as WEBP"):
+        write_picture(tmp_path / "out.webp", np.zeros((16, 20_000, 3), np.uint8), like, "WEBP")
+    assert not list(tmp_path.iterdir())
+
+
 def test_bounds_hold_before_decoding(tmp_path: Path, rng: np.random.Generator) -> None:
     Image.fromarray(smooth(rng)).save(tmp_path / "in.png")
     with pytest.raises(ImageError, match="too many pixels: 48x40 is over --max-pixels 100"):
