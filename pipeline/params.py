@@ -1,25 +1,27 @@
-"""The one schema of params.yaml: typed, bounded, unknown keys refused.
+"""The schema of params.yaml: typed, bounded, without defaults; unknown keys are refused.
 
 Imports neither torch nor numpy, so a bad value is refused before anything slow happens.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.refusals import sentence, short
+from pipeline.errors import ParamsError
+from pipeline.validation_messages import sentence, short
 
 ColorSpaceName = Literal["lab", "rgb"]
+SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
+Architecture = Literal["dynamic_unet", "pix2pix_unet", "compact_unet"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-ContentLoss = Literal["l1", "mse", "smooth_l1"]
+LossName = Literal["l1", "mse", "smooth_l1"]
 AdversarialLoss = Literal["bce", "lsgan", "hinge"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay"]
@@ -31,10 +33,10 @@ Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 SampleEpochs = tuple[Annotated[int, Field(ge=1)], ...]
-
-
-class ParamsError(ValueError):
-    """params.yaml cannot be used; the message names the file, the key, the value and what is allowed."""
+# Sorted, because the order of a sum decides how it rounds, and must not depend on how the file was written.
+Losses = Annotated[
+    dict[LossName, NonNegative], Field(min_length=1), AfterValidator(lambda weights: dict(sorted(weights.items())))
+]
 
 
 def _as_tuple(value: Any) -> Any:
@@ -58,7 +60,7 @@ class Block(BaseModel):
 
 class Base(Block):
     seed: Seed
-    """Of every random choice: the sample, the weights, the order of batches, flips."""
+    """Seed of every random choice: the sample, the weights, the order of batches, flips."""
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
     """Side of the square photographs the networks are trained on, pixels."""
     color_space: ColorSpaceName
@@ -71,45 +73,45 @@ class Base(Block):
     num_workers: Annotated[int, Field(ge=0, le=64)]
     """Loader processes; any number gives the same batches, so DVC does not watch it."""
     save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]
-    """Save the state of training so often, and after every epoch; an interrupted run loses no more. Not watched."""
+    """Minutes between two saves of a training's state, besides the one after every epoch. DVC does not watch it."""
     trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(_as_tuple)]
-    """Also report each epoch there, through Accelerate; needs the extra of the same name. Not watched."""
+    """Report each epoch to these too, through Accelerate; each needs the extra of its name. DVC does not watch it."""
 
 
 class Sample(Block):
-    source: Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
+    source: SourceName
     path: Annotated[str, Field(min_length=1), AfterValidator(_usable_path)]
-    """What DVC watches. folder, lab_arrays: the directory. stl10: the file or its directory. bundled: the list
-    of photographs inside installed packages. fastai: not read, but must exist."""
+    """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
+    bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
     dataset: Annotated[str, Field(min_length=1)]
-    """fastai: the name of its URL."""
+    """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
     train: Count
     valid: Count
     test: Count
     fit: Literal["crop", "stretch"]
     """crop: the short side to image_size, then the center. stretch: both sides to image_size."""
     min_chroma: Annotated[float, Field(ge=0, le=100)]
-    """Photographs with less mean chroma (Lab units) are rejected: as targets they teach gray."""
+    """Least mean chroma of a photograph, Lab units: grayer ones are rejected, because they teach gray."""
     max_rejected: Annotated[float, Field(ge=0, le=1)]
-    """The stage fails when a larger share of the photographs looked at is rejected: something is wrong with them."""
+    """Largest share of the examined photographs that may be rejected; beyond it the stage fails."""
     max_pixels: Annotated[int, Field(ge=1024)]
-    """Files whose header claims more are rejected before they are decoded."""
+    """Most pixels of a file; one whose header claims more is rejected before it is decoded."""
 
 
 class Generator(Block):
-    architecture: Literal["dynamic_unet", "pix2pix_unet", "compact_unet"]
+    architecture: Architecture
     backbone: Annotated[str, Field(min_length=1)]
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1)]
-    """Of the encoder: none, imagenet (timm's, over the network), or a path to safetensors."""
+    """The encoder's first weights: none, imagenet (timm's, over the network), or a path to safetensors."""
     decoder: Literal["fastai", "halved"]
-    """dynamic_unet: fastai's own blocks, or blocks that give half of what they join: a third of the work."""
+    """dynamic_unet: fastai's own blocks, or blocks with half as many output channels, a third of the work."""
     last_cross: bool
-    """decoder fastai: join the input to the last layer at full resolution, as fastai does: twice the work."""
+    """decoder fastai: join the input to the last layer at full resolution, as fastai does, at twice the work."""
     max_width: Annotated[int, Field(ge=0, le=4096)]
-    """dynamic_unet: reduce a wider last feature map of the backbone to so many channels; 0 leaves it."""
+    """dynamic_unet: most channels of the backbone's last feature map; a 1x1 convolution reduces more. 0: no limit."""
     noise: Literal["none", "dropout", "input"]
-    """What makes one gray image give several colorings: dropout kept on, or a Gaussian channel beside it."""
+    """Where the randomness of several colorings comes from: dropout that stays on, or a Gaussian input channel."""
 
 
 class Pretrain(Block):
@@ -119,25 +121,26 @@ class Pretrain(Block):
     """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     schedule: Schedule
-    content_loss: ContentLoss
+    losses: Losses
+    """Weight of each content loss in the sum that is minimized."""
     flip: bool
-    """Mirror every second photograph, at random."""
+    """Mirror each photograph with probability 1/2."""
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
-    """Publish a moving average of the generator's weights (0.999, say); 0 publishes the weights themselves."""
+    """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
     sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
-    """Epochs (from 1) at which sample grids are drawn."""
+    """Epochs (from 1) after which preview grids are drawn."""
 
 
 class Discriminator(Block):
     receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(_plain_int)]
     """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
     channels: Annotated[int, Field(ge=1, le=512)]
-    """Of the first layer: 64 in the paper."""
+    """Output channels of the first layer; 64 in the paper."""
     norm: Literal["batch", "spectral"]
     conditional: bool
-    """Show it the generator's input beside the colors."""
+    """Whether it sees the generator's input beside the colors."""
 
 
 class Finetune(Block):
@@ -148,17 +151,16 @@ class Finetune(Block):
     beta1: Beta
     beta2: Beta
     adversarial_loss: AdversarialLoss
-    content_loss: ContentLoss
-    lambda_content: NonNegative
-    """Weight of the content loss beside the adversarial loss."""
+    losses: Losses
+    """Weight of each content loss beside the adversarial loss, whose weight is 1."""
     schedule: Schedule
     warmup_steps: Annotated[int, Field(ge=0)]
-    """Steps in which the discriminator learns alone, so that the generator is not led by a blind one."""
+    """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
     flip: bool
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
-    """Publish a moving average of the generator's weights (0.999, say); 0 publishes the weights themselves."""
+    """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
     sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
 
 
@@ -172,7 +174,7 @@ class Evaluate(Block):
 
 class Export(Block):
     variant: OnnxVariant
-    """Of generator.onnx: fp16 is half the size, int8 a quarter; reports/export/metrics.json says what is lost."""
+    """fp16 is half the size of fp32, int8 a quarter; reports/export/metrics.json says what each loses."""
 
 
 class Params(Block):
@@ -219,21 +221,10 @@ def read(path: Path) -> Params:
     return parse(raw, str(path))
 
 
-def read_or_exit(path: Path = Path("params.yaml")) -> Params:
-    """Read params.yaml for a stage: on bad values print the reason and exit with status 2."""
-    try:
-        return read(path)
-    except ParamsError as error:
-        exit_with(str(error), status=2)
-
-
-def exit_with(message: str, status: int = 1) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(status)
-
-
 def _contradictions(params: Params) -> list[str]:
     problems = []
+    if params.pretrain.epochs and not any(params.pretrain.losses.values()):
+        problems.append(f"pretrain.losses must give a loss a weight > 0, got {params.pretrain.losses}")
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         if block.epochs and block.batch_size == 1:
             problems.append(f"{name}.batch_size must be >= 2: batch normalization has nothing to compare, got 1")

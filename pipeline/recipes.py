@@ -1,9 +1,8 @@
-"""Recipes: params.yaml as quickstart has it, with a file of overrides laid over it."""
+"""Recipes: the params.yaml of quickstart, with a file of overrides laid over it."""
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.params import ParamsError, parse
+from pipeline.errors import ParamsError
+from pipeline.files import replacing
+from pipeline.params import parse
 
 BASE = "quickstart"
 
@@ -21,17 +22,17 @@ def names(folder: Path) -> list[str]:
 
 
 def opening(folder: Path, name: str) -> list[str]:
-    """The comment a recipe opens with: its command, its data, what to expect."""
+    """The comment that a recipe opens with: its command, its data, what to expect."""
     lines = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return [line.lstrip("# ").rstrip() for line in lines[:end]] or ["(says nothing of itself)"]
+    return [line.lstrip("# ").rstrip() for line in lines[:end]] or ["(no description)"]
 
 
 def compose(folder: Path, name: str) -> Any:
     """All parameters of a recipe, checked.
 
     Raises:
-        ParamsError: there is no such recipe, or what it sets is refused by the schema.
+        ParamsError: there is no such recipe, or the schema refuses one of its values.
     """
     if name not in names(folder):
         raise ParamsError(f"no recipe {name!r} in {folder}; there are {', '.join(names(folder)) or 'none'}")
@@ -50,22 +51,20 @@ def write(tree: Any, path: Path) -> None:
     """Replace params.yaml in one step.
 
     Raises:
-        ParamsError: it cannot be written; it is as it was.
+        ParamsError: it cannot be written; the old file is unchanged.
     """
     yaml, text = YAML(), io.StringIO()
     yaml.width = 120
     yaml.dump(tree, text)
-    copy = path.with_name(f".{path.name}.new")
     try:
-        copy.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(copy, path)
+        with replacing(path) as hidden:
+            hidden.write_text(text.getvalue(), encoding="utf-8")
     except OSError as error:
-        copy.unlink(missing_ok=True)
         raise ParamsError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def changes(before: Any, after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(key, before, after) of all that differs; absent values are None."""
+    """(key, before, after) of each value that differs; absent values are None."""
     old = before if isinstance(before, Mapping) else {}
     for block in dict.fromkeys([*after, *old]):
         was, now = old.get(block), after.get(block)
@@ -76,7 +75,7 @@ def changes(before: Any, after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]
 
 
 def current(path: Path) -> Any:
-    """What params.yaml holds now, valid or not; None where there is nothing to read."""
+    """The current values of params.yaml, valid or not; None where it cannot be read."""
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, YAMLError, RecursionError):

@@ -1,63 +1,29 @@
-"""pretrain: the generator learns from the content loss alone -> checkpoints/pretrain/."""
+"""pretrain: the generator learns from the content loss alone -> checkpoints/pretrain/, reports/pretrain/."""
 
-import os
+from __future__ import annotations
+
 from pathlib import Path
 
-from pipeline.params import Params, exit_with, read_or_exit
-
-
-def main() -> None:
-    params = read_or_exit()
-    from pipeline.data.shards import ShardError
-    from pipeline.models.backbones import BackboneError
-    from pipeline.models.weights import WeightsError
-    from pipeline.training.devices import DeviceError
-    from pipeline.training.locks import LockError
-    from pipeline.training.resume import ResumeError
-    from pipeline.training.signals import StoppedError
-    from pipeline.training.trainer import TrainingError
-
-    try:
-        run(params)
-    except (ShardError, BackboneError, WeightsError, DeviceError, LockError, ResumeError, TrainingError) as error:
-        exit_with(str(error))
-    except StoppedError as stop:
-        exit_with(str(stop), stop.status)
-    except OSError as error:
-        exit_with(f"{error.filename or 'output'}: {error.strerror or error}; the stage is not complete")
+from pipeline.checkpointing.fingerprint import Inputs
+from pipeline.color.tensors import ColorSpace
+from pipeline.data.loader import LoaderConfig
+from pipeline.models.config import ModelConfig
+from pipeline.models.generators import build_generator
+from pipeline.params import Params
+from pipeline.training.devices import start
+from pipeline.training.objectives import ContentObjective
+from pipeline.training.run import TrainConfig, prepare, train_and_publish
+from stages.dvc import code_files, resume_folder
 
 
 def run(params: Params) -> None:
-    from pipeline.color import ColorSpace
-    from pipeline.data.shards import Photographs
-    from pipeline.models.generators import build_generator
-    from pipeline.training.devices import start
-    from pipeline.training.identity import identity
-    from pipeline.training.objectives import ContentObjective
-    from pipeline.training.outcome import finish, session
-    from pipeline.training.trainer import Plan, train
-
-    base, block, data = params.base, params.pretrain, Path("data/sample")
-    space = ColorSpace(base.color_space)
-    accelerator = start(base, "pretrain")
-    plan = Plan(
-        epochs=block.epochs,
-        batch_size=block.batch_size,
-        seed=base.seed,
-        flip=block.flip,
-        num_workers=base.num_workers,
-        train=Photographs(data, "train", base.image_size),
-        valid=Photographs(data, "valid", base.image_size),
-    )
+    base, block = params.base, params.pretrain
+    accelerator, space = start(base, "pretrain"), ColorSpace(base.color_space)
     generator = build_generator(params.generator, space, base.image_size, base.seed)
-    objective = ContentObjective(generator, block, accelerator)
-    weights = [] if params.generator.weights in ("none", "imagenet") else [Path(params.generator.weights)]
-    who = identity("pretrain", base, [params.generator, block], [data, *weights], accelerator)
-    root = Path(os.environ.get("DVC_ROOT", "."))
-    with session("pretrain", who, space, block.sample_epochs, base.save_every_minutes, root) as current:
-        train(objective, plan, current.recorder, accelerator, current.keeper)
-        finish("pretrain", objective, current, params.generator, base.image_size, accelerator)
-
-
-if __name__ == "__main__":
-    main()
+    objective = ContentObjective(generator, block, space, accelerator)
+    loader = LoaderConfig(block.batch_size, base.seed, block.flip, base.num_workers)
+    config = TrainConfig("pretrain", block.epochs, loader, block.sample_epochs)
+    weights = () if params.generator.weights in ("none", "imagenet") else (Path(params.generator.weights),)
+    inputs = Inputs(base, (params.generator, block), Path("data/sample"), weights, code_files("pretrain"))
+    model = ModelConfig.describe(params.generator, base.color_space, base.image_size)
+    train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)

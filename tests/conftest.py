@@ -1,38 +1,24 @@
-"""Fixtures: the committed params, a folder of photographs, and a small project under DVC."""
+"""Fixtures: the parameters of quickstart, a folder of photographs, small projects under DVC, small models."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from ruamel.yaml import YAML
+from torch import nn
 
+from pipeline.color.tensors import ColorSpace
+from pipeline.models.checkpoint import save_model
+from pipeline.models.config import ModelConfig
+from pipeline.models.generators import build_generator
 from pipeline.params import Params, read
+from tests.helpers import QUICKSTART, ROOT, Project, environment, new_project, save_photo
+from tests.nursery import Nursery
 
-ROOT = Path(__file__).parents[1]
-
-# The real architecture, losses and stages on next to nothing: a stage takes seconds.
-TINY = {
-    "base": {"image_size": 32, "device": "cpu", "precision": "fp32"},
-    "sample": {"train": 8, "valid": 3, "test": 3},
-    # Decoders grow with the last feature map, and saved states with the decoder.
-    "generator": {"max_width": 64},
-    "pretrain": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
-    "discriminator": {"channels": 8},
-    "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
-    "evaluate": {"columns": 3},
-}
-
+MakeModel = Callable[..., Path]
 
 # Test processes share the cores; one thread each is fastest in all.
 torch.set_num_threads(1)
@@ -46,9 +32,9 @@ def _deterministic() -> None:
     torch.set_flush_denormal(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def params() -> Params:
-    return read(ROOT / "params.yaml")
+    return read(QUICKSTART)
 
 
 @pytest.fixture
@@ -67,86 +53,47 @@ def photo_folder(tmp_path: Path, rng: np.random.Generator) -> Path:
     return folder
 
 
-def save_photo(path: Path, rng: np.random.Generator, size: tuple[int, int] = (48, 40)) -> None:
-    """Smooth random colors, (width, height)."""
-    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-    coarse.resize(size, Image.Resampling.BICUBIC).save(path)
-
-
-class Project:
-    """A copy of this project in a repository of its own."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def run(
-        self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
-            env={**_environment(), **env},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        if ok:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def dvc(
-        self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
-    ) -> subprocess.CompletedProcess[str]:
-        return self.run("dvc", *command, ok=ok, env=env)
-
-    def git(self, *command: str) -> None:
-        who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", *who, *command], cwd=self.folder, check=True, capture_output=True)
-
-    def change(self, **blocks: dict[str, Any]) -> None:
-        """Set keys of params.yaml: change(finetune={"epochs": 2})."""
-        path, yaml = self.folder / "params.yaml", YAML()
-        tree = yaml.load(path.read_text())
-        for block, keys in blocks.items():
-            tree[block].update(keys)
-        with path.open("w") as file:
-            yaml.dump(tree, file)
-
-    def outs(self) -> dict[str, bytes]:
-        """The content of every file that a stage publishes."""
-        places = [self.folder / name for name in ("data", "checkpoints", "reports")]
-        files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
-        return {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in files}
-
-
-def _environment() -> dict[str, str]:
-    # A path to this checkout would win over the copy's own modules.
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVC_ROOT")}
-    return {**kept, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PATH": _path()}
-
-
-def _path() -> str:
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-
-
 @pytest.fixture(scope="session")
 def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
     """A fresh, tiny project with nothing run yet."""
+    return lambda name: new_project(tmp_path_factory.mktemp(name))
 
-    def make(name: str) -> Project:
-        folder = tmp_path_factory.mktemp(name)
-        for part in ("pipeline", "stages", "recipes"):
-            if (ROOT / part).exists():
-                shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
-            shutil.copy(ROOT / file, folder / file)
-        project = Project(folder)
-        project.change(**TINY)
-        project.git("init", "-q", "-b", "main")
-        project.dvc("init", "-q")
-        shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-        project.git("add", "-A")
-        project.git("commit", "-q", "-m", "start")
-        return project
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Starts stages of this checkout in any project, without waiting for imports."""
+    nursery = Nursery(ROOT, environment())
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory: pytest.TempPathFactory, params: Params) -> MakeModel:
+    """A checkpoint of a small network that gives strong colors: make_model(noise="input", space="rgb")."""
+
+    def make(architecture: str = "compact_unet", noise: str = "none", space: str = "lab") -> Path:
+        chosen = params.generator.model_copy(update={"architecture": architecture, "noise": noise})
+        network = build_generator(chosen, ColorSpace(space), 32, seed=4)  # type: ignore[arg-type]
+        strengthen(network)
+        folder = tmp_path_factory.mktemp("model")
+        save_model(folder, {"generator": network}, ModelConfig.describe(chosen, space, 32))  # type: ignore[arg-type]
+        return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def model(make_model: MakeModel) -> Path:
+    return make_model()
+
+
+def strengthen(network: nn.Module) -> None:
+    """Random weights give nearly gray: the last layer is made louder."""
+    last = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)][-1]
+    seen: list[torch.Tensor] = []
+    handle = last.register_forward_hook(lambda _m, _inputs, output: seen.append(output))
+    channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
+    with torch.no_grad():
+        network.eval()(torch.rand(1, channels - hasattr(network, "network"), 64, 64) * 2 - 1)
+        last.weight *= 0.3 / seen[0].abs().mean()
+    handle.remove()

@@ -18,13 +18,14 @@ from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import save
 
-from pipeline.data.images import ImageError, decode
-from pipeline.data.shards import ShardError, split_names
-from pipeline.inference.pictures import read_picture
-from pipeline.models.card import ArtifactError, read_card
-from pipeline.params import ParamsError, parse, read
-from pipeline.training.resume import ResumeError, read_state
-from tests.conftest import ROOT
+from pipeline.checkpointing.store import read_state
+from pipeline.data.shards import split_names
+from pipeline.errors import ImageError, ModelError, ParamsError, SampleError, SavedStateError
+from pipeline.media.decoding import decode
+from pipeline.media.pictures import read_picture
+from pipeline.models.config import read_config
+from pipeline.params import parse, read
+from tests.helpers import QUICKSTART
 
 EXAMPLES = pytest.mark.parametrize("examples", [100, pytest.param(2000, marks=pytest.mark.slow)])
 LIMIT = 50_000
@@ -87,24 +88,24 @@ def test_the_decoder_gives_pixels_or_a_reason(tmp_path: Path, examples: int) -> 
 
 
 @EXAMPLES
-def test_the_manifest_gives_names_or_a_shard_error(tmp_path: Path, examples: int) -> None:
+def test_the_manifest_gives_names_or_a_sample_error(tmp_path: Path, examples: int) -> None:
     good = b"path,sha256,width,height,mean_chroma,split,reason\na.jpg,00,10,10,5.0,train,\nb.jpg,01,9,9,7.0,test,\n"
 
     @thorough(examples)
     @given(damaged(good))
     def try_it(content: bytes) -> None:
         (tmp_path / "manifest.csv").write_bytes(content)
-        with suppress(ShardError):
+        with suppress(SampleError):
             assert all(isinstance(name, str) for name in split_names(tmp_path, "train"))
 
     try_it()
 
 
 @EXAMPLES
-def test_model_json_gives_a_card_or_an_artifact_error(tmp_path: Path, examples: int) -> None:
+def test_model_json_gives_a_config_or_a_model_error(tmp_path: Path, examples: int) -> None:
     good = {
         "format": 1,
-        "generator": json.loads(json.dumps(YAML(typ="safe").load((ROOT / "params.yaml").read_text())["generator"])),
+        "generator": json.loads(json.dumps(YAML(typ="safe").load((QUICKSTART).read_text())["generator"])),
         "color_space": "lab",
         "image_size": 64,
         "sha256": {"generator.safetensors": "00"},
@@ -116,15 +117,15 @@ def test_model_json_gives_a_card_or_an_artifact_error(tmp_path: Path, examples: 
     @given(as_bytes | as_tree | VALUES.map(lambda value: json.dumps(value).encode()))
     def try_it(content: bytes) -> None:
         (tmp_path / "model.json").write_bytes(content)
-        with suppress(ArtifactError):
-            assert read_card(tmp_path).format == 1
+        with suppress(ModelError):
+            assert read_config(tmp_path).format == 1
 
     try_it()
 
 
 @EXAMPLES
 def test_params_are_parsed_or_refused(tmp_path: Path, examples: int) -> None:
-    text = (ROOT / "params.yaml").read_bytes()
+    text = (QUICKSTART).read_bytes()
     tree = YAML(typ="safe").load(text)
     keys = [(block, key) for block, own in tree.items() for key in own]
 
@@ -152,7 +153,7 @@ def test_saved_state_is_read_or_refused(tmp_path: Path, examples: int) -> None:
         head = hashlib.sha256(content).hexdigest().encode() if sealed else b"00"
         path = tmp_path / "000001-00000000.state"
         path.write_bytes(b"twotone-state-1 " + head + b"\n" + content)
-        with suppress(ResumeError):
-            assert isinstance(read_state(path).tensors, dict)
+        with suppress(SavedStateError):
+            assert isinstance(read_state(path).contents, dict)
 
     try_it()

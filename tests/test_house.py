@@ -4,112 +4,131 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[1]
-STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
-# Each level may import itself and those to its right.
+from pipeline.models.generators import GENERATORS
+from pipeline.params import Architecture, Block, Params, SourceName
+from pipeline.sampling.sources import SOURCES
+from stages.dvc import EXEMPT, STAGES, code_files, imported_files, is_code
+from tests.helpers import QUICKSTART, ROOT
+
+sys.path.append(str(ROOT / "docs"))
+import make_overview
+
+# A room may import the rooms of the lines below its own.
 LEVELS = [
-    {"stages", "pipeline.cli"},
-    {"pipeline.training", "pipeline.evaluation", "pipeline.inference"},
-    {"pipeline.models"},
-    {"pipeline.data"},
-    {
-        "pipeline.color",
-        "pipeline.colorimetry",
-        "pipeline.params",
-        "pipeline.refusals",
-        "pipeline.publish",
-        "pipeline.grids",
-        "pipeline.recipes",
-    },
+    ["stages", "apps"],
+    ["export"],
+    ["training", "inference"],
+    ["evaluation", "sampling"],
+    ["checkpointing", "models", "data", "media"],
+    ["color"],
+    ["pipeline"],
 ]
 
 
 def sources() -> list[Path]:
-    return [path.relative_to(ROOT) for name in ("pipeline", "stages") for path in sorted((ROOT / name).rglob("*.py"))]
+    return [path for name in ("pipeline", "stages") for path in sorted((ROOT / name).rglob("*.py"))]
 
 
-def module(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+def room(path: Path) -> str:
+    """pipeline/color/tensors.py -> color; pipeline/files.py -> pipeline; stages/sample.py -> stages."""
+    return path.parent.name
 
 
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+def level(path: Path) -> int:
+    return next(number for number, rooms in enumerate(LEVELS) if room(path) in rooms)
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             yield str(node.module)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def project_files(name: str) -> list[Path]:
-    parts = name.split(".")
-    found = []
-    for end in range(1, len(parts) + 1):
-        place = Path(*parts[:end])
-        found += [place.with_suffix(".py"), place / "__init__.py"]
-    return [path for path in found if (ROOT / path).is_file() and (ROOT / path).stat().st_size]
-
-
-def closure(path: Path, seen: set[Path]) -> set[Path]:
-    seen.add(path)
-    for name in imported(path):
-        for file in project_files(name):
-            if file not in seen:
-                closure(file, seen)
-    return seen
-
-
-def level(name: str) -> int:
-    return next(
-        i for i, rooms in enumerate(LEVELS) if any(name == room or name.startswith(room + ".") for room in rooms)
-    )
 
 
 def test_imports_point_one_way() -> None:
-    wrong = []
-    for path in sources():
-        for name in imported(path):
-            own = project_files(name)
-            if own and module(path).count(".") and level(module(path)) > level(module(own[-1])):
-                wrong.append(f"{path} imports {name}")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other.relative_to(ROOT)}"
+        for path in sources()
+        for other in imported_files(path)
+        if room(other) != room(path) and level(other) <= level(path)
+    ]
     assert not wrong
+
+
+def test_no_files_import_each_other() -> None:
+    graph = {path: set(imported_files(path)) - {path} for path in sources()}
+    assert list(TopologicalSorter(graph).static_order())  # raises where there is a circle
 
 
 def test_the_package_knows_neither_stages_nor_dvc() -> None:
     for path in sources():
-        if path.parts[0] == "pipeline":
-            roots = {name.split(".")[0] for name in imported(path)}
+        if path.is_relative_to(ROOT / "pipeline"):
+            roots = {name.split(".")[0] for name in imported_names(path)}
             assert not roots & {"stages", "dvc"}, path
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_exactly_the_files_it_imports(stage: str) -> None:
+def test_the_deps_of_dvc_yaml_are_those_that_the_command_writes(stage: str) -> None:
     declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
-    code = {Path(dep) for dep in declared if dep.endswith(".py")}
-    assert code == closure(Path("stages", f"{stage}.py"), set())
+    code = [dep for dep in declared if is_code(dep)]
+    written = [file.relative_to(ROOT).as_posix() for file in code_files(stage)]
+    assert code == written, "dvc.yaml is stale: run python -m stages.dvc"
 
 
-def test_every_file_is_in_the_overview_and_is_short() -> None:
-    overview = (ROOT / "docs/overview.md").read_text()
+def test_what_is_exempt_cannot_change_a_result() -> None:
+    """The reasons given in EXEMPT hold."""
+    assert all((ROOT / name).is_file() for name in EXEMPT)
+    errors = ast.parse((ROOT / "pipeline/errors.py").read_text())
+    functions = [node.name for node in errors.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["exit_status", "_say"]
+    blocks = [Params, *(field.annotation for field in Params.model_fields.values())]
+    for block in blocks:
+        assert block is not None
+        assert issubclass(block, Block)
+        assert all(field.is_required() for field in block.model_fields.values()), block
+
+
+def test_the_overview_is_made_of_the_first_lines_of_the_modules() -> None:
+    text = make_overview.OVERVIEW.read_text()
+    assert make_overview.updated(text) == text, "docs/overview.md is stale: run python docs/make_overview.py"
+    below = [line.split() for line in text.split("```")[1].splitlines() if line]
+    assert below[:-1] == LEVELS[:-1]
+
+
+def test_files_are_short_and_say_what_they_are() -> None:
     for path in sources():
-        text = (ROOT / path).read_text()
-        if text:
-            assert f"`{path.as_posix()}`" in overview, f"docs/overview.md has no line for {path}"
-        assert len(text.splitlines()) <= 300, f"{path} is long: which part is another room?"
+        assert len(path.read_text().splitlines()) <= 300, f"{path} is long: which part is another room?"
         assert "utils" not in path.name
+
+
+def test_every_error_is_in_one_place() -> None:
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and path != ROOT / "pipeline/errors.py":
+                bases = [ast.unparse(base) for base in node.bases]
+                assert not [base for base in bases if base.endswith(("Error", "Exception"))], f"{path}: {node.name}"
+
+
+def test_tables_have_every_name_of_the_schema() -> None:
+    assert set(GENERATORS) == set(get_args(Architecture))
+    assert set(SOURCES) == set(get_args(SourceName))
 
 
 def test_no_file_names_a_download_address_or_pickle() -> None:
     for path in sources():
-        text = (ROOT / path).read_text()
+        text = path.read_text()
         assert "import pickle" not in text
         assert "torch.load(" not in text
     assert "uv.lock" in (ROOT / ".gitignore").read_text().split()
@@ -129,6 +148,6 @@ def test_every_parameter_is_watched_by_a_stage() -> None:
     """All but those that change no bytes."""
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values()
     watched = {name for stage in stages for name in stage["params"]}
-    tree = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    tree = YAML(typ="safe").load(QUICKSTART.read_text())
     unwatched = {f"{b}.{key}" for b, keys in tree.items() for key in keys if not {b, f"{b}.{key}"} & watched}
     assert unwatched == {"base.num_workers", "base.save_every_minutes", "base.trackers"}

@@ -2,125 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import Project, _environment
+from tests.helpers import Project, environment, twotone
+from tests.nursery import Nursery, Stage
 
 # Two epochs of two steps, a state after each step.
 SHORT = {
     "base": {"save_every_minutes": 1e-6},
     # The smallest states: what is tried here is when they are written and read.
-    "generator": {"architecture": "compact_unet"},
+    "generator": {"backbone": "test_efficientnet"},
     "pretrain": {"epochs": 2, "sample_epochs": [1, 2], "ema_decay": 0.9},
     "finetune": {"epochs": 2, "sample_epochs": [1, 2], "ema_decay": 0.9, "warmup_steps": 1},
 }
-# Waits for orders with everything imported, and forks a process for each stage to run: a start costs nothing then,
-# and what is killed is a real process. `die` is kill -9 of the process itself.
-NURSERY = """
-import json, os, signal, sys
+# The names that the faults below use.
+MODULES = """
+import pipeline.data.loader as loader
+import pipeline.files as files
 import pipeline.training.objectives as objectives
-import pipeline.training.outcome as outcome
-import pipeline.training.resume as resume
-import pipeline.training.trainer
-import stages.finetune, stages.pretrain
+import pipeline.training.run as training
+import pipeline.checkpointing.store as store
 import torch
-torch.set_num_threads(1)
-def die(*_): os.kill(os.getpid(), signal.SIGKILL)
-def before(owner, name, when=lambda *_: True, act=die):
-    own = getattr(owner, name)
-    def wrapped(*given, **named):
-        if when(*given): act()
-        return own(*given, **named)
-    setattr(owner, name, wrapped)
-def child(order):
-    os.setsid()
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1), os.dup2(log, 2)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    status = 0
-    try:
-        exec(order["fault"], globals())
-        getattr(stages, order["stage"]).main()
-    except SystemExit as end:
-        status = end.code or 0
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-        status = 99
-    sys.stdout.flush(), sys.stderr.flush()
-    os._exit(status)
-print("ready", flush=True)
-for line in sys.stdin:
-    order = json.loads(line)
-    if "wait" in order:
-        _, status = os.waitpid(order["wait"], 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-        continue
-    pid = os.fork()
-    if not pid:
-        child(order)
-    print(pid, flush=True)
 """
 CONTENT, ADVERSARIAL = "objectives.ContentObjective", "objectives.AdversarialObjective"
 
 
-class Process:
-    """A stage that runs in a process of its own."""
+@dataclass(frozen=True)
+class Trainings:
+    """A project, and training stages to be started and stopped in it."""
 
-    def __init__(self, nursery: Nursery, pid: int, log: Path):
-        self._nursery, self.pid, self._log = nursery, pid, log
+    project: Project
+    nursery: Nursery
 
-    def wait(self) -> subprocess.CompletedProcess[str]:
-        status = int(self._nursery.ask({"wait": self.pid}))
-        return subprocess.CompletedProcess([], status, self._log.read_text())
+    @property
+    def folder(self) -> Path:
+        return self.project.folder
 
-
-class Nursery:
-    """A project, and stages to be started and stopped in it."""
-
-    def __init__(self, project: Project):
-        self.project, self.folder, self._started = project, project.folder, 0
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", NURSERY],
-            cwd=project.folder,
-            env=_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._server.stdout is not None
-        assert self._server.stdout.readline() == "ready\n"
-
-    def ask(self, order: dict[str, Any]) -> str:
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(order) + "\n")
-        self._server.stdin.flush()
-        return self._server.stdout.readline()
-
-    def start(self, stage: str, fault: str = "") -> Process:
-        self._started += 1
-        log = self.folder / f"logs/process-{self._started}.txt"
-        log.parent.mkdir(exist_ok=True)
-        return Process(self, int(self.ask({"stage": stage, "fault": fault, "log": str(log)})), log)
+    def start(self, stage: str, fault: str = "") -> Stage:
+        return self.nursery.start(self.folder, stage, MODULES + fault)
 
     def run(self, stage: str, fault: str = "") -> subprocess.CompletedProcess[str]:
         """stdout has the errors too."""
         return self.start(stage, fault).wait()
-
-    def close(self) -> None:
-        self._server.kill()
-        self._server.communicate()
 
 
 def at_step(objective: str, number: int) -> str:
@@ -128,25 +60,23 @@ def at_step(objective: str, number: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def nursery(make_project: Callable[[str], Project]) -> Iterator[Nursery]:
+def trainings(make_project: Callable[[str], Project]) -> Iterator[Trainings]:
     """Sampled, and trained once without interruption."""
     project = make_project("interrupted")
     project.change(**SHORT)
-    project.run("stages.sample")
-    nursery = Nursery(project)
-    for stage in ("pretrain", "finetune"):
-        done = nursery.run(stage)
-        assert done.returncode == 0, done.stdout
-    yield nursery
-    nursery.close()
+    trainings = Trainings(project, Nursery(project.folder, environment()))
+    for stage in ("sample", "pretrain", "finetune"):
+        trainings.nursery.run(project.folder, stage)
+    yield trainings
+    trainings.nursery.close()
 
 
-def published(nursery: Nursery, stage: str) -> dict[str, bytes]:
-    return {name: content for name, content in nursery.project.outs().items() if f"/{stage}/" in name}
+def published(trainings: Trainings, stage: str) -> dict[str, bytes]:
+    return {name: content for name, content in trainings.project.outs().items() if f"/{stage}/" in name}
 
 
 def states(folder: Path, stage: str) -> list[Path]:
-    return sorted((folder / ".resume" / stage).glob("*/*.state"))
+    return sorted((folder / ".resume" / stage).glob("*/[0-9]*.state"))
 
 
 @pytest.mark.parametrize(
@@ -157,13 +87,13 @@ def states(folder: Path, stage: str) -> list[Path]:
             [
                 at_step(CONTENT, 0),
                 at_step(CONTENT, 1),
-                "before(resume, '_write', lambda path, *_: path.stem == '000001-00000000')",
-                "before(resume.os, 'fsync')",
-                "before(resume.os, 'replace')",
+                "before(store, 'replacing', lambda path: path.stem == '000001-00000000')",
+                "before(files.os, 'fsync')",
+                "before(files.os, 'replace')",
                 at_step(CONTENT, 2),
                 at_step(CONTENT, 3),
                 # Everything is published, and dvc does not know yet.
-                "before(resume.Keeper, 'clear')",
+                "before(store.SavedStates, 'clear')",
             ],
         ),
         (
@@ -174,23 +104,23 @@ def states(folder: Path, stage: str) -> list[Path]:
                 # The discriminator has learnt from this batch, the generator has not.
                 f"before({ADVERSARIAL}, '_step_generator', lambda *_: COUNT.pop())\nCOUNT = [True, False]",
                 at_step(ADVERSARIAL, 3),
-                "before(outcome, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
+                "before(training, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
             ],
         ),
     ],
 )
-def test_killed_again_and_again_the_bytes_are_the_same(nursery: Nursery, stage: str, faults: list[str]) -> None:
-    expected = published(nursery, stage)
+def test_killed_again_and_again_the_bytes_are_the_same(trainings: Trainings, stage: str, faults: list[str]) -> None:
+    expected = published(trainings, stage)
     assert expected
     for number, fault in enumerate(faults):
-        killed = nursery.run(stage, fault)
+        killed = trainings.run(stage, fault)
         assert killed.returncode == -signal.SIGKILL, fault + killed.stdout
         if number > 1:
             assert "resumed after epoch" in killed.stdout, fault
-    done = nursery.run(stage)
+    done = trainings.run(stage)
     assert done.returncode == 0, done.stdout
-    assert published(nursery, stage) == expected
-    assert not states(nursery.folder, stage)
+    assert published(trainings, stage) == expected
+    assert not states(trainings.folder, stage)
 
 
 # At step 2 the process says so and waits for what is to come, for a minute at most.
@@ -206,9 +136,9 @@ WAITING = (
 
 
 @pytest.fixture
-def waiting(nursery: Nursery) -> Iterator[tuple[Process, Path]]:
+def waiting(trainings: Trainings) -> Iterator[tuple[Stage, Path]]:
     """A pretraining that waits at step 2, for as long as the file is there."""
-    process, flag = nursery.start("pretrain", WAITING), nursery.folder / "waiting"
+    process, flag = trainings.start("pretrain", WAITING), trainings.folder / "waiting"
     deadline = time.monotonic() + 120
     while not flag.exists():
         assert time.monotonic() < deadline
@@ -217,32 +147,32 @@ def waiting(nursery: Nursery) -> Iterator[tuple[Process, Path]]:
     flag.unlink(missing_ok=True)
 
 
-def test_sigterm_saves_and_says_143(nursery: Nursery, waiting: tuple[Process, Path]) -> None:
+def test_sigterm_saves_and_says_143(trainings: Trainings, waiting: tuple[Stage, Path]) -> None:
     process, flag = waiting
     os.kill(process.pid, signal.SIGTERM)
     flag.unlink()
     stopped = process.wait()
     assert stopped.returncode == 143, stopped.stdout
     assert "stopped by SIGTERM; state is saved, run again to continue" in stopped.stdout
-    assert states(nursery.folder, "pretrain")[-1].stem == "000001-00000001"
-    assert "resumed after epoch 1 and 1 batches" in nursery.run("pretrain").stdout
+    assert states(trainings.folder, "pretrain")[-1].stem == "000001-00000001"
+    assert "resumed after epoch 1 and 1 batches" in trainings.run("pretrain").stdout
 
 
-def test_ctrl_c_once_saves_and_stops(nursery: Nursery, waiting: tuple[Process, Path]) -> None:
+def test_ctrl_c_once_saves_and_stops(trainings: Trainings, waiting: tuple[Stage, Path]) -> None:
     process, flag = waiting
     os.kill(process.pid, signal.SIGINT)
     flag.unlink()
     stopped = process.wait()
     assert stopped.returncode == 130, stopped.stdout
     assert "Traceback" not in stopped.stdout
-    listed = nursery.project.run("pipeline.cli", "resume").stdout
+    listed = twotone(trainings.folder, "resume").stdout
     assert "pretrain" in listed
     assert "2 saved states in .resume" in listed
-    nursery.project.run("pipeline.cli", "resume", "--clear")
-    assert not states(nursery.folder, "pretrain")
+    twotone(trainings.folder, "resume", "--clear")
+    assert not states(trainings.folder, "pretrain")
 
 
-def test_ctrl_c_twice_stops_now(waiting: tuple[Process, Path]) -> None:
+def test_ctrl_c_twice_stops_now(waiting: tuple[Stage, Path]) -> None:
     process, _ = waiting
     os.kill(process.pid, signal.SIGINT)
     time.sleep(0.3)
@@ -250,53 +180,60 @@ def test_ctrl_c_twice_stops_now(waiting: tuple[Process, Path]) -> None:
     assert process.wait().returncode == -signal.SIGINT
 
 
-def test_a_second_trainer_refuses_and_names_the_first(nursery: Nursery, waiting: tuple[Process, Path]) -> None:
+def test_a_second_trainer_refuses_and_names_the_first(trainings: Trainings, waiting: tuple[Stage, Path]) -> None:
     process, flag = waiting
-    expected = published(nursery, "finetune")
-    refused = nursery.run("pretrain")
+    expected = published(trainings, "finetune")
+    refused = trainings.run("pretrain")
     assert refused.returncode == 1
     assert f"pretrain in this folder is running already, as process {process.pid}" in refused.stdout
     flag.unlink()
     assert process.wait().returncode == 0
-    assert published(nursery, "finetune") == expected
+    assert published(trainings, "finetune") == expected
 
 
-def test_other_parameters_data_or_code_start_anew(nursery: Nursery) -> None:
-    nursery.run("pretrain", at_step(CONTENT, 3))
-    assert states(nursery.folder, "pretrain")
-    manifest, content = (
-        nursery.folder / "data/sample/manifest.csv",
-        (nursery.folder / "data/sample/manifest.csv").read_bytes(),
-    )
-    module, code = nursery.folder / "pipeline/grids.py", (nursery.folder / "pipeline/grids.py").read_bytes()
-    for path, original in ((manifest, content), (module, code)):
-        path.write_bytes(original + b"\n")
-        other = nursery.run("pretrain")
+def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
+    trainings.run("pretrain", at_step(CONTENT, 3))
+    assert states(trainings.folder, "pretrain")
+    manifest, module = trainings.folder / "data/sample/manifest.csv", trainings.folder / "pipeline/training/ema.py"
+    for path, more in ((manifest, b"\n"), (module, b"OTHER = 1\n")):
+        original = path.read_bytes()
+        path.write_bytes(original + more)
+        other = trainings.run("pretrain")
         assert "resumed" not in other.stdout
         assert "holds saved state of other parameters, data or code" in other.stdout
         path.write_bytes(original)
-    nursery.project.change(pretrain={"lr": 0.0003})
-    assert "resumed" not in nursery.run("pretrain").stdout
-    nursery.project.change(pretrain={"lr": 0.002})
-    assert "resumed after epoch 1" in nursery.run("pretrain").stdout
+    trainings.project.change(pretrain={"lr": 0.0003})
+    assert "resumed" not in trainings.run("pretrain").stdout
+    trainings.project.change(pretrain={"lr": 0.002})
+    # What no result depends on: a comment, the text of an error, a lock.
+    locks = trainings.folder / "pipeline/checkpointing/locks.py"
+    for path, old, new in (
+        (module, b"import torch", b"# Averages.\nimport torch"),
+        (trainings.folder / "pipeline/data/shards.py", b"no shards", b"not a single shard"),
+        (locks, b"LOCK_NB", b"LOCK_NB | 0"),
+    ):
+        text = path.read_bytes()
+        assert old in text
+        path.write_bytes(text.replace(old, new, 1))
+    assert "resumed after epoch 1" in trainings.run("pretrain").stdout
 
 
-def test_damaged_state_is_never_continued(nursery: Nursery) -> None:
-    nursery.run("pretrain", at_step(CONTENT, 3))
-    _, newest = states(nursery.folder, "pretrain")
+def test_damaged_state_is_never_continued(trainings: Trainings) -> None:
+    trainings.run("pretrain", at_step(CONTENT, 3))
+    _, newest = states(trainings.folder, "pretrain")
     newest.write_bytes(newest.read_bytes()[:-100])
-    killed = nursery.run("pretrain", at_step(CONTENT, 2))
-    assert "is damaged: its checksum is another; trying the one before" in killed.stdout
+    killed = trainings.run("pretrain", at_step(CONTENT, 2))
+    assert "is damaged: its checksum does not match; trying the one before" in killed.stdout
     assert "resumed after epoch 1 and 0 batches" in killed.stdout
-    for path in states(nursery.folder, "pretrain"):
+    for path in states(trainings.folder, "pretrain"):
         path.write_bytes(b"")
-    refused = nursery.run("pretrain")
+    refused = trainings.run("pretrain")
     assert refused.returncode == 1
     assert "every saved state in" in refused.stdout
     assert "twotone resume --clear" in refused.stdout
-    for path in states(nursery.folder, "pretrain"):
+    for path in states(trainings.folder, "pretrain"):
         path.unlink()
-    assert nursery.run("pretrain").returncode == 0
+    assert trainings.run("pretrain").returncode == 0
 
 
 # What a step does to the generator before it runs.
@@ -318,48 +255,48 @@ objectives.ContentObjective.step = step
         "condition = condition * float('inf')",
     ],
 )
-def test_what_is_not_finite_is_neither_published_nor_saved(nursery: Nursery, tampering: str) -> None:
-    expected = published(nursery, "pretrain")
-    stopped = nursery.run("pretrain", TAMPER.format(tampering=tampering))
+def test_what_is_not_finite_is_neither_published_nor_saved(trainings: Trainings, tampering: str) -> None:
+    expected = published(trainings, "pretrain")
+    stopped = trainings.run("pretrain", TAMPER.format(tampering=tampering))
     assert stopped.returncode == 1, stopped.stdout
     assert "nothing was published; lower the learning rate" in stopped.stdout
     assert "Traceback" not in stopped.stdout
-    assert published(nursery, "pretrain") == expected
+    assert published(trainings, "pretrain") == expected
     # The states before it are good ones.
-    resumed = nursery.run("pretrain")
+    resumed = trainings.run("pretrain")
     assert "resumed after epoch 1" in resumed.stdout
-    assert published(nursery, "pretrain") == expected
+    assert published(trainings, "pretrain") == expected
 
 
-def test_a_killed_loader_process_is_an_error_and_no_hang(nursery: Nursery) -> None:
-    expected = published(nursery, "pretrain")
-    nursery.project.change(base={"num_workers": 1})
+def test_a_killed_loader_process_is_an_error_and_no_hang(trainings: Trainings) -> None:
+    expected = published(trainings, "pretrain")
+    trainings.project.change(base={"num_workers": 1})
     fault = """
-import pipeline.data.loader as loader, torch.utils.data as data
-before(loader._View, '__getitem__', lambda self, position: position == 5 and data.get_worker_info() is not None)
+import torch.utils.data as data
+before(loader._Shuffled, '__getitem__', lambda self, position: position == 5 and data.get_worker_info() is not None)
 """
-    stopped = nursery.run("pretrain", fault)
-    nursery.project.change(base={"num_workers": 0})
+    stopped = trainings.run("pretrain", fault)
+    trainings.project.change(base={"num_workers": 0})
     assert stopped.returncode == 1, stopped.stdout
     assert "a process that loads photographs ended" in stopped.stdout
     assert "set base.num_workers to 0" in stopped.stdout
-    assert nursery.run("pretrain").returncode == 0
-    assert published(nursery, "pretrain") == expected
+    assert trainings.run("pretrain").returncode == 0
+    assert published(trainings, "pretrain") == expected
 
 
-def test_an_operation_that_is_not_deterministic_is_an_error(nursery: Nursery) -> None:
+def test_an_operation_that_is_not_deterministic_is_an_error(trainings: Trainings) -> None:
     tampering = "torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))"
-    stopped = nursery.run("pretrain", TAMPER.format(tampering=tampering))
+    stopped = trainings.run("pretrain", TAMPER.format(tampering=tampering))
     assert stopped.returncode == 1, stopped.stdout
     assert "an operation may give other bits on the next run" in stopped.stdout
-    assert nursery.run("pretrain").returncode == 0
+    assert trainings.run("pretrain").returncode == 0
 
 
-def test_an_output_that_cannot_be_written_is_found_before_training(nursery: Nursery) -> None:
-    checkpoints, away = nursery.folder / "checkpoints", nursery.folder / "checkpoints-away"
+def test_an_output_that_cannot_be_written_is_found_before_training(trainings: Trainings) -> None:
+    checkpoints, away = trainings.folder / "checkpoints", trainings.folder / "checkpoints-away"
     checkpoints.rename(away)
     checkpoints.write_text("a file where the folder should be")
-    stopped = nursery.run("pretrain")
+    stopped = trainings.run("pretrain")
     checkpoints.unlink()
     away.rename(checkpoints)
     assert stopped.returncode == 1
@@ -367,14 +304,14 @@ def test_an_output_that_cannot_be_written_is_found_before_training(nursery: Nurs
     assert "epoch" not in stopped.stdout
 
 
-def test_a_disk_that_is_full_when_publishing_loses_nothing(nursery: Nursery) -> None:
-    expected, checkpoints = published(nursery, "pretrain"), nursery.folder / "checkpoints"
-    away = nursery.folder / "checkpoints-away"
+def test_a_disk_that_is_full_when_publishing_loses_nothing(trainings: Trainings) -> None:
+    expected, checkpoints = published(trainings, "pretrain"), trainings.folder / "checkpoints"
+    away = trainings.folder / "checkpoints-away"
     checkpoints.rename(away)
     checkpoints.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(checkpoints)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(checkpoints)]
     mounted = subprocess.run(mount, capture_output=True, check=False)
-    stopped = nursery.run("pretrain") if mounted.returncode == 0 else None
+    stopped = trainings.run("pretrain") if mounted.returncode == 0 else None
     if stopped:
         left = list(checkpoints.iterdir())
         subprocess.run(["umount", str(checkpoints)], check=True)
@@ -386,22 +323,23 @@ def test_a_disk_that_is_full_when_publishing_loses_nothing(nursery: Nursery) -> 
     assert "No space left on device; the stage is not complete" in stopped.stdout
     assert left == []
     # All that is left to do is to publish.
-    done = nursery.run("pretrain")
+    done = trainings.run("pretrain")
     assert "resumed after epoch 2 and 0 batches" in done.stdout
-    assert published(nursery, "pretrain") == expected
+    assert published(trainings, "pretrain") == expected
 
 
-def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str], Project]) -> None:
+def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str], Project], nursery: Nursery) -> None:
     reference, killed = make_project("reference"), make_project("killed")
     for project in (reference, killed):
         project.change(
             base={"save_every_minutes": 1e-6},
-            generator={"architecture": "compact_unet"},
-            pretrain={"epochs": 12, "sample_epochs": [1]},
+            generator={"backbone": "test_efficientnet"},
+            pretrain={"epochs": 40, "sample_epochs": [1]},
         )
-    reference.dvc("repro", "pretrain")
+    for stage in ("sample", "pretrain"):
+        nursery.run(reference.folder, stage)
     command = [sys.executable, "-m", "dvc", "repro", "pretrain"]
-    with subprocess.Popen(command, cwd=killed.folder, env=_environment(), stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=killed.folder, env=environment(), stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 200
         while not states(killed.folder, "pretrain"):
             assert time.monotonic() < deadline
@@ -453,7 +391,7 @@ def test_two_experiments_at_once(make_project: Callable[[str], Project]) -> None
         return subprocess.Popen(
             [sys.executable, "-m", "dvc", *words],
             cwd=project.folder,
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from pipeline.params import Params, ParamsError, parse, read
-
-ROOT = Path(__file__).parents[1]
-STAGES = ("sample", "pretrain", "finetune", "evaluate")
+from pipeline.errors import ParamsError
+from pipeline.params import Params, parse, read
+from stages.dvc import STAGES
+from tests.helpers import QUICKSTART, ROOT
 
 
 def tree() -> dict[str, dict[str, object]]:
-    return YAML(typ="safe").load((ROOT / "params.yaml").read_text())  # type: ignore[no-any-return]
+    return YAML(typ="safe").load(QUICKSTART.read_text())  # type: ignore[no-any-return]
 
 
 def refusal(block: str, key: str, value: object) -> str:
@@ -27,8 +27,8 @@ def refusal(block: str, key: str, value: object) -> str:
     return str(error.value)
 
 
-def test_the_committed_params_are_valid() -> None:
-    assert isinstance(read(ROOT / "params.yaml"), Params)
+def test_the_params_of_quickstart_are_valid() -> None:
+    assert isinstance(read(QUICKSTART), Params)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,13 @@ def test_the_committed_params_are_valid() -> None:
         ("finetune", "warmup_steps", 22, "finetune.warmup_steps must be < all 22 steps of finetune, got 22"),
         ("base", "trackers", "wandb", "base.trackers must be a list, got 'wandb'"),
         ("discriminator", "receptive_field", 286, "base.image_size must be >= 128"),
+        ("pretrain", "losses", {}, "pretrain.losses must name at least one, got {}"),
+        ("pretrain", "losses", {"l1": 0}, "pretrain.losses must give a loss a weight > 0, got {'l1': 0"),
+        ("finetune", "losses", {"l2": 1}, "finetune.losses.l2 is not known; allowed: 'l1', 'mse' or 'smooth_l1'"),
+        ("finetune", "losses", {"l1": -1}, "finetune.losses.l1 must be >= 0, got -1"),
+        ("pretrain", "content_loss", "l1", "pretrain.content_loss is now pretrain.losses, a weight for each loss"),
+        ("finetune", "content_loss", "l1", "finetune.content_loss is now finetune.losses, a weight for each loss"),
+        ("finetune", "lambda_content", 9.0, "finetune.lambda_content is now the weight in finetune.losses"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(block: str, key: str, value: object, sentence: str) -> None:
@@ -75,7 +82,7 @@ def test_what_is_no_params_file_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text().replace("lr_generator: 0.0002", "lr_generator: 2e-4")
+    text = QUICKSTART.read_text().replace("lr_generator: 0.0002", "lr_generator: 2e-4")
     path = tmp_path / "params.yaml"
     path.write_text(text)
     assert read(path).finetune.lr_generator == 2e-4
@@ -96,10 +103,10 @@ def test_reading_params_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_refuses_bad_params_before_heavy_imports(tmp_path: Path, stage: str) -> None:
-    text = (ROOT / "params.yaml").read_text().replace("lr_generator: 0.0002", "lr_generator: -1")
+    text = QUICKSTART.read_text().replace("lr_generator: 0.0002", "lr_generator: -1")
     (tmp_path / "params.yaml").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", f"stages.{stage}"],
+        [sys.executable, "-X", "importtime", "-m", "stages", stage],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,

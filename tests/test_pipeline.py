@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pipeline.models.backbones import TESTED
-from tests.conftest import Project
+from tests.helpers import Project
 
 COLORIZERS = ["gray", "constant", "lightness_table", "pretrain", "finetune"]
 METRICS = {"ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness", "colorfulness_delta", "auc"}
@@ -102,7 +102,7 @@ def test_parameters_rerun_only_what_reads_them(done: Project) -> None:
         "base": ({"num_workers": 2}, set()),
         "evaluate": ({"lightness_bins": 7}, {"evaluate"}),
         # The model card, which export writes, lists what the model was trained with.
-        "finetune": ({"lambda_content": 50.0}, {"finetune", "export"}),
+        "finetune": ({"losses": {"l1": 50.0}}, {"finetune", "export"}),
         "discriminator": ({"conditional": False}, {"finetune", "export"}),
         "pretrain": ({"lr": 0.0005}, {"pretrain", "export"}),
         "sample": ({"min_chroma": 3.0}, {"sample", "export"}),
@@ -118,8 +118,8 @@ def test_what_dvc_users_type(done: Project) -> None:
     assert "finetune" in done.dvc("dag").stdout
     assert "lightness_table" in done.dvc("metrics", "show", "--json").stdout
     assert done.dvc("metrics", "diff", "--json").stdout.strip() in ("", "{}")
-    done.change(finetune={"lambda_content": 50.0})
-    assert "finetune.lambda_content" in done.dvc("params", "diff").stdout
+    done.change(finetune={"losses": {"l1": 50.0}})
+    assert "finetune.losses.l1" in done.dvc("params", "diff").stdout
     done.git("checkout", "-q", "params.yaml")
     page = done.folder / "page"
     done.dvc("plots", "show", "-o", str(page))
@@ -148,7 +148,7 @@ def test_the_exported_model_is_checked_and_described(done: Project) -> None:
 
 def test_photographs_are_colored_with_the_newest_model(done: Project, tmp_path: Path) -> None:
     Image.linear_gradient("L").save(tmp_path / "gray.png")
-    colored = done.run("pipeline.cli", "colorize", str(tmp_path / "gray.png"), "-o", str(tmp_path / "out"))
+    colored = done.twotone("colorize", str(tmp_path / "gray.png"), "-o", str(tmp_path / "out"))
     assert "1 colored, 0 kept as they were, 0 failed; model checkpoints/export" in colored.stdout
     with Image.open(tmp_path / "out/gray.png") as image:
         assert (image.size, image.mode) == ((256, 256), "RGB")
@@ -164,8 +164,8 @@ def test_forced_again_every_byte_is_the_same(done: Project) -> None:
 
 def test_an_experiment_swaps_the_backbone(make_project: Callable[[str], Project]) -> None:
     project = make_project("experiment")
-    project.dvc("exp", "run", "-S", "generator.backbone=resnet34", "--name", "wider")
-    model = json.loads((project.folder / "checkpoints/finetune/model.json").read_text())
+    project.dvc("exp", "run", "-S", "generator.backbone=resnet34", "--name", "wider", "pretrain")
+    model = json.loads((project.folder / "checkpoints/pretrain/model.json").read_text())
     assert model["generator"]["backbone"] == "resnet34"
     assert "resnet34" in project.dvc("exp", "show", "--csv").stdout
     project.change(generator={"backbone": "vit_tiny_patch16_224"})
@@ -190,7 +190,7 @@ def test_every_working_backbone_is_one_parameter(backbone: str, make_project: Ca
 def test_queued_experiments(make_project: Callable[[str], Project]) -> None:
     project = make_project("queue")
     for value in (10, 20):
-        project.dvc("exp", "run", "--queue", "-S", f"finetune.lambda_content={value}", "--name", f"lambda-{value}")
+        project.dvc("exp", "run", "--queue", "-S", f"finetune.losses.l1={value}", "--name", f"lambda-{value}")
     project.dvc("exp", "run", "--run-all")
     shown = project.dvc("exp", "show", "--csv").stdout
     assert "lambda-10" in shown

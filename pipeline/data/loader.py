@@ -1,8 +1,9 @@
-"""Batches of photographs; randomness is a function of (seed, epoch, index)."""
+"""Batches of photographs; what is random in them is a function of (seed, epoch, index)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,29 +13,40 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.data.shards import Photographs
 
 
-def train_batches(
-    photographs: Photographs, *, batch_size: int, seed: int, epoch: int, flip: bool, num_workers: int, skip: int = 0
-) -> Iterator[Tensor]:
-    """One epoch in a shuffled order, after its first `skip` batches; what does not fill a batch is left out.
+@dataclass(frozen=True)
+class LoaderConfig:
+    """How batches for training are made."""
+
+    batch_size: int
+    seed: int
+    """Seed of the order and of the flips."""
+    flip: bool
+    """Mirror each photograph with probability 1/2."""
+    num_workers: int = 0
+
+
+def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, skip: int = 0) -> Iterator[Tensor]:
+    """One epoch in shuffled order, without its first `skip` batches and without a last one that is not full.
 
     Yields:
         (batch_size, 3, S, S) uint8 sRGB, channels_last.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(photographs))
-    view = _View(photographs, order[skip * batch_size :].tolist(), seed, epoch, flip)
-    return _load(view, batch_size, num_workers, drop_last=True)
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(photographs))
+    view = _Shuffled(photographs, order[skip * config.batch_size :].tolist(), config, epoch)
+    return _load(view, config.batch_size, config.num_workers, drop_last=True)
 
 
-def plain_batches(photographs: Photographs, *, batch_size: int, num_workers: int = 0) -> Iterator[Tensor]:
+def plain_batches(photographs: Photographs, batch_size: int) -> Iterator[Tensor]:
     """All photographs once, in their order, unchanged: (up to batch_size, 3, S, S) uint8 sRGB."""
-    view = _View(photographs, list(range(len(photographs))), 0, 0, False)
-    return _load(view, batch_size, num_workers, drop_last=False)
+    unchanged = LoaderConfig(batch_size, seed=0, flip=False)
+    view = _Shuffled(photographs, list(range(len(photographs))), unchanged, epoch=0)
+    return _load(view, batch_size, 0, drop_last=False)
 
 
-class _View(Dataset[Tensor]):
-    def __init__(self, photographs: Photographs, order: list[int], seed: int, epoch: int, flip: bool):
+class _Shuffled(Dataset[Tensor]):
+    def __init__(self, photographs: Photographs, order: list[int], config: LoaderConfig, epoch: int):
         self._photographs, self._order = photographs, order
-        self._seed, self._epoch, self._flip = seed, epoch, flip
+        self._config, self._epoch = config, epoch
 
     def __len__(self) -> int:
         return len(self._order)
@@ -42,13 +54,14 @@ class _View(Dataset[Tensor]):
     def __getitem__(self, position: int) -> Tensor:
         index = self._order[position]
         pixels = self._photographs[index]
-        # Not a stream of random numbers: each photograph's own, whichever process asks.
-        if self._flip and np.random.default_rng([self._seed, self._epoch, index]).random() < 0.5:
+        # No stream of random numbers: each photograph has its own, whichever process asks.
+        own = [self._config.seed, self._epoch, index]
+        if self._config.flip and np.random.default_rng(own).random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         return torch.from_numpy(pixels)
 
 
-def _load(view: _View, batch_size: int, num_workers: int, *, drop_last: bool) -> Iterator[Tensor]:
+def _load(view: _Shuffled, batch_size: int, num_workers: int, *, drop_last: bool) -> Iterator[Tensor]:
     loader = DataLoader(view, batch_size, num_workers=num_workers, drop_last=drop_last)
     for batch in loader:
         yield batch.permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The sampled artifact on disk: uint8 arrays in shards of bounded size, memory-mapped."""
+"""The sample on disk: uint8 arrays in shards of bounded size, memory-mapped; the names in its manifest."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.images import Pixels
+from pipeline.errors import SampleError
+from pipeline.types import Pixels
 
 SHARD_BYTES = 64 * 2**20
-
-
-class ShardError(Exception):
-    """The artifact of the sample stage is absent, incomplete or damaged."""
 
 
 class ShardWriter:
@@ -40,16 +37,16 @@ class ShardWriter:
 
 
 class Photographs:
-    """The photographs of one split; len() of them, each (S, S, 3) uint8 sRGB.
+    """The photographs of one split as a sequence: each is (S, S, 3) uint8 sRGB.
 
     Raises:
-        ShardError: no shards, or one that is not what the sample stage writes.
+        SampleError: no shards, or one that is not what the sample stage writes.
     """
 
     def __init__(self, folder: Path, split: str, size: int):
         paths = sorted(folder.glob(f"{split}-*.npy"))
         if not paths:
-            raise ShardError(f"{folder}: no shards {split}-*.npy; run the sample stage (dvc repro)")
+            raise SampleError(f"{folder}: no shards {split}-*.npy; run the sample stage (dvc repro)")
         self._shards = [_open(path, size) for path in paths]
         self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
 
@@ -68,9 +65,9 @@ def _open(path: Path, size: int) -> Pixels:
     try:
         shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ShardError(f"{path}: damaged ({error}); run dvc repro --force sample") from None
+        raise SampleError(f"{path}: damaged ({error}); run dvc repro --force sample") from None
     if shard.dtype != np.uint8 or shard.ndim != 4 or shard.shape[1:] != (size, size, 3):
-        raise ShardError(
+        raise SampleError(
             f"{path}: expected (N, {size}, {size}, 3) uint8, found {shard.shape} {shard.dtype}; "
             "run dvc repro so that the sample follows base.image_size"
         )
@@ -81,11 +78,11 @@ def split_names(folder: Path, split: str) -> list[str]:
     """Paths of a split's photographs, in the order of its shards, from manifest.csv.
 
     Raises:
-        ShardError: no manifest, or one the sample stage did not write.
+        SampleError: no manifest, or one the sample stage did not write.
     """
     path = folder / "manifest.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [row["path"] for row in csv.DictReader(file, strict=True) if row["split"] == split]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise ShardError(f"{path}: cannot be read ({error!r}); run dvc repro --force sample") from None
+        raise SampleError(f"{path}: cannot be read ({error!r}); run dvc repro --force sample") from None

@@ -1,4 +1,4 @@
-"""Colorizers that learn next to nothing: what a network must beat to have learnt what things are."""
+"""Median colors of the training photographs: what a network must beat to have learnt what things are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MedianColors:
         self.constant = torch.tensor(_medians(counts.sum(1, keepdims=True))[:, 0])
         """(2,) Lab units."""
         table = _medians(counts)
-        # A lightness never seen in training gets the color of all.
+        # A lightness that no training pixel has gets the median of all.
         unseen = counts[0].sum(-1) == 0
         table[:, unseen] = self.constant.numpy()[:, None]
         self.table = torch.tensor(table)
@@ -53,7 +53,7 @@ def lightness_bin(lightness: Tensor, bins: int) -> Tensor:
 
 
 def _medians(counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(..., levels) histogram -> (...) its median, the middle of the level it falls in."""
+    """(..., levels) histogram -> (...) its median, the middle of the level that it falls in."""
     cumulative = counts.cumsum(-1)
     half = (cumulative[..., -1:] + 1) // 2
     level = (cumulative >= np.maximum(half, 1)).argmax(-1)

@@ -1,7 +1,9 @@
-"""How near colors are to the truth. Oracle: scikit-image; each number's definition is in PROTOCOL."""
+"""Metrics of one colored photograph against the true one. Oracle: scikit-image."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -9,45 +11,30 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
-from pipeline.data.images import Pixels
+from pipeline.types import Pixels
 
-Floats = NDArray[np.float64]
+Array = NDArray[np.float64]
 
 # An exact copy has an infinite ratio, which neither a mean nor JSON can hold.
 PSNR_LIMIT = 100.0
 
-PROTOCOL = {
-    "ab_mae": "mean absolute error of a and b, over pixels and both channels; Lab units; before gamut clipping where "
-    "the generator gives Lab",
-    "psnr_rgb": f"10 log10(1 / MSE) of 8-bit sRGB scaled to [0, 1]; dB, at most {PSNR_LIMIT:.0f}",
-    "psnr_ab": f"10 log10(220^2 / MSE) of a and b, clipped as in ab_mae; dB, at most {PSNR_LIMIT:.0f}",
-    "ssim": "structural similarity of 8-bit sRGB, 11x11 Gaussian window of sigma 1.5, mean of the channels "
-    "(Wang et al. 2004)",
-    "ciede2000": "mean CIEDE2000 difference of 8-bit sRGB (Sharma et al. 2005); Lab units",
-    "colorfulness": "Hasler and Suesstrunk 2003 on 8-bit sRGB, signed opponents R-G and (R+G)/2-B",
-    "colorfulness_delta": "absolute difference of the colorfulness from the true photograph's",
-    "auc": "area under the share of pixels whose ab distance is at most t, t = 0..150 in steps of 1, "
-    "scaled to [0, 1] (Zhang et al. 2016, not rebalanced)",
-}
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph in color."""
+
+    ab: Array
+    """(H, W, 2) Lab units."""
+    rgb: Pixels
+    """(H, W, 3) uint8 sRGB."""
 
 
-def score(ab: Floats, rgb: Pixels, true_ab: Floats, true_rgb: Pixels) -> dict[str, float]:
-    """All metrics of one photograph.
-
-    Args:
-        ab, true_ab: (H, W, 2) Lab units.
-        rgb, true_rgb: (H, W, 3) uint8 sRGB.
-    """
-    return {
-        "ab_mae": float(np.abs(ab - true_ab).mean()),
-        "psnr_rgb": _psnr(rgb / 255, true_rgb / 255, 1.0),
-        "psnr_ab": _psnr(ab, true_ab, 220.0),
-        "ssim": _ssim(rgb, true_rgb),
-        "ciede2000": float(deltaE_ciede2000(rgb2lab(rgb), rgb2lab(true_rgb)).mean()),
-        "colorfulness": colorfulness(rgb),
-        "colorfulness_delta": abs(colorfulness(rgb) - colorfulness(true_rgb)),
-        "auc": _auc(ab, true_ab),
-    }
+@dataclass(frozen=True)
+class Metric:
+    compute: Callable[[Photograph, Photograph], float]
+    """(colored, true) -> value."""
+    definition: str
+    """A sentence for protocol.json: formula, units, source."""
 
 
 def colorfulness(rgb: Pixels) -> float:
@@ -57,27 +44,76 @@ def colorfulness(rgb: Pixels) -> float:
     return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
 
 
-def libraries() -> dict[str, str]:
-    return {name: version(name) for name in ("scikit-image", "numpy", "torch")}
+def _ab_mae(colored: Photograph, true: Photograph) -> float:
+    return float(np.abs(colored.ab - true.ab).mean())
 
 
-def _psnr(image: Floats, truth: Floats, data_range: float) -> float:
+def _ciede2000(colored: Photograph, true: Photograph) -> float:
+    return float(deltaE_ciede2000(rgb2lab(colored.rgb), rgb2lab(true.rgb)).mean())
+
+
+def _colorfulness_delta(colored: Photograph, true: Photograph) -> float:
+    return abs(colorfulness(colored.rgb) - colorfulness(true.rgb))
+
+
+def _psnr(image: Array, truth: Array, data_range: float) -> float:
     mse = float(((image - truth) ** 2).mean())
     if mse == 0:
         return PSNR_LIMIT
     return min(PSNR_LIMIT, 10 * float(np.log10(data_range**2 / mse)))
 
 
-def _ssim(rgb: Pixels, truth: Pixels) -> float:
-    return float(
-        structural_similarity(
-            rgb, truth, data_range=255, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
-    )
+def _ssim(colored: Photograph, true: Photograph) -> float:
+    settings = {"data_range": 255, "channel_axis": -1, "gaussian_weights": True, "sigma": 1.5}
+    return float(structural_similarity(colored.rgb, true.rgb, use_sample_covariance=False, **settings))
 
 
-def _auc(ab: Floats, truth: Floats) -> float:
-    distance = np.sort(np.hypot(*np.moveaxis(ab - truth, -1, 0)).ravel())
+def _auc(colored: Photograph, true: Photograph) -> float:
+    distance = np.sort(np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel())
     thresholds = np.arange(151)
     share = np.searchsorted(distance, thresholds, side="right") / distance.size
     return float(np.trapezoid(share, thresholds) / 150)
+
+
+METRICS: dict[str, Metric] = {
+    "ab_mae": Metric(
+        _ab_mae,
+        "mean absolute error of a and b, over pixels and both channels; Lab units; before gamut clipping where "
+        "the generator gives Lab",
+    ),
+    "psnr_rgb": Metric(
+        lambda colored, true: _psnr(colored.rgb / 255, true.rgb / 255, 1.0),
+        f"10 log10(1 / MSE) of 8-bit sRGB scaled to [0, 1]; dB, at most {PSNR_LIMIT:.0f}",
+    ),
+    "psnr_ab": Metric(
+        lambda colored, true: _psnr(colored.ab, true.ab, 220.0),
+        f"10 log10(220^2 / MSE) of a and b, clipped as in ab_mae; dB, at most {PSNR_LIMIT:.0f}",
+    ),
+    "ssim": Metric(
+        _ssim,
+        "structural similarity of 8-bit sRGB, 11x11 Gaussian window of sigma 1.5, mean of the channels "
+        "(Wang et al. 2004)",
+    ),
+    "ciede2000": Metric(_ciede2000, "mean CIEDE2000 difference of 8-bit sRGB (Sharma et al. 2005); Lab units"),
+    "colorfulness": Metric(
+        lambda colored, _true: colorfulness(colored.rgb),
+        "Hasler and Suesstrunk 2003 on 8-bit sRGB, signed opponents R-G and (R+G)/2-B",
+    ),
+    "colorfulness_delta": Metric(
+        _colorfulness_delta, "absolute difference of the colorfulness from the true photograph's"
+    ),
+    "auc": Metric(
+        _auc,
+        "area under the share of pixels whose ab distance is at most t, t = 0..150 in steps of 1, "
+        "scaled to [0, 1] (Zhang et al. 2016, not rebalanced)",
+    ),
+}
+
+
+def score(colored: Photograph, true: Photograph) -> dict[str, float]:
+    """All metrics of one photograph."""
+    return {name: metric.compute(colored, true) for name, metric in METRICS.items()}
+
+
+def libraries() -> dict[str, str]:
+    return {name: version(name) for name in ("scikit-image", "numpy", "torch")}

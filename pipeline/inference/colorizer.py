@@ -1,10 +1,11 @@
-"""Color for whole photographs: found where they are small, joined with their own lightness at full size."""
+"""`Colorizer` colors whole photographs: color from a small copy, joined with their own lightness at full size."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,16 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.colorimetry import AB_SCALE
-from pipeline.data.images import LARGEST_ASPECT, SMALLEST_SIDE
-from pipeline.inference.lab import Floats, Samples, chromaticity, colored, gray_level, lightness
+from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
+from pipeline.color.constants import AB_SCALE
 from pipeline.inference.networks import Network, load_network
-from pipeline.inference.pictures import samples_of
 from pipeline.inference.upsampling import GuidedColor
+from pipeline.media.decoding import LARGEST_ASPECT, SMALLEST_SIDE
+from pipeline.media.pictures import samples_of
+from pipeline.types import Floats, Samples
 
-# Pixels joined at a time: their planes stay within a processor's cache.
+# Pixels joined at a time: few enough for their planes to stay in the processor's cache.
 _STRIP = 2**17
 RENDER_SIZES = (32, 2048)
+
+
+@dataclass(frozen=True)
+class ColoringOptions:
+    """How a picture is colored."""
+
+    render_size: int | None = None
+    """Short side of what the network sees, 32 to 2048 pixels; None for the size it was trained at."""
+    seed: int = 0
+    """Seed of the noise of a generator that has some."""
+    saturation: float = 1.0
+    """Factor of the chroma, 0 to 10; 0 is gray."""
 
 
 class Colorizer:
@@ -42,19 +56,19 @@ class Colorizer:
         """Load a checkpoint folder (by torch), an export folder or a .onnx file (by ONNX Runtime, without torch).
 
         Raises:
-            ArtifactError: no model there, or a damaged one.
+            ModelError: no model there, or a damaged one.
         """
         return cls(load_network(Path(path)))
 
     @property
     def image_size(self) -> int:
         """Side of the photographs it was trained on, pixels: the render size by default."""
-        return self._network.card.image_size
+        return self._network.config.image_size
 
     @property
     def noisy(self) -> bool:
         """Whether another seed gives other colors."""
-        return self._network.card.generator.noise != "none"
+        return self._network.config.generator.noise != "none"
 
     @overload
     def __call__(
@@ -77,9 +91,9 @@ class Colorizer:
         Args:
             image: a PIL image of any mode; an array (H, W), (H, W, 1) or (H, W, 3), uint8 or uint16 sRGB; a batch
                 (N, H, W, 1) or (N, H, W, 3); or a sequence of any of them.
-            render_size: the short side of what the network sees, 32 to 2048 pixels; larger finds smaller things.
+            render_size: short side of what the network sees, 32 to 2048 pixels; at a larger one it sees smaller things.
             seed: of the noise of a generator that has some.
-            saturation: multiplies the chroma; 0 is gray.
+            saturation: factor of the chroma; 0 is gray.
 
         Returns:
             For a PIL image an RGB one (RGBA where it was transparent); for an array (..., H, W, 3) of its type;
@@ -88,29 +102,37 @@ class Colorizer:
         Raises:
             TypeError, ValueError: the image or an option is none of these.
         """
-        options: dict[str, Any] = {"render_size": render_size, "seed": seed, "saturation": saturation}
+        return self._color_any(image, ColoringOptions(render_size, seed, saturation))
+
+    def color(self, pixels: Samples, options: ColoringOptions) -> Samples:
+        """Color (H, W) or (H, W, 3) samples: (H, W, 3) of their type.
+
+        Raises:
+            TypeError, ValueError: the samples or an option are not allowed.
+        """
+        if not 0 <= options.saturation <= 10:
+            raise ValueError(f"saturation must be in 0..10, got {options.saturation}")
+        pixels = _require_photograph(pixels)
+        light = self.reduced_lightness(pixels, options.render_size)
+        return self.join(pixels, light, self.ab(light, options.seed) * np.float32(options.saturation))
+
+    def _color_any(self, image: Any, options: ColoringOptions) -> Any:
         if isinstance(image, Image.Image):
             pixels, alpha = samples_of(image)
-            rgb = self(pixels, **options)
+            rgb = self.color(pixels, options)
             if rgb.dtype == np.uint16:  # Pillow has no 16-bit color
                 rgb = (rgb >> 8).astype(np.uint8)
             return Image.fromarray(rgb if alpha is None else np.dstack([rgb, alpha]))
         if isinstance(image, np.ndarray) and image.ndim != 4:
-            return self._one(_require_photograph(image), render_size, seed, saturation)
+            return self.color(image, options)
         if isinstance(image, np.ndarray):
-            return np.stack([self(one, **options) for one in image])
+            return np.stack([self.color(one, options) for one in image])
         if isinstance(image, Sequence) and not isinstance(image, str | bytes):
-            return [self(one, **options) for one in image]
+            return [self._color_any(one, options) for one in image]
         raise TypeError(f"image must be a PIL image, an array or a sequence of them, got {type(image).__name__}")
 
-    def _one(self, pixels: Samples, render_size: int | None, seed: int, saturation: float) -> Samples:
-        if not 0 <= saturation <= 10:
-            raise ValueError(f"saturation must be in 0..10, got {saturation}")
-        light = self.reduced_lightness(pixels, render_size)
-        return self.join(pixels, light, self.ab(light, seed) * np.float32(saturation))
-
     def reduced_lightness(self, pixels: Samples, render_size: int | None = None) -> Floats:
-        """What the network is to see of (H, W) or (H, W, 3) samples: (h, w) L* in [0, 100], the short side render_size.
+        """The lightness that the network will see: (H, W) or (H, W, 3) samples -> (h, w) L* in [0, 100].
 
         Raises:
             ValueError: render_size is out of its range.
@@ -121,12 +143,12 @@ class Colorizer:
         return lightness(_reduced(pixels, size))
 
     def ab(self, light: Floats, seed: int = 0) -> Floats:
-        """What the network makes of a lightness: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
+        """The network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
         height, width = light.shape
-        multiple = self._network.card.multiple
-        # Mirrored at the right and the bottom, so that the network sees no edge that is not there.
+        multiple = self._network.config.multiple
+        # Mirrored at the right and the bottom, so that padding gives the network no new edge.
         padded = np.pad(light, ((0, -height % multiple), (0, -width % multiple)), "symmetric")
-        if self._network.card.color_space == "lab":
+        if self._network.config.color_space == "lab":
             output = self._network.run((padded / np.float32(50) - np.float32(1))[None, None], seed)
             return output[0, :, :height, :width] * np.float32(AB_SCALE)
         gray = (gray_level(padded) * 2 - 1)[None, None].repeat(3, 1)
@@ -134,12 +156,12 @@ class Colorizer:
         return chromaticity(((output[0, :, :height, :width] + 1) / 2).clip(0, 1))
 
     def join(self, pixels: Samples, light: Floats, ab: Floats) -> Samples:
-        """The pixels' own lightness with a small color brought to their size.
+        """Join the pixels' own lightness with the color of their small copy.
 
         Args:
             pixels: (H, W) or (H, W, 3) uint8 or uint16 sRGB.
-            light: (h, w) L* of the small picture.
-            ab: (2, h, w) a* and b* of the small picture.
+            light: (h, w) L* of the small copy.
+            ab: (2, h, w) a* and b* of the small copy.
 
         Returns:
             (H, W, 3) of the type of pixels.
@@ -147,7 +169,7 @@ class Colorizer:
         color = GuidedColor.fit(light, ab)
         height, width = pixels.shape[:2]
         rgb = np.empty((height, width, 3), pixels.dtype)
-        # Strip by strip: memory does not grow with the planes in between.
+        # Strip by strip, so that the planes in between need little memory.
         rows = max(1, _STRIP // width)
 
         def strip(first: int) -> None:

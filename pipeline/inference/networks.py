@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.inference.lab import Floats
-from pipeline.models.card import ArtifactError, ModelCard, read_card
+from pipeline.errors import ModelError
+from pipeline.models.config import ModelConfig, read_config
+from pipeline.types import Floats
 
 ONNX_FILE = "generator.onnx"
 
@@ -21,21 +22,21 @@ ONNX_FILE = "generator.onnx"
 class Network:
     """What a colorizer needs of a model."""
 
-    card: ModelCard
+    config: ModelConfig
     run: Callable[[Floats, int], Floats]
-    """(N, C, H, W) in [-1, 1], and a seed -> (N, out, H, W); H and W are multiples of card.multiple."""
+    """(N, C, H, W) in [-1, 1], and a seed -> (N, out, H, W); H and W are multiples of config.multiple."""
 
 
 def load_network(path: Path) -> Network:
     """A checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
 
     Raises:
-        ArtifactError: no model there, or a damaged one.
+        ModelError: no model there, or a damaged one.
     """
     if path.suffix == ".onnx":
         return _onnx(path)
     if not path.is_dir():
-        raise ArtifactError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
+        raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
     return _onnx(path / ONNX_FILE) if (path / ONNX_FILE).exists() else _torch(path)
 
 
@@ -43,39 +44,39 @@ def newest_model(checkpoints: Path) -> Path:
     """The folder of export, finetune and pretrain that was written last.
 
     Raises:
-        ArtifactError: none of them is there.
+        ModelError: none of them is there.
     """
     folders = [checkpoints / name for name in ("export", "finetune", "pretrain")]
     there = [folder for folder in folders if (folder / "model.json").is_file()]
     if not there:
-        raise ArtifactError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
+        raise ModelError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
     return max(there, key=lambda folder: (folder / "model.json").stat().st_mtime)
 
 
 def _torch(folder: Path) -> Network:
     import torch
 
-    from pipeline.models.artifact import load_generator
-    from pipeline.models.generators import NoiseBeside
+    from pipeline.models.checkpoint import load_generator
+    from pipeline.models.generators import NoiseInput
 
     loaded = load_generator(folder)
-    # Its noise comes from here, so that a seed gives the same colors with and without torch.
-    beside = isinstance(loaded.network, NoiseBeside)
-    network = loaded.network.network if isinstance(loaded.network, NoiseBeside) else loaded.network
+    # The noise is made here in NumPy, so that a seed gives the same colors with and without torch.
+    noise_input = isinstance(loaded.network, NoiseInput)
+    network = loaded.network.network if isinstance(loaded.network, NoiseInput) else loaded.network
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(x: Floats, seed: int) -> Floats:
-        given = torch.from_numpy(_with_noise(x, seed) if beside else x)
+        condition = torch.from_numpy(with_noise(x, seed) if noise_input else x)
         torch.manual_seed(seed)
         with torch.inference_mode():
-            colors: Floats = network(given.to(memory_format=torch.channels_last)).float().numpy()
+            colors: Floats = network(condition.to(memory_format=torch.channels_last)).float().numpy()
         return colors
 
-    return Network(loaded.card, run)
+    return Network(loaded.config, run)
 
 
 def onnx_runtime() -> Any:
-    """The module onnxruntime, told before it is imported that nothing is to be reported to anybody.
+    """The module onnxruntime, with its telemetry switched off before it is imported.
 
     Raises:
         ImportError: it is not installed.
@@ -90,29 +91,29 @@ def _onnx(path: Path) -> Network:
     try:
         onnxruntime = onnx_runtime()
     except ImportError:
-        raise ArtifactError(f"{path}: onnxruntime is not installed; install the extra twotone[onnx]") from None
-    card = read_card(path.parent)
+        raise ModelError(f"{path}: onnxruntime is not installed; install the extra twotone[onnx]") from None
+    config = read_config(path.parent)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from None
-    if hashlib.sha256(content).hexdigest() != card.sha256.get(path.name):
-        raise ArtifactError(f"{path}: damaged: its checksum is not the one in model.json")
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != config.sha256.get(path.name):
+        raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base
-        raise ArtifactError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+        raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     (given,) = session.get_inputs()
-    beside = card.generator.noise == "input"
+    noise_input = config.generator.noise == "input"
 
     def run(x: Floats, seed: int) -> Floats:
-        (colors,) = session.run(None, {given.name: _with_noise(x, seed) if beside else x})
+        (colors,) = session.run(None, {given.name: with_noise(x, seed) if noise_input else x})
         return np.asarray(colors, np.float32)
 
-    return Network(card, run)
+    return Network(config, run)
 
 
-def _with_noise(x: Floats, seed: int) -> Floats:
-    """A channel of Gaussian noise beside each of (N, C, H, W)."""
+def with_noise(x: Floats, seed: int) -> Floats:
+    """Adds a channel of Gaussian noise: (N, C, H, W) -> (N, C + 1, H, W)."""
     noise = np.random.default_rng(seed).standard_normal((len(x), 1, *x.shape[2:]), np.float32)
     return np.concatenate([x, noise], 1)

@@ -1,4 +1,4 @@
-"""Color that stays from frame to frame where the film stays: within a shot, never across a cut."""
+"""Smooth the colors of a film over time, within a shot and never across a cut; measure how much they flicker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from pipeline.inference.lab import Floats
+from pipeline.types import Floats
 
 # A change of L* that counts as motion: at twice as much, 2 % of the earlier color is kept.
 _MOTION = 3.0
@@ -17,13 +17,13 @@ _STILL = 1.0
 
 @dataclass
 class Smoother:
-    """A recursive filter in time: each pixel keeps a part of its earlier color, the less the more its lightness moved.
+    """A recursive filter in time: the more the lightness of a pixel changes, the less of its earlier color it keeps.
 
-    Without it, what the network sees differently in the grain of each frame flickers as color.
+    Without it, the grain of each frame gives other colors, which flicker.
     """
 
     strength: float
-    """Part of the earlier color kept where nothing moves: 0 is none, below 1."""
+    """Part of the earlier color that is kept where nothing moves, 0 to below 1."""
     _light: Floats | None = None
     _ab: Floats | None = None
 
@@ -32,23 +32,23 @@ class Smoother:
 
         Args:
             light: (h, w) L*.
-            ab: (2, h, w), as the network gives it.
-            cut: it begins a shot, and what was before is forgotten.
+            ab: (2, h, w), from the network.
+            cut: whether the frame begins a shot; then nothing of the earlier color is kept.
         """
         if not cut and self._light is not None and self._ab is not None:
-            # Averaged over a window: grain is no motion.
+            # Averaged over a window, so that grain does not count as motion.
             moved = np.abs(uniform_filter(light - self._light, 3, mode="nearest"))
-            kept = np.float32(self.strength) * np.exp(-((moved / np.float32(_MOTION)) ** 2))
-            ab = kept * self._ab + (1 - kept) * ab
+            share = np.float32(self.strength) * np.exp(-((moved / np.float32(_MOTION)) ** 2))
+            ab = share * self._ab + (1 - share) * ab
         self._light, self._ab = light, ab
         return ab
 
 
 @dataclass
 class Flicker:
-    """How much color changes where lightness does not: the mean step of ab between two frames of a shot, Lab units.
+    """How much color changes where lightness does not: the mean change of ab between two frames of a shot, Lab units.
 
-    Over the pixels whose L* changes by less than 1.
+    It counts the pixels whose L* changes by less than 1.
     """
 
     _sum: float = 0.0
@@ -56,7 +56,7 @@ class Flicker:
     _before: tuple[Floats, Floats] | None = field(default=None, repr=False)
 
     def add(self, light: Floats, ab: Floats, cut: bool) -> None:
-        """The next frame: (h, w) L* and (2, h, w) ab."""
+        """Count the next frame: (h, w) L* and (2, h, w) ab."""
         if not cut and self._before is not None:
             still = np.abs(light - self._before[0]) < _STILL
             step = np.hypot(*(ab - self._before[1]))

@@ -1,4 +1,4 @@
-"""Color found on a small picture, brought to the full size with the edges of the full lightness."""
+"""Enlarge the color of a small copy to full size along the edges of the full lightness."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
-from pipeline.inference.lab import Floats
+from pipeline.types import Floats
 
-# Window of 2 * RADIUS + 1 small pixels, and the variance of L* at which a slope is halved: what
-# benchmarks/upsampling.py found best on photographs whose true color is known.
+# Window of 2 * RADIUS + 1 small pixels, and the variance of L* at which a slope is halved: the best values in
+# benchmarks/upsampling.py, on photographs whose true color is known.
 RADIUS, EPSILON = 1, 256.0
 
 
 @dataclass(frozen=True)
 class GuidedColor:
-    """The small color, interpolated, plus what the full lightness says between its pixels.
+    """The small color, interpolated, and corrected by the details of the full lightness.
 
     As in the guided filter (He, Sun & Tang 2013, https://doi.org/10.1109/TPAMI.2012.213), ab is taken to be locally
-    linear in L: `slope` is that of the window around each small pixel. Unlike there the small color itself is not
-    smoothed: only the lightness that the small picture could not hold is turned into color, so an edge of the
-    lightness sharpens the color across it.
+    linear in L; `slope` holds at each small pixel how a and b change with L in the window around it. Unlike there,
+    the small color itself is not smoothed: only details that the small copy has lost are turned into color, so that
+    an edge of the lightness sharpens the color across it.
     """
 
     ab: Floats
     """(2, h, w)"""
     slope: Floats
-    """(2, h, w): change of a and b by L."""
+    """(2, h, w): change of a and b with L."""
     light: Floats
-    """(h, w) L* of the small picture."""
+    """(h, w) L* of the small copy."""
 
     @classmethod
     def fit(cls, light: Floats, ab: Floats, radius: int = RADIUS, epsilon: float = EPSILON) -> GuidedColor:
@@ -64,8 +64,8 @@ class GuidedColor:
 
 
 def rows_of(plane: Floats, first: int, count: int, width: int, height: int) -> Floats:
-    """Some rows of a (h, w) plane brought bilinearly to (height, width): (count, width)."""
+    """Some rows of a (h, w) plane that is enlarged bilinearly to (height, width): (count, width)."""
     scale = plane.shape[0] / height
     box = (0.0, first * scale, float(plane.shape[1]), (first + count) * scale)
-    # Pillow looks beyond the box, so that there is no seam between the rows of one call and the next.
+    # Pillow also reads beyond the box, so that there is no seam between the rows of one call and the next.
     return np.asarray(Image.fromarray(plane).resize((width, count), Image.Resampling.BILINEAR, box=box))

@@ -1,7 +1,7 @@
-"""timm bodies for DynamicUnet, and the preflight that says whether one will do.
+"""timm backbones as encoders of a U-Net, each checked to give a skip at every halving.
 
-DynamicUnet hooks the last layer before each halving of the image. A body whose halvings are hidden inside
-one layer silently becomes a U-Net without skips, so each body is checked before it is trained.
+DynamicUnet hooks the last layer before each halving of the image. A backbone that hides halvings inside one layer
+silently becomes a U-Net without skips, so each is checked before it is trained.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.models.weights import WeightsError, load_weights_file, require_hub
+from pipeline.errors import BackboneError, WeightsError
+from pipeline.models.weights import load_weights_file, require_hub
 
 # A U-Net on S x S pixels needs features at each halving down to S / 32.
 REDUCTIONS = [2, 4, 8, 16, 32]
@@ -25,27 +26,19 @@ TESTED = (
 )
 
 
-class BackboneError(Exception):
-    """The backbone cannot be the encoder of a U-Net; the message says why and what could."""
-
-    def __init__(self, name: str, reason: str, near: list[str]):
-        self.reason = f"cannot be the encoder of a U-Net: {reason}"
-        super().__init__(f"generator.backbone {name!r} {self.reason}; near ones that can: {', '.join(near)}")
-
-
 def build_body(name: str, in_channels: int, weights: str, max_width: int = 0) -> nn.Sequential:
     """The timm backbone as a sequence of layers that DynamicUnet can hook.
 
     Args:
         weights: none, imagenet, or a path to safetensors of the same timm model.
-        max_width: a wider last feature map is reduced to so many channels; 0 leaves it.
+        max_width: most channels of the last feature map; 0 for no limit.
 
     Raises:
         BackboneError: not a timm name, or without one skip for each halving of the image.
-        WeightsError: the weights cannot be had or do not fit.
+        WeightsError: the weights are missing, cannot be fetched, or do not fit.
     """
     if weights != "none":
-        # Refuse in seconds, on shapes alone, before weights are fetched.
+        # On shapes alone, so that a backbone is refused in seconds, before its weights are fetched.
         with torch.device("meta"):
             build_body(name, in_channels, "none", max_width)
     features = _create(name, in_channels, weights)
@@ -58,21 +51,21 @@ def build_body(name: str, in_channels: int, weights: str, max_width: int = 0) ->
 
 
 def levels(body: nn.Sequential, in_channels: int) -> list[tuple[int, int]]:
-    """(reduction, channels) of what DynamicUnet hooks, and of the last layer; full resolution is left out.
+    """(reduction, channels) of each layer that DynamicUnet hooks, and of the last layer; full resolution is left out.
 
     Raises:
         RuntimeError and others: the layers are no plain sequence.
     """
     device = next(body.parameters()).device
     x = torch.zeros(1, in_channels, 64, 64, device=device)
-    found, before = [], x
+    sizes, before = [], x
     with torch.no_grad():
         for layer in body:
             before, x = x, layer(x)
             if x.shape[-1] != before.shape[-1]:
-                found.append((64 // before.shape[-1], before.shape[1]))
-    found.append((64 // x.shape[-1], x.shape[1]))
-    return [level for level in found if level[0] > 1]
+                sizes.append((64 // before.shape[-1], before.shape[1]))
+    sizes.append((64 // x.shape[-1], x.shape[1]))
+    return [level for level in sizes if level[0] > 1]
 
 
 def _create(name: str, in_channels: int, weights: str) -> Any:
@@ -84,7 +77,7 @@ def _create(name: str, in_channels: int, weights: str) -> Any:
         require_hub(name)
     try:
         features = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "imagenet")
-    except Exception as error:  # timm raises what each model's own code raises
+    except Exception as error:  # each model's own code raises its own errors
         if weights == "imagenet":
             raise WeightsError(
                 f"ImageNet weights of {name!r} cannot be loaded ({type(error).__name__}: {error})"
@@ -121,22 +114,22 @@ def _as_sequence(name: str, features: Any, in_channels: int) -> nn.Sequential:
 
 
 def _require_same(name: str, features: Any, body: nn.Sequential, in_channels: int) -> None:
-    """The sequence computes what the backbone computes, with a hook at each level."""
+    """Refuse a sequence that does not compute what the backbone computes, or has no hook at some level."""
     try:
-        found = [reduction for reduction, _ in levels(body, in_channels)]
+        hooked = [reduction for reduction, _ in levels(body, in_channels)]
     except Exception as error:  # layers that are no plain sequence fail in their own ways
         raise _refusal(name, f"its layers are no plain sequence ({type(error).__name__})") from None
-    if found != REDUCTIONS:
+    if hooked != REDUCTIONS:
         raise _refusal(
             name,
-            f"only {[r for r in found if r in REDUCTIONS]} of its halvings can be hooked",
+            f"only {[r for r in hooked if r in REDUCTIONS]} of its halvings can be hooked",
         )
     if next(body.parameters()).is_meta:
         return
     x = torch.linspace(-1, 1, 64 * 64).reshape(1, 1, 64, 64).repeat(1, in_channels, 1, 1)
     with torch.no_grad():
         if not torch.allclose(body(x), features(x)[-1], atol=1e-4, rtol=1e-3):
-            raise _refusal(name, "its layers in their order do not compute its features")
+            raise _refusal(name, "its layers, run in their order, do not compute its features")
 
 
 def _refusal(name: str, reason: str) -> BackboneError:
@@ -144,7 +137,7 @@ def _refusal(name: str, reason: str) -> BackboneError:
 
 
 class _HalfResolution(nn.Module):
-    """Features at half resolution; the input itself travels along as four more channels a channel."""
+    """Features at half resolution, and the input itself: each of its channels as four at half resolution."""
 
     def __init__(self, in_channels: int, width: int):
         super().__init__()
@@ -156,7 +149,7 @@ class _HalfResolution(nn.Module):
 
 
 class _Stem(nn.Module):
-    """The backbone's own stem, on the input that travelled along."""
+    """The backbone's own stem, on the input that _HalfResolution has passed on."""
 
     def __init__(self, stem: nn.Module, in_channels: int):
         super().__init__()
@@ -168,7 +161,7 @@ class _Stem(nn.Module):
 
 
 class _Narrow(nn.Sequential):
-    """1x1 convolution to fewer channels: DynamicUnet doubles the last width twice over."""
+    """1x1 convolution to fewer channels: DynamicUnet's parameters grow with the square of the last width."""
 
     def __init__(self, width: int, narrow: int):
         super().__init__(nn.Conv2d(width, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pipeline.color import ColorSpace
+from pipeline.color.tensors import ColorSpace
 from pipeline.params import Discriminator
 
 # Multiples of the first width, as published: C64-C128, C64-C128, C64-C128-C256-C512, and two more C512.
@@ -16,23 +16,23 @@ _WIDTHS = {1: (1, 2), 16: (1, 2), 70: (1, 2, 4, 8), 286: (1, 2, 4, 8, 8, 8)}
 class PatchGAN(nn.Module):
     """Judges each patch of a colored photograph by itself."""
 
-    def __init__(self, in_channels: int, receptive_field: int, channels: int, norm: str, *, conditional: bool):
+    def __init__(self, params: Discriminator, in_channels: int):
         super().__init__()
-        self.conditional = conditional
-        widths = [channels * multiple for multiple in _WIDTHS[receptive_field]]
-        kernel = 1 if receptive_field == 1 else 4
+        self.conditional, norm = params.conditional, params.norm
+        widths = [params.channels * multiple for multiple in _WIDTHS[params.receptive_field]]
+        kernel = 1 if params.receptive_field == 1 else 4
         layers: list[nn.Module] = []
         for number, width in enumerate(widths):
-            # The last hidden layer and the one that answers do not shrink the picture.
+            # The last hidden layer and the output layer do not shrink the picture.
             stride = 1 if kernel == 1 or number == len(widths) - 1 else 2
-            # The paper does not batch-normalize the first layer; a spectral norm must bound all of them.
+            # The paper does not batch-normalize the first layer; spectral normalization must bound every layer.
             layers += _layer(in_channels, width, kernel, stride, "none" if norm == "batch" and not number else norm)
             in_channels = width
         layers.append(_conv(in_channels, 1, kernel, 1, norm))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, condition: Tensor, colors: Tensor) -> Tensor:
-        """(N, C, H, W) what the generator saw and (N, K, H, W) colors -> (N, 1, h, w) logits: is it real?"""
+        """condition (N, C, H, W), colors (N, K, H, W) -> (N, 1, h, w) logits, high where the patch looks real."""
         seen = torch.cat([condition, colors], 1) if self.conditional else colors
         logits: Tensor = self.layers(seen)
         return logits
@@ -43,9 +43,7 @@ def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> 
     in_channels = space.out_channels + (space.in_channels if params.conditional else 0)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return PatchGAN(
-            in_channels, params.receptive_field, params.channels, params.norm, conditional=params.conditional
-        )
+        return PatchGAN(params, in_channels)
 
 
 def _layer(in_channels: int, width: int, kernel: int, stride: int, norm: str) -> list[nn.Module]:

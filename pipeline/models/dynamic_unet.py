@@ -1,7 +1,4 @@
-"""The U-Net on a timm body, with fastai's decoder or a narrow one: (N, C, H, W) -> (N, out, H, W).
-
-H and W are multiples of 32.
-"""
+"""The generator `dynamic_unet`: a U-Net on a timm backbone, with fastai's decoder or the halved one."""
 
 from __future__ import annotations
 
@@ -12,48 +9,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # fastai still decorates with torch.jit.script
-    from fastai.layers import PixelShuffle_ICNR
-    from fastai.vision.models.unet import DynamicUnet
-
 from pipeline.models.backbones import build_body, levels
-from pipeline.models.layers import KeptDropout, conv3
+from pipeline.models.layers import KeptDropout, conv3, pixel_shuffle_up
 from pipeline.params import Generator
 
 
 def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, image_size: int) -> nn.Module:
-    """A U-Net on params.backbone, its weights drawn from torch's generator of random numbers.
+    """A U-Net on params.backbone: (N, in, H, W) -> (N, out, H, W); H and W are multiples of 32.
+
+    Its weights are drawn from torch's global random numbers.
 
     Raises:
         BackboneError: the backbone cannot be the encoder of a U-Net.
-        WeightsError: the encoder's weights cannot be had.
+        WeightsError: the encoder's weights are missing or do not fit.
     """
     noisy = params.noise == "dropout"
     body = build_body(params.backbone, in_channels, params.weights, params.max_width)
     if params.decoder == "halved":
         return HalvedUnet(body, in_channels, out_channels, noisy=noisy)
-    return _fastai_unet(body, out_channels, image_size, last_cross=params.last_cross, noisy=noisy)
+    return _fastai_unet(body, params, out_channels, image_size)
 
 
-def _fastai_unet(
-    body: nn.Sequential, out_channels: int, image_size: int, *, last_cross: bool, noisy: bool
-) -> nn.Module:
+def _fastai_unet(body: nn.Sequential, params: Generator, out_channels: int, image_size: int) -> nn.Module:
     """fastai's DynamicUnet on the body, giving plain tensors."""
-    unet: Any = DynamicUnet(body, out_channels, (image_size, image_size), last_cross=last_cross)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fastai still decorates with torch.jit.script
+        from fastai.vision.models.unet import DynamicUnet
+
+    unet: Any = DynamicUnet(body, out_channels, (image_size, image_size), last_cross=params.last_cross)
     # Its last layer wraps tensors in a fastai class, which slows every operation after it.
     unet.layers = unet.layers[:-1]
-    if noisy:
-        # The middle convolutions: from here noise reaches every pixel.
+    if params.noise == "dropout":
+        # The middle convolutions, from where noise reaches every pixel.
         unet.layers[3] = nn.Sequential(unet.layers[3], KeptDropout())
     return cast(nn.Module, unet)
 
 
 class HalvedUnet(nn.Module):
-    """DynamicUnet with a narrow decoder: each block gives half of the channels it joins.
+    """DynamicUnet with a narrow decoder: each block halves the number of channels that it joins.
 
-    So the U-Net of Ronneberger et al. 2015, where fastai's blocks keep all they join; a third of its work on a
-    resnet18. Batch normalization throughout; the last layer starts near zero, which is gray.
+    As in the U-Net of Ronneberger et al. 2015, where fastai's blocks keep all channels; on a resnet18 it takes a third
+    of the work. Batch normalization throughout; the last layer starts near zero, which is gray.
     """
 
     def __init__(self, body: nn.Sequential, in_channels: int, out_channels: int, *, noisy: bool = False):
@@ -68,7 +64,7 @@ class HalvedUnet(nn.Module):
             width = (width // 2 + skip) // 2
         last = nn.Conv2d(width, out_channels, 1, bias=False)
         nn.init.normal_(last.weight, 0.0, 0.01)
-        self.last = nn.Sequential(PixelShuffle_ICNR(width, norm_type=None), last)
+        self.last = nn.Sequential(pixel_shuffle_up(width, width), last)
 
     def forward(self, x: Tensor) -> Tensor:
         skips, full = [], x.shape[-1]
@@ -89,7 +85,7 @@ class HalvedBlock(nn.Module):
     def __init__(self, width: int, skip: int):
         super().__init__()
         joined = width // 2 + skip
-        self.up = PixelShuffle_ICNR(width, width // 2, norm_type=None)
+        self.up = pixel_shuffle_up(width, width // 2)
         self.norm = nn.BatchNorm2d(skip)
         self.refine = nn.Sequential(*conv3(joined, joined // 2), *conv3(joined // 2, joined // 2))
 

@@ -1,4 +1,4 @@
-"""Pretrained weights of an encoder: over the network, or from a file."""
+"""Pretrained weights of an encoder: from timm's hub or from a file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from pipeline.errors import WeightsError
+
 # One connection attempt, not huggingface_hub's patience: a stage without a network must end in seconds.
 _HUB_SECONDS = 5.0
-
-
-class WeightsError(Exception):
-    """The weights cannot be had or do not fit; the message says what to set."""
 
 
 def require_hub(name: str) -> None:
     """Fail within seconds where timm would retry for minutes.
 
     Raises:
-        WeightsError: timm has no ImageNet weights of this model, or they can be neither fetched nor found.
+        WeightsError: timm has no ImageNet weights of this model, or they are neither in the cache nor fetched.
     """
     import timm
     from huggingface_hub import hf_hub_url, try_to_load_from_cache
@@ -52,7 +50,7 @@ def _failure_within(seconds: float, attempt: Callable[[], object]) -> str:
         try:
             attempt()
             reasons.append("")
-        except Exception as error:  # httpx, hub and OS errors alike mean: not to be had
+        except Exception as error:  # httpx, the hub and the system raise many kinds
             reasons.append(type(error).__name__)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -72,23 +70,23 @@ def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None
     if not path.is_file():
         raise WeightsError(f"generator.weights {path}: no such file; set none, imagenet, or a path to safetensors")
     try:
-        found = load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"generator.weights {path}: no safetensors file ({error})") from None
-    wanted = features.state_dict()
+    expected = features.state_dict()
     # timm names a flattened body's parts features_0 where the whole model has features.0.
-    renamed = {_flat_name(key, wanted): value for key, value in found.items()}
-    first = next(key for key in wanted if wanted[key].dim() == 4)
+    renamed = {_flat_name(key, expected): value for key, value in tensors.items()}
+    first = next(key for key in expected if expected[key].dim() == 4)
     if first in renamed and renamed[first].shape[1] != in_channels:
         renamed[first] = timm.models.adapt_input_conv(in_channels, renamed[first])
-    bad = [k for k, v in wanted.items() if k not in renamed or renamed[k].shape != v.shape]
+    bad = [k for k, v in expected.items() if k not in renamed or renamed[k].shape != v.shape]
     if bad:
         raise WeightsError(
-            f"generator.weights {path}: {len(bad)} of {len(wanted)} tensors of the backbone are missing "
+            f"generator.weights {path}: {len(bad)} of {len(expected)} tensors of the backbone are missing "
             f"or of another shape, the first is {bad[0]}; the file must be of the same timm model"
         )
-    features.load_state_dict({key: renamed[key] for key in wanted})
+    features.load_state_dict({key: renamed[key] for key in expected})
 
 
-def _flat_name(key: str, wanted: dict[str, torch.Tensor]) -> str:
-    return key if key in wanted else key.replace(".", "_", 1)
+def _flat_name(key: str, expected: dict[str, torch.Tensor]) -> str:
+    return key if key in expected else key.replace(".", "_", 1)

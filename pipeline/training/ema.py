@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Ema:
     """Averages kept as plain tensors: a DynamicUnet cannot be copied once it has run.
 
-    With decay 0 there is no average, and the network stands for itself.
+    With decay 0 there is no average, and the network's own weights are used.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -26,12 +26,12 @@ class Ema:
     def update(self) -> None:
         """Move the average (1 - decay) of the way to the weights; counters and the like are copied.
 
-        The decay is at most (1 + n) / (10 + n) at the n-th update.
+        At the n-th update the decay is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
         """
         if not self.average:
             return
         self.updates += 1
-        # Early on the average follows faster, or a short training would publish where it began.
+        # Early on the average follows faster; otherwise a short training would publish its first weights.
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         for name, value in self._network.state_dict().items():
             if value.is_floating_point():

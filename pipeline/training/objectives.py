@@ -1,31 +1,51 @@
-"""What one training step is: the two stages differ in nothing else."""
+"""Objectives: what one training step does. The two training stages differ in nothing else."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from pipeline.params import Finetune, Pretrain, Schedule
+from pipeline.checkpointing.optimizers import below, load_optimizer_tensors, optimizer_tensors
+from pipeline.color.tensors import ColorSpace
+from pipeline.errors import SavedStateError
+from pipeline.params import Finetune, Pretrain
 from pipeline.training.ema import Ema
-from pipeline.training.losses import CONTENT, discriminator_loss, generator_loss
+from pipeline.training.losses import ContentLoss, discriminator_loss, generator_loss
+from pipeline.training.schedules import lr_factor
 
 
-class Objective(Protocol):
-    """Networks, their optimizers, and one step on a batch."""
+class Objective(ABC):
+    """Networks, their optimizers, and one step on a batch.
 
-    networks: dict[str, nn.Module]
-    optimizers: dict[str, Optimizer]
-    rates: dict[str, float]
-    """Learning rate of each optimizer before the schedule."""
-    schedule: Schedule
-    ema: Ema
-    """Of the generator."""
+    Args:
+        networks: by name; one is "generator".
+        optimizers: by the name of the network that each updates.
+    """
 
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        optimizers: dict[str, Optimizer],
+        params: Pretrain | Finetune,
+        space: ColorSpace,
+        accelerator: Accelerator,
+    ):
+        prepared = accelerator.prepare(*networks.values(), *optimizers.values())
+        self.networks: dict[str, nn.Module] = dict(zip(networks, prepared, strict=False))
+        self.optimizers: dict[str, Optimizer] = dict(zip(optimizers, prepared[len(networks) :], strict=True))
+        self.generator = self.networks["generator"]
+        self.space, self.accelerator = space, accelerator
+        self.ema = Ema(self.generator, params.ema_decay)
+        self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
+        self._schedule, self._clip_norm = params.schedule, params.clip_norm
+
+    @abstractmethod
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
         """Update the networks once; returns each loss as a detached scalar.
 
@@ -34,56 +54,109 @@ class Objective(Protocol):
             target: (N, out_channels, S, S) float32 in [-1, 1].
             number: of the step, from 0.
         """
-        ...
+
+    def set_rates(self, step: int, steps: int) -> None:
+        """Set the learning rates that the schedule gives at this step of all."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rates[name] * lr_factor(self._schedule, step, steps)
+
+    def rates(self) -> dict[str, float]:
+        """The current learning rates: lr_<name>."""
+        return {f"lr_{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+
+    def finite(self) -> bool:
+        """Whether every weight, and every running mean and variance, is a number."""
+        values = (value for network in self.networks.values() for value in network.state_dict().values())
+        return all(bool(torch.isfinite(value).all()) for value in values)
+
+    def unwrapped(self) -> dict[str, nn.Module]:
+        """The networks as they are saved."""
+        return {name: self.accelerator.unwrap_model(network) for name, network in self.networks.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training changes, as tensors and JSON values by name."""
+        state: dict[str, Any] = {"ema_updates": self.ema.updates}
+        for name, network in self.unwrapped().items():
+            state |= {f"network.{name}.{key}": value for key, value in network.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            state |= {f"optimizer.{name}.{key}": value for key, value in optimizer_tensors(optimizer).items()}
+        state |= {f"ema.{key}": value for key, value in self.ema.average.items()}
+        return state | {"scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave, into an objective made with the same parameters.
+
+        Raises:
+            SavedStateError: something is missing, or does not fit.
+        """
+        try:
+            for name, network in self.unwrapped().items():
+                network.load_state_dict(below(state, f"network.{name}."))
+            for name, optimizer in self.optimizers.items():
+                load_optimizer_tensors(optimizer, below(state, f"optimizer.{name}."))
+            for key, value in self.ema.average.items():
+                value.copy_(state[f"ema.{key}"])
+            self.ema.updates = state["ema_updates"]
+            if self.accelerator.scaler:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SavedStateError(
+                f"saved state is not complete ({type(error).__name__}: {reason}); clear it with `twotone resume "
+                "--clear` and run again to train from the beginning"
+            ) from None
+
+    def _update(self, loss: Tensor, name: str) -> None:
+        """One step of a network's optimizer down the gradient of the loss."""
+        self.optimizers[name].zero_grad()
+        self.accelerator.backward(loss)
+        if self._clip_norm:
+            self.accelerator.clip_grad_norm_(self.networks[name].parameters(), self._clip_norm)
+        self.optimizers[name].step()
 
 
-class ContentObjective:
+class ContentObjective(Objective):
     """Pretraining: the generator learns from the content loss alone."""
 
-    def __init__(self, generator: nn.Module, params: Pretrain, accelerator: Accelerator):
-        generator = generator.to(memory_format=torch.channels_last)
-        optimizer = AdamW(generator.parameters(), params.lr, weight_decay=params.weight_decay)
-        self._generator, self._optimizer = accelerator.prepare(generator, optimizer)
-        self.networks = {"generator": self._generator}
-        self.optimizers: dict[str, Optimizer] = {"generator": self._optimizer}
-        self.rates = {"generator": params.lr}
-        self.schedule = params.schedule
-        self.ema = Ema(self._generator, params.ema_decay)
-        self._loss = CONTENT[params.content_loss]
-        self._update = partial(_update, accelerator, params.clip_norm)
+    def __init__(self, generator: nn.Module, params: Pretrain, space: ColorSpace, accelerator: Accelerator):
+        generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        adamw = AdamW(generator.parameters(), params.lr, weight_decay=params.weight_decay)
+        super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
+        self._content = ContentLoss(params.losses, space)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:  # noqa: ARG002
-        loss = self._loss(self._generator(condition).float(), target)
-        self._update(loss, self._generator, self._optimizer)
+        losses = self._content(self.generator(condition).float(), target)
+        self._update(self._content.weight * losses["content"], "generator")
         self.ema.update()
-        return {"content": loss.detach()}
+        return {name: loss.detach() for name, loss in losses.items()}
 
 
-class AdversarialObjective:
-    """Fine-tuning: content loss plus a conditional GAN, one generator forward a step."""
+class AdversarialObjective(Objective):
+    """Fine-tuning: content loss plus a conditional GAN, with one pass through the generator a step."""
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, params: Finetune, accelerator: Accelerator):
-        generator = generator.to(memory_format=torch.channels_last)
-        discriminator = discriminator.to(memory_format=torch.channels_last)
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        params: Finetune,
+        space: ColorSpace,
+        accelerator: Accelerator,
+    ):
+        generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         betas = (params.beta1, params.beta2)
         adam_g = Adam(generator.parameters(), params.lr_generator, betas)
         adam_d = Adam(discriminator.parameters(), params.lr_discriminator, betas)
-        self._generator, self._discriminator, self._adam_g, self._adam_d = accelerator.prepare(
-            generator, discriminator, adam_g, adam_d
-        )
-        self.networks = {"generator": self._generator, "discriminator": self._discriminator}
-        self.optimizers: dict[str, Optimizer] = {"generator": self._adam_g, "discriminator": self._adam_d}
-        self.rates = {"generator": params.lr_generator, "discriminator": params.lr_discriminator}
-        self.schedule = params.schedule
-        self.ema = Ema(self._generator, params.ema_decay)
-        self._params = params
-        self._content = CONTENT[params.content_loss]
-        self._update = partial(_update, accelerator, params.clip_norm)
+        networks = {"generator": generator, "discriminator": discriminator}
+        super().__init__(networks, {"generator": adam_g, "discriminator": adam_d}, params, space, accelerator)
+        self._discriminator, self._params = self.networks["discriminator"], params
+        self._content = ContentLoss(params.losses, space)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
-            fake = self._generator(condition).float()
+            fake = self.generator(condition).float()
         return {
             **self._step_discriminator(condition, target, fake.detach()),
             **self._step_generator(condition, target, fake, learns),
@@ -93,33 +166,19 @@ class AdversarialObjective:
         real_logits = self._discriminator(condition, target).float()
         fake_logits = self._discriminator(condition, fake).float()
         loss = discriminator_loss(self._params.adversarial_loss, real_logits, fake_logits)
-        self._update(loss, self._discriminator, self._adam_d)
+        self._update(loss, "discriminator")
         return {"discriminator": loss.detach()}
 
     def _step_generator(self, condition: Tensor, target: Tensor, fake: Tensor, learns: bool) -> dict[str, Tensor]:
-        # The discriminator only passes the gradient on: computing its own would be wasted.
+        # The gradient passes through the discriminator, whose own gradients are not needed here.
         self._discriminator.requires_grad_(False)
         logits = self._discriminator(condition, fake).float()
         adversarial = generator_loss(self._params.adversarial_loss, logits)
         content = self._content(fake, target)
-        loss = adversarial + self._params.lambda_content * content
+        loss = adversarial + self._content.weight * content["content"]
         if learns:
-            self._update(loss, self._generator, self._adam_g)
+            self._update(loss, "generator")
             self.ema.update()
         self._discriminator.requires_grad_(True)
-        return {"adversarial": adversarial.detach(), "content": content.detach(), "generator": loss.detach()}
-
-
-def all_finite(networks: dict[str, nn.Module]) -> bool:
-    """Whether every weight, and every running mean and variance, is a number."""
-    return all(
-        bool(torch.isfinite(value).all()) for network in networks.values() for value in network.state_dict().values()
-    )
-
-
-def _update(accelerator: Accelerator, clip_norm: float, loss: Tensor, network: nn.Module, optimizer: Optimizer) -> None:
-    optimizer.zero_grad()
-    accelerator.backward(loss)
-    if clip_norm:
-        accelerator.clip_grad_norm_(network.parameters(), clip_norm)
-    optimizer.step()
+        losses = {"adversarial": adversarial, **content, "generator": loss}
+        return {name: value.detach() for name, value in losses.items()}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.loader import plain_batches, train_batches
-from pipeline.data.shards import Photographs, ShardError, ShardWriter
+from pipeline.data.loader import LoaderConfig, plain_batches, train_batches
+from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.errors import SampleError
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def photographs(tmp_path: Path, rng: np.random.Generator) -> Photographs:
 
 
 def epoch(photographs: Photographs, number: int = 1, workers: int = 0, flip: bool = True) -> torch.Tensor:
-    batches = train_batches(photographs, batch_size=4, seed=7, epoch=number, flip=flip, num_workers=workers)
-    return torch.cat(list(batches))
+    config = LoaderConfig(batch_size=4, seed=7, flip=flip, num_workers=workers)
+    return torch.cat(list(train_batches(photographs, config, number)))
 
 
 def test_workers_do_not_change_batches(photographs: Photographs) -> None:
@@ -55,11 +56,11 @@ def test_plain_batches_keep_order_and_the_rest(photographs: Photographs) -> None
 
 @pytest.mark.usefixtures("photographs")
 def test_missing_damaged_and_other_shards_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match="no shards valid"):
+    with pytest.raises(SampleError, match="no shards valid"):
         Photographs(tmp_path, "valid", 32)
-    with pytest.raises(ShardError, match=r"expected \(N, 64, 64, 3\) uint8, found \(7, 32, 32, 3\)"):
+    with pytest.raises(SampleError, match=r"expected \(N, 64, 64, 3\) uint8, found \(7, 32, 32, 3\)"):
         Photographs(tmp_path, "train", 64)
     shard = tmp_path / "train-00001.npy"
     shard.write_bytes(shard.read_bytes()[:200])
-    with pytest.raises(ShardError, match=r"train-00001\.npy: damaged"):
+    with pytest.raises(SampleError, match=r"train-00001\.npy: damaged"):
         Photographs(tmp_path, "train", 32)

@@ -10,7 +10,7 @@ from skimage.transform import resize
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from pipeline.evaluation.baselines import MedianColors
-from pipeline.evaluation.metrics import PROTOCOL, colorfulness, score
+from pipeline.evaluation.metrics import METRICS, Photograph, colorfulness, score
 
 Array = np.ndarray
 
@@ -26,8 +26,8 @@ def ab(rgb: Array) -> Array:
 
 
 def test_a_perfect_copy(photo: Array) -> None:
-    scores = score(ab(photo), photo, ab(photo), photo)
-    assert set(scores) == set(PROTOCOL)
+    scores = score(Photograph(ab(photo), photo), Photograph(ab(photo), photo))
+    assert set(scores) == set(METRICS)
     assert scores["ab_mae"] == scores["ciede2000"] == scores["colorfulness_delta"] == 0
     assert scores["ssim"] == pytest.approx(1)
     assert scores["psnr_rgb"] == scores["psnr_ab"] == 100
@@ -38,7 +38,7 @@ def test_numbers_agree_with_other_implementations(photo: Array) -> None:
     noisy = np.clip(photo.astype(int) + np.random.default_rng(0).integers(-20, 21, photo.shape), 0, 255).astype(
         np.uint8
     )
-    scores = score(ab(noisy), noisy, ab(photo), photo)
+    scores = score(Photograph(ab(noisy), noisy), Photograph(ab(photo), photo))
     assert scores["psnr_rgb"] == pytest.approx(peak_signal_noise_ratio(photo, noisy))
     assert scores["psnr_ab"] == pytest.approx(peak_signal_noise_ratio(ab(photo), ab(noisy), data_range=220))
     assert scores["ab_mae"] == pytest.approx(np.abs(ab(noisy) - ab(photo)).mean())
@@ -56,7 +56,7 @@ def test_ciede2000_of_a_published_pair() -> None:
         (lab2rgb(np.full((16, 16, 3), color, float)) * 255).round().astype(np.uint8)
         for color in ((50, 2.5, 0), (73, 25, -18))
     )
-    assert score(ab(one), one, ab(other), other)["ciede2000"] == pytest.approx(27.1492, abs=0.3)
+    assert score(Photograph(ab(one), one), Photograph(ab(other), other))["ciede2000"] == pytest.approx(27.1492, abs=0.3)
 
 
 def test_colorfulness_is_hasler_and_suesstrunks_with_signed_opponents() -> None:
@@ -71,10 +71,12 @@ def test_colorfulness_is_hasler_and_suesstrunks_with_signed_opponents() -> None:
 def test_gray_has_no_color_and_the_auc_falls_with_distance(photo: Array) -> None:
     gray = rgb_to_grayscale(torch.from_numpy(photo).permute(2, 0, 1), 3).permute(1, 2, 0).numpy()
     zero = np.zeros_like(ab(photo))
-    scores = score(zero, gray, ab(photo), photo)
+    scores = score(Photograph(zero, gray), Photograph(ab(photo), photo))
     assert scores["colorfulness"] == 0
     assert scores["colorfulness_delta"] == pytest.approx(colorfulness(photo))
-    assert score(ab(photo) + 50, photo, ab(photo), photo)["auc"] < score(ab(photo) + 5, photo, ab(photo), photo)["auc"]
+    true = Photograph(ab(photo), photo)
+    far, near = (score(Photograph(ab(photo) + distance, photo), true)["auc"] for distance in (50, 5))
+    assert far < near
 
 
 def test_medians_are_numpys(rng: np.random.Generator) -> None:

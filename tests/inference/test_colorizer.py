@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
+from pipeline.color.arrays import lightness
+from pipeline.errors import ModelError
 from pipeline.inference.colorizer import Colorizer
-from pipeline.inference.lab import lightness
-from pipeline.models.card import ArtifactError
-from tests.inference.conftest import MakeModel
-from tests.inference.test_lab import EIGHT_BIT
+from tests.conftest import MakeModel
+from tests.helpers import EIGHT_BIT, mean_chroma, noisy_photo
 
 
 @pytest.fixture(scope="module")
@@ -19,29 +19,19 @@ def colorizer(model: Path) -> Colorizer:
     return Colorizer.load(model)
 
 
-def photograph(rng: np.random.Generator, height: int = 90, width: int = 121) -> np.ndarray:
-    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
-    noise = rng.integers(-20, 20, (height, width, 3))
-    return (np.asarray(coarse.resize((width, height))) + noise).clip(0, 255).astype(np.uint8)
-
-
-def chroma(rgb: np.ndarray) -> float:
-    return float(np.hypot(*np.moveaxis(rgb2lab(rgb)[..., 1:], 2, 0)).mean())
-
-
 @pytest.mark.parametrize("saturation", [0.0, 1.0, 5.0])
 def test_lightness_is_the_photographs_own_at_every_pixel(
     colorizer: Colorizer, rng: np.random.Generator, saturation: float
 ) -> None:
-    rgb = photograph(rng)
+    rgb = noisy_photo(rng)
     found = colorizer(rgb, saturation=saturation)
     assert found.shape == rgb.shape
     assert np.abs(rgb2lab(found)[..., 0] - rgb2lab(rgb)[..., 0]).max() <= EIGHT_BIT
-    assert (chroma(found) < 1) == (saturation == 0)
+    assert (mean_chroma(found) < 1) == (saturation == 0)
 
 
 def test_every_kind_of_image(colorizer: Colorizer, rng: np.random.Generator) -> None:
-    gray = photograph(rng)[..., 0]
+    gray = noisy_photo(rng)[..., 0]
     rgb = colorizer(gray)
     assert rgb.shape == (90, 121, 3)
     assert rgb.dtype == np.uint8
@@ -75,11 +65,11 @@ def test_what_is_no_photograph_is_refused(colorizer: Colorizer) -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 300), (300, 17), (64, 64)])
 def test_any_size(colorizer: Colorizer, rng: np.random.Generator, size: tuple[int, int]) -> None:
-    assert colorizer(photograph(rng, *size)).shape == (*size, 3)
+    assert colorizer(noisy_photo(rng, *size)).shape == (*size, 3)
 
 
 def test_render_size_is_what_the_network_sees(colorizer: Colorizer, rng: np.random.Generator) -> None:
-    rgb = photograph(rng)
+    rgb = noisy_photo(rng)
     assert np.array_equal(colorizer(rgb), colorizer(rgb, render_size=32))
     assert not np.array_equal(colorizer(rgb), colorizer(rgb, render_size=64))
 
@@ -89,7 +79,7 @@ def test_seeds_give_other_colors_where_there_is_noise(
     make_model: MakeModel, rng: np.random.Generator, noise: str
 ) -> None:
     colorizer = Colorizer.load(make_model(noise=noise))
-    light = lightness(photograph(rng))
+    light = lightness(noisy_photo(rng))
     assert colorizer.noisy == (noise != "none")
     assert np.array_equal(colorizer.ab(light, seed=1), colorizer.ab(light, seed=1))
     assert np.array_equal(colorizer.ab(light, seed=1), colorizer.ab(light, seed=2)) == (noise == "none")
@@ -98,14 +88,14 @@ def test_seeds_give_other_colors_where_there_is_noise(
 @pytest.mark.parametrize("architecture", ["dynamic_unet", "pix2pix_unet"])
 @pytest.mark.parametrize("space", ["lab", "rgb"])
 def test_every_generator_colors(make_model: MakeModel, rng: np.random.Generator, architecture: str, space: str) -> None:
-    rgb = photograph(rng)
+    rgb = noisy_photo(rng)
     found = Colorizer.load(make_model(architecture=architecture, space=space))(rgb)
     assert np.abs(rgb2lab(found)[..., 0] - rgb2lab(rgb)[..., 0]).max() <= EIGHT_BIT
-    assert chroma(found) > 1
+    assert mean_chroma(found) > 1
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no such folder"):
+    with pytest.raises(ModelError, match="no such folder"):
         Colorizer.load(tmp_path / "nothing")
-    with pytest.raises(ArtifactError, match=r"model\.json: no such file"):
+    with pytest.raises(ModelError, match=r"model\.json: no such file"):
         Colorizer.load(tmp_path)

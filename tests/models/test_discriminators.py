@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.color import ColorSpace
+from pipeline.color.tensors import ColorSpace
 from pipeline.models.discriminators import PatchGAN, build_discriminator
-from pipeline.params import Params
+from pipeline.params import Discriminator, Params
 
 
 def seen_by_the_middle(field: int, size: int) -> tuple[int, int]:
     """Height and width of the input area whose gradient reaches one output."""
-    net = PatchGAN(3, field, channels=4, norm="spectral", conditional=True).eval()
+    params = Discriminator(receptive_field=field, channels=4, norm="spectral", conditional=True)  # type: ignore[arg-type]
+    net = PatchGAN(params, 3).eval()
     for module in net.modules():
         if isinstance(module, nn.LeakyReLU):
             module.negative_slope = 1.0  # a dead unit would hide part of the field

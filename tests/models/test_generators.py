@@ -10,12 +10,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.color import ColorSpace
-from pipeline.models.backbones import TESTED, BackboneError, build_body, levels
-from pipeline.models.generators import Pix2PixUnet, build_generator
-from pipeline.models.weights import WeightsError
+from pipeline.apps.backbones import survey
+from pipeline.color.tensors import ColorSpace
+from pipeline.errors import BackboneError, WeightsError
+from pipeline.models.backbones import TESTED, build_body, levels
+from pipeline.models.generators import build_generator
+from pipeline.models.pix2pix_unet import Pix2PixUnet
 from pipeline.params import Generator, Params
-from pipeline.training.preflight import survey
 
 LAB = ColorSpace("lab")
 
@@ -92,12 +93,12 @@ def test_a_working_backbone_keeps_every_skip_and_trains(name: str, decoder: str,
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet19", "timm has no model of that name; near ones that can: resnet18"),
+        ("resnet19", "timm has no model of that name; similar ones that can: resnet18"),
         (
             "vit_tiny_patch16_224",
-            r"reduced by \[16, 16, 16\], a U-Net needs \[2, 4, 8, 16, 32\]; near ones that can",
+            r"reduced by \[16, 16, 16\], a U-Net needs \[2, 4, 8, 16, 32\]; similar ones that can",
         ),
-        ("swin_tiny_patch4_window7_224", r"channels last \(NHWC\); near ones that can: convnext_tiny"),
+        ("swin_tiny_patch4_window7_224", r"channels last \(NHWC\); similar ones that can: convnext_tiny"),
         ("hrnet_w18", "its layers are no plain sequence"),
     ],
 )

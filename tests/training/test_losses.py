@@ -6,8 +6,9 @@ from typing import get_args
 import pytest
 import torch
 
-from pipeline.params import AdversarialLoss
-from pipeline.training.losses import CONTENT, discriminator_loss, generator_loss
+from pipeline.color.tensors import ColorSpace
+from pipeline.params import AdversarialLoss, LossName
+from pipeline.training.losses import LOSSES, ContentLoss, discriminator_loss, generator_loss
 
 KINDS = get_args(AdversarialLoss)
 
@@ -46,5 +47,23 @@ def test_values_by_hand() -> None:
 
 def test_content_losses_by_hand() -> None:
     output, target = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1.0])
-    values = {name: loss(output, target).item() for name, loss in CONTENT.items()}
+    values = {name: loss(output, target, ColorSpace("lab")).item() for name, loss in LOSSES.items()}
     assert values == pytest.approx({"l1": 1.25, "mse": 2.125, "smooth_l1": (0.125 + 1.5) / 2})
+
+
+def test_the_table_has_every_loss_of_the_schema() -> None:
+    assert set(LOSSES) == set(get_args(LossName))
+
+
+def test_losses_add_up_by_their_weights() -> None:
+    output, target = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1.0])
+    content = ContentLoss({"l1": 3.0, "mse": 1.0, "smooth_l1": 0.0}, ColorSpace("lab"))
+    losses = content(output, target)
+    assert set(losses) == {"content", "l1", "mse"}
+    assert content.weight * losses["content"].item() == pytest.approx(3 * 1.25 + 2.125)
+    alone = ContentLoss({"l1": 100.0}, ColorSpace("lab"))
+    assert {name: value.item() for name, value in alone(output, target).items()} == {"content": 1.25}
+    assert alone.weight == 100
+    unweighted = ContentLoss({"l1": 0.0}, ColorSpace("lab"))
+    assert unweighted.weight == 0
+    assert unweighted(output, target)["content"].item() == 1.25

@@ -1,0 +1,97 @@
+"""The fingerprint of a training: a hash of all that must be equal for its saved state to be continued."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from pipeline.params import Base, Block
+
+_PACKAGES = ("accelerate", "fastai", "numpy", "timm", "torch")
+# Parameters that change no bit of what is trained.
+_WITHOUT_EFFECT = {"num_workers", "trackers", "save_every_minutes"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a training stage reads."""
+
+    base: Base
+    blocks: tuple[Block, ...]
+    """The blocks of params.yaml that decide what it trains."""
+    sample: Path
+    """The folder that the sample stage publishes."""
+    start: tuple[Path, ...]
+    """What it starts from: a checkpoint folder, a file of weights, or nothing."""
+    code: tuple[Path, ...]
+    """The project's own files that can change its result."""
+
+
+def fingerprint(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
+    """64 hexadecimal digits."""
+    device = accelerator.device
+    return _hash(
+        {
+            "stage": stage,
+            "params": [
+                inputs.base.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+                *(block.model_dump(mode="json") for block in inputs.blocks),
+            ],
+            "inputs": [files_digest(_files(path)) for path in (inputs.sample, *inputs.start)],
+            "code": code_digest(inputs.code),
+            "environment": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "precision": accelerator.mixed_precision,
+            # The order of a sum over threads depends on their number, and so does its rounding.
+            "threads": torch.get_num_threads(),
+        }
+    )
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """One checksum over the names and contents of files, in the order of their paths."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def code_digest(paths: Iterable[Path]) -> str:
+    """One checksum over what Python files do: comments, docstrings and the texts of errors do not count."""
+    return _hash([f"{path.name} {_without_texts(path)}" for path in sorted(paths)])
+
+
+def _without_texts(path: Path) -> str:
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc.args, node.exc.keywords = [], []
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # A string that stands alone: a docstring of a module, class, function or attribute.
+            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    alone = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return alone and isinstance(statement.value.value, str)  # type: ignore[attr-defined]
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

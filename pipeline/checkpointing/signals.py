@@ -1,0 +1,44 @@
+"""Requests to stop: SIGTERM and Ctrl-C are remembered until the step is finished and saved."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pipeline.errors import StoppedError
+
+
+class StopRequest:
+    """The signal that asks to stop, if one came."""
+
+    number: int | None = None
+
+    def obey(self) -> None:
+        """End a stage that has saved its state.
+
+        Raises:
+            StoppedError: a signal came; its status is what a shell expects: 143 for SIGTERM, 130 for Ctrl-C.
+        """
+        if self.number is not None:
+            name = signal.Signals(self.number).name
+            raise StoppedError(f"stopped by {name}; state is saved, run again to continue", 128 + self.number)
+
+
+@contextmanager
+def listening() -> Iterator[StopRequest]:
+    """Within, SIGTERM and the first Ctrl-C are remembered; the second Ctrl-C ends the process at once."""
+    request = StopRequest()
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        request.number = number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

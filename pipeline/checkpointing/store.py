@@ -1,0 +1,129 @@
+"""Saved states of a training, which survive kill -9: written whole or not at all, checked before they are used.
+
+A state file is one line (name, version, SHA-256 of the rest) and a safetensors block. What is not a tensor is stored as
+JSON, so that loading executes nothing. Random numbers are functions of (seed, epoch, index) and of the step, so the
+position is all that must be saved of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.errors import SavedStateError
+from pipeline.files import remove, replacing
+
+_MAGIC, _KEPT, _METADATA = b"twotone-state-1", 2, "about"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a training is, and everything that it has changed so far."""
+
+    epoch: int
+    """Finished epochs."""
+    batches: int
+    """Finished batches of the epoch after them."""
+    contents: dict[str, Any]
+    """Tensors and JSON values by name."""
+
+
+class SavedStates:
+    """The saved states of one training: of one stage under one fingerprint.
+
+    Args:
+        folder: .resume/<stage>/<fingerprint> under the main repository.
+        every: seconds between two states within an epoch.
+    """
+
+    def __init__(self, folder: Path, every: float):
+        self.folder, self._every = folder, every
+        self._saved_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the last state is old enough for another one."""
+        return time.monotonic() - self._saved_at >= self._every
+
+    def save(self, state: State) -> None:
+        """Write a state; the one before it is kept, older ones are deleted.
+
+        Raises:
+            OSError: it could not be written; earlier states are as they were.
+        """
+        # A tensor may be a view of another or have another memory order: safetensors takes neither.
+        tensors = {
+            name: value.detach().cpu().clone().contiguous()
+            for name, value in state.contents.items()
+            if isinstance(value, Tensor)
+        }
+        values = {name: value for name, value in state.contents.items() if name not in tensors}
+        metadata = {"epoch": state.epoch, "batches": state.batches, "values": values}
+        block = save(tensors, {_METADATA: json.dumps(metadata)})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            replacing(self.folder / f"{state.epoch:06d}-{state.batches:08d}.state") as hidden,
+            hidden.open("wb") as file,
+        ):
+            file.write(b"%s %s\n" % (_MAGIC, hashlib.sha256(block).hexdigest().encode()))
+            file.write(block)
+        for old in self.files()[:-_KEPT]:
+            old.unlink(missing_ok=True)
+        self._saved_at = time.monotonic()
+
+    def load(self) -> State | None:
+        """The newest state that is not damaged; None where nothing was saved.
+
+        Raises:
+            SavedStateError: every state is damaged.
+        """
+        files = self.files()
+        for path in reversed(files):
+            try:
+                return read_state(path)
+            except SavedStateError as error:
+                tqdm.write(f"warning: {error}; trying the one before", file=sys.stderr)
+        if files:
+            raise SavedStateError(
+                f"every saved state in {self.folder} is damaged; clear them with "
+                "`twotone resume --clear` and run again to train from the beginning"
+            )
+        return None
+
+    def clear(self) -> None:
+        """Delete all states, and what a killed process left half-written."""
+        for path in [*self.files(), *self.folder.glob(".writing-*")]:
+            remove(path)
+
+    def files(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("[0-9]*.state"))
+
+
+def read_state(path: Path) -> State:
+    """Read one state file.
+
+    Raises:
+        SavedStateError: it cannot be read, is damaged, or is of another version.
+    """
+    try:
+        line, _, block = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise SavedStateError(f"saved state {path} cannot be read ({error.strerror})") from None
+    if line != b"%s %s" % (_MAGIC, hashlib.sha256(block).hexdigest().encode()):
+        raise SavedStateError(f"saved state {path} is damaged: its checksum does not match")
+    try:
+        length = int.from_bytes(block[:8], "little")
+        metadata = json.loads(json.loads(block[8 : 8 + length])["__metadata__"][_METADATA])
+        return State(metadata["epoch"], metadata["batches"], {**load(block), **metadata["values"]})
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise SavedStateError(f"saved state {path} is not of this version ({error!r})") from None

@@ -1,0 +1,99 @@
+"""Photographs as tensors in L*a*b* and RGB, and what a generator sees of them.
+
+sRGB (IEC 61966-2-1), D65, 2 degree observer, as skimage.color.rgb2lab: L in [0, 100]; a and b of sRGB
+colors lie in [-110, 110]. Networks see L / 50 - 1 and ab / 110, both within [-1, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from pipeline.color.constants import AB_SCALE, EPSILON, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
+from pipeline.params import ColorSpaceName
+
+
+@dataclass(frozen=True)
+class ColorSpace:
+    """What a generator takes and gives."""
+
+    name: ColorSpaceName
+
+    @property
+    def in_channels(self) -> int:
+        return 1 if self.name == "lab" else 3
+
+    @property
+    def out_channels(self) -> int:
+        return 2 if self.name == "lab" else 3
+
+    def encode(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """Split photographs into what the generator sees and what it should give.
+
+        Args:
+            rgb: (N, 3, H, W) uint8 sRGB.
+
+        Returns:
+            condition: (N, in_channels, H, W) float32 in [-1, 1]: L, or the gray image three times.
+            target: (N, out_channels, H, W) float32 in [-1, 1]: ab / 110, or RGB.
+        """
+        lab = rgb_to_lab(rgb)
+        if self.name == "lab":
+            return lab[:, :1] / 50 - 1, lab[:, 1:] / AB_SCALE
+        gray = lab_to_rgb(torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1))
+        return gray * 2 - 1, rgb.float() / 127.5 - 1
+
+    def decode(self, condition: Tensor, output: Tensor) -> Tensor:
+        """Colors on screen: (N, 3, H, W) float32 sRGB in [0, 1], clipped to the gamut."""
+        if self.name == "lab":
+            lightness = (condition + 1) * 50
+            return lab_to_rgb(torch.cat([lightness, output * AB_SCALE], 1))
+        return ((output + 1) / 2).clamp(0, 1)
+
+    def ab(self, output: Tensor) -> Tensor:
+        """The generator's answer as (N, 2, H, W) a and b in Lab units, not clipped to the gamut."""
+        if self.name == "lab":
+            return output * AB_SCALE
+        return rgb_to_lab(((output + 1) * 127.5).clamp(0, 255))[:, 1:]
+
+
+def rgb_to_lab(rgb: Tensor) -> Tensor:
+    """(N, 3, H, W) sRGB, uint8 or float in [0, 255] -> (N, 3, H, W) float32 L*a*b*."""
+    linear = _curve(rgb.device)[rgb.long()] if rgb.dtype == torch.uint8 else _linear(rgb / 255)
+    matrix = torch.tensor(XYZ_FROM_RGB, device=rgb.device) / torch.tensor(WHITE, device=rgb.device)[:, None]
+    xyz = torch.einsum("xc,nchw->nxhw", matrix, linear)
+    f = torch.where(xyz > EPSILON, xyz.clamp(min=EPSILON) ** (1 / 3), SLOPE * xyz + OFFSET)
+    x, y, z = f.unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """(N, 3, H, W) L*a*b* -> (N, 3, H, W) float32 sRGB in [0, 1]; colors outside the gamut are clipped."""
+    y = (lab[:, 0] + 16) / 116
+    # z is clipped at 0 as in skimage, the oracle: far outside the gamut some clipping must be chosen.
+    f = torch.stack([y + lab[:, 1] / 500, y, (y - lab[:, 2] / 200).clamp(min=0)], 1)
+    threshold = EPSILON ** (1 / 3)
+    xyz = torch.where(f > threshold, f**3, (f - OFFSET) / SLOPE)
+    matrix = torch.linalg.inv(torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)).float()
+    scaled = xyz * torch.tensor(WHITE, device=lab.device)[:, None, None]
+    linear = torch.einsum("cx,nxhw->nchw", matrix.to(lab.device), scaled).clamp(min=0)
+    encoded = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return encoded.clamp(0, 1)
+
+
+def to_uint8(rgb: Tensor) -> Tensor:
+    """Float in [0, 1] -> uint8, rounded."""
+    return (rgb * 255).round().to(torch.uint8)
+
+
+def _linear(encoded: Tensor) -> Tensor:
+    return torch.where(encoded > 0.04045, ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, encoded / 12.92)
+
+
+@lru_cache(maxsize=4)
+def _curve(device: torch.device) -> Tensor:
+    """The 256 values of the sRGB curve: looking them up is much faster than computing powers."""
+    return _linear(torch.arange(256, dtype=torch.float64) / 255).float().to(device)

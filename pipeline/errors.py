@@ -1,0 +1,130 @@
+"""Every error that this project raises on purpose, and the one place where they end: a sentence and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class TwotoneError(Exception):
+    """The message is for the user: what is wrong, what was found, what is allowed, what to do."""
+
+    status = 1
+    """Exit status of the stage or command that it ends: 2 where what the user asked for cannot be done at all."""
+
+
+class ParamsError(TwotoneError, ValueError):
+    """params.yaml or a recipe is not valid."""
+
+    status = 2
+
+
+class InputError(TwotoneError):
+    """What the command line names cannot be used."""
+
+    status = 2
+
+
+class ModelError(TwotoneError):
+    """A folder or file holds no model that this version can load."""
+
+    status = 2
+
+
+class SourceError(TwotoneError):
+    """The source of photographs is missing or malformed, or has too few of them."""
+
+
+class ImageError(TwotoneError):
+    """A file is no photograph that this project decodes, or a format cannot hold the picture."""
+
+
+class VideoError(TwotoneError):
+    """A file is no film that this project decodes."""
+
+
+class SampleError(TwotoneError):
+    """What the sample stage publishes is absent, incomplete or damaged."""
+
+
+class BackboneError(TwotoneError):
+    """A timm model cannot be the encoder of a U-Net."""
+
+    def __init__(self, name: str, reason: str, similar: list[str]):
+        self.reason = f"cannot be the encoder of a U-Net: {reason}"
+        super().__init__(f"generator.backbone {name!r} {self.reason}; similar ones that can: {', '.join(similar)}")
+
+
+class WeightsError(TwotoneError):
+    """Pretrained weights are missing, cannot be fetched, or do not fit."""
+
+
+class DeviceError(TwotoneError):
+    """The device, the precision or a tracker is not available on this machine."""
+
+
+class LockError(TwotoneError):
+    """Another process holds the lock."""
+
+
+class SavedStateError(TwotoneError):
+    """The saved state of a training cannot be used."""
+
+
+class TrainingError(TwotoneError):
+    """Training cannot go on."""
+
+
+class StoppedError(TwotoneError):
+    """A signal asked the stage to stop, and its state is saved."""
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
+class ExportError(TwotoneError):
+    """The exported network does not compute what the trained one does."""
+
+
+class PageError(TwotoneError):
+    """The web page cannot be served."""
+
+
+class ColoringError(TwotoneError):
+    """A photograph that was sent to the page could not be colored."""
+
+
+def exit_status(work: Callable[[], int | None], what: str) -> int:
+    """Run a stage or a command; print what it raises as one sentence on stderr. Only bugs end in a traceback.
+
+    Args:
+        work: gives an exit status, or None for 0.
+        what: "the stage" or "the command", for the sentence about a full disk.
+
+    Returns:
+        The exit status: that of the work, the error's own, 130 after Ctrl-C, 141 where nobody reads the output.
+    """
+    try:
+        status = work() or 0
+        # A full disk or a closed pipe may show only when the last line is written.
+        sys.stdout.flush()
+        return status
+    except TwotoneError as error:
+        return _say(str(error), error.status)
+    except KeyboardInterrupt:
+        return _say("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        # Otherwise Python would complain when it flushes the output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except MemoryError:
+        return _say(f"not enough memory; {what} is not complete", 1)
+    except OSError as error:
+        return _say(f"{error.filename or 'output'}: {error.strerror or error}; {what} is not complete", 1)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,59 @@
+"""Predictors: what evaluate compares. Baselines without a network, and trained generators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
+from pipeline.data.loader import plain_batches
+from pipeline.data.shards import Photographs
+from pipeline.evaluation.baselines import MedianColors
+from pipeline.models.checkpoint import LoadedGenerator
+
+Predictor = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""(N, 3, H, W) uint8 sRGB -> ab (N, 2, H, W) in Lab units and (N, 3, H, W) uint8 sRGB."""
+
+
+def baselines(train: Photographs, batch_size: int, bins: int) -> dict[str, Predictor]:
+    """gray, constant and lightness_table, made from the training photographs."""
+    labs = (rgb_to_lab(batch) for batch in plain_batches(train, batch_size))
+    total = -(-len(train) // batch_size)
+    medians = MedianColors(tqdm(labs, total=total, desc="medians", unit="batch", leave=False), bins)
+    return {
+        "gray": _from_lightness(lambda lightness: torch.zeros_like(medians.constant_ab(lightness))),
+        "constant": _from_lightness(medians.constant_ab),
+        "lightness_table": _from_lightness(medians.table_ab),
+    }
+
+
+def network_predictor(loaded: LoadedGenerator, device: torch.device, seed: int) -> Predictor:
+    """A trained generator.
+
+    Args:
+        seed: of the noise of a generator that has some; without noise every seed gives the same colors.
+    """
+    network, space = loaded.network.to(device), loaded.space
+
+    def predict(rgb: Tensor) -> tuple[Tensor, Tensor]:
+        condition, _ = space.encode(rgb.to(device))
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            output = network(condition).float()
+        return space.ab(output).cpu(), to_uint8(space.decode(condition, output)).cpu()
+
+    return predict
+
+
+def _from_lightness(color: Callable[[Tensor], Tensor]) -> Predictor:
+    """color: (N, H, W) L -> (N, 2, H, W) ab."""
+
+    def predict(rgb: Tensor) -> tuple[Tensor, Tensor]:
+        lightness = rgb_to_lab(rgb)[:, 0]
+        ab = color(lightness)
+        return ab, to_uint8(lab_to_rgb(torch.cat([lightness[:, None], ab], 1)))
+
+    return predict

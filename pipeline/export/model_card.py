@@ -1,0 +1,162 @@
+"""The model card: README.md beside an exported model, with its data, scores, limits and parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ModelError
+from pipeline.models.config import ModelConfig
+from pipeline.params import LossName, Params
+
+# https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.
+_CARD = """---
+license: apache-2.0
+library_name: onnx
+pipeline_tag: image-to-image
+tags:
+- colorization
+- image-to-image
+- pix2pix
+- unet
+- patchgan
+metrics:
+- ab_mae
+- psnr
+- ssim
+- ciede2000
+---
+
+# Photo colorizer ({generator}, {image_size} px)
+
+Colors black-and-white photographs: {task}. Trained by Twotone in two stages: {pretrain},
+then {finetune}.
+
+## Use
+
+```bash
+twotone colorize photographs/ -o colored/ --model generator.onnx
+```
+
+```python
+from pipeline.inference import Colorizer
+
+Colorizer.load("generator.onnx")(image)  # a PIL image, an array, or a batch
+```
+
+Without this project: `model.json` says what the input and output channels are, and what the sides must be a multiple
+of. Lightness is the photograph's own; only color comes from the network.
+
+## Data
+
+{data}
+
+## Evaluation
+
+Means over {test} photographs of the test split, none of which were trained on, at {image_size} px. Lower is better for
+ab_mae, ciede2000 and colorfulness_delta. gray, constant and lightness_table are baselines without a network.
+
+{table}
+
+The exported file: {exported}
+
+## Limits
+
+Colors are plausible at best, never evidence of what the colors were. The network knows the kind of photograph it was
+trained on, at {image_size} px; on other subjects expect sepia and gray. Things whose color is free, such as clothes,
+flags and painted walls, get the color that was most frequent in training. The network has the bias of its photographs,
+for skin above all; do not use it to make claims about people.
+
+## Parameters
+
+```yaml
+{parameters}
+```
+"""
+
+
+_ORDER = ("gray", "constant", "lightness_table", "pretrain", "finetune")
+
+
+def write_card(path: Path, params: Params, config: ModelConfig, evaluation: Path, exported: dict[str, Any]) -> None:
+    """Write the card as Markdown.
+
+    Args:
+        config: of the fine-tuned generator.
+        evaluation: reports/evaluate/metrics.json.
+        exported: the metrics of the export stage: parity, and ab_mae and bytes by variant.
+
+    Raises:
+        ModelError: there is no evaluation.
+    """
+    try:
+        scores = json.loads(evaluation.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ModelError(f"{evaluation}: cannot be read; run the evaluate stage (dvc repro)") from None
+    generator, sample = config.generator, params.sample
+    body = f" on {generator.backbone}" if generator.architecture == "dynamic_unet" else ""
+    lab = config.color_space == "lab"
+    path.write_text(
+        _CARD.format(
+            generator=f"{generator.architecture}{body}",
+            image_size=config.image_size,
+            task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
+            pretrain=f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone",
+            finetune=f"{_epochs(params.finetune.epochs)} against a {params.discriminator.receptive_field}-pixel "
+            f"PatchGAN ({params.finetune.adversarial_loss} + {_losses(params.finetune.losses)})",
+            data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
+            f"`{_source(params)}`, chosen by seed {params.base.seed}.",
+            test=sample.test,
+            table=_table(scores),
+            exported=_exported(exported),
+            parameters=_parameters(params),
+        ),
+        encoding="utf-8",
+    )
+
+
+def _source(params: Params) -> str:
+    # Not the path: it is private, and does not say what the photographs are.
+    return params.sample.dataset if params.sample.source == "fastai" else params.sample.source
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def _losses(weights: Mapping[LossName, float]) -> str:
+    """{l1: 100, mse: 1} -> "100 l1 + 1 mse"."""
+    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items())
+
+
+def _table(scores: dict[str, dict[str, float]]) -> str:
+    names = list(next(iter(scores.values())))
+    rows = [["colorizer", *names], ["---"] * (len(names) + 1)]
+    # Baselines first; what else there is follows.
+    order = sorted(scores, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    rows += [[colorizer, *(f"{scores[colorizer][name]:.4g}" for name in names)] for colorizer in order]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _exported(exported: dict[str, Any]) -> str:
+    parts = [
+        f"{name} has an ab_mae of {measured['ab_mae']:.4g} in {measured['bytes'] / 2**20:.1f} MiB"
+        for name, measured in exported.items()
+        if name != "parity"
+    ]
+    worst = max(exported["parity"].values())
+    return f"{'; '.join(parts)}. fp32 differs from torch by at most {worst:.2g} Lab units."
+
+
+def _parameters(params: Params) -> str:
+    lines = []
+    for block, values in params.model_dump(mode="json").items():
+        if block in ("evaluate", "export"):
+            continue
+        lines.append(f"{block}:")
+        # Neither device nor trackers change the model; the path is private.
+        hidden = {"path", "num_workers", "trackers", "device"}
+        lines += [f"  {key}: {json.dumps(value)}" for key, value in values.items() if key not in hidden]
+    return "\n".join(lines)

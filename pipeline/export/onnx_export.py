@@ -1,0 +1,189 @@
+"""Write a generator as an ONNX file, and check it against torch on photographs."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.data.loader import plain_batches
+from pipeline.data.shards import Photographs
+from pipeline.errors import ExportError
+from pipeline.files import write_json
+from pipeline.inference.networks import ONNX_FILE, Network, load_network, onnx_runtime, with_noise
+from pipeline.models.checkpoint import LoadedGenerator
+from pipeline.models.config import Interface, ModelConfig
+from pipeline.models.generators import NoiseInput
+from pipeline.models.layers import KeptDropout
+from pipeline.params import OnnxVariant
+
+# Largest difference allowed between torch and ONNX Runtime in fp32, Lab units.
+TOLERANCE = 0.01
+# The latest version that torch's exporter and all of ONNX Runtime's tools know.
+_OPSET = 17
+_CALIBRATION = 32
+
+
+def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, calibration: Photographs) -> None:
+    """Write generator.onnx and model.json.
+
+    Dropout that stays on as noise is left out: an exported model of that kind gives one coloring. Noise that is an
+    input channel stays one, which the caller fills.
+
+    Args:
+        calibration: training photographs, from which int8 takes the ranges of its activations.
+    """
+    network = _without_own_noise(loaded.network)
+    content = _fp32(network, loaded)
+    if variant == "fp16":
+        content = _fp16(content)
+    elif variant == "int8":
+        content = _int8(content, loaded, calibration)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ONNX_FILE).write_bytes(content)
+    digest = {ONNX_FILE: hashlib.sha256(content).hexdigest()}
+    config = loaded.config.model_copy(update={"sha256": digest, "interface": interface(loaded.config)})
+    write_json(folder / "model.json", config.model_dump(mode="json"))
+
+
+def interface(config: ModelConfig) -> Interface:
+    lab = config.color_space == "lab"
+    level = "gray / 127.5 - 1, gray being the 8-bit sRGB value of a neutral of lightness L*"
+    noise = ("standard normal noise",) if config.generator.noise == "input" else ()
+    return Interface(
+        input="condition",
+        channels=(*(("L* / 50 - 1",) if lab else (level,) * 3), *noise),
+        output="colors",
+        colors=("a* / 110", "b* / 110") if lab else ("R / 127.5 - 1", "G / 127.5 - 1", "B / 127.5 - 1"),
+        multiple_of=config.multiple,
+    )
+
+
+def parity(loaded: LoadedGenerator, folder: Path, photographs: Photographs) -> dict[str, float]:
+    """Largest difference of a or b between torch and the exported file, Lab units, by size (HxW).
+
+    On the first photographs, at three square sizes and an oblong one.
+    """
+    exported, network = load_network(folder), _without_own_noise(loaded.network)
+    batch = next(iter(plain_batches(photographs, batch_size=2)))
+    unit = loaded.config.multiple
+    size = max(unit, loaded.config.image_size // unit * unit)
+    differences = {}
+    for height, width in ((size, size), (size + unit,) * 2, (size + 2 * unit,) * 2, (size, size + unit)):
+        resized = F.interpolate(batch.float(), (height, width), mode="bicubic", antialias=True)
+        condition, _ = loaded.space.encode(resized.clamp(0, 255).round().to(torch.uint8))
+        with torch.inference_mode():
+            ours = loaded.space.ab(network(_network_input(condition, loaded.config)))
+        theirs = loaded.space.ab(as_function(exported)(condition))
+        differences[f"{height}x{width}"] = float((ours - theirs).abs().max())
+    return differences
+
+
+def require_parity(differences: dict[str, float]) -> None:
+    """Raises:
+    ExportError: one is TOLERANCE or more, or not a number.
+    """
+    bad = {size: difference for size, difference in differences.items() if not difference < TOLERANCE}
+    if bad:
+        listed = ", ".join(f"{size}: {difference:.4g}" for size, difference in bad.items())
+        raise ExportError(f"ONNX and torch differ by {TOLERANCE} Lab units or more ({listed}); nothing was published")
+
+
+def as_function(network: Network) -> Callable[[Tensor], Tensor]:
+    """An exported network as a function of tensors, with the noise of seed 0."""
+    return lambda condition: torch.from_numpy(network.run(condition.contiguous().numpy(), 0))
+
+
+def _network_input(condition: Tensor, config: ModelConfig) -> Tensor:
+    """The condition, with the noise that Network.run adds for seed 0."""
+    if config.generator.noise != "input":
+        return condition
+    return torch.from_numpy(with_noise(condition.contiguous().numpy(), 0))
+
+
+def _without_own_noise(network: nn.Module) -> nn.Module:
+    inner = network.network if isinstance(network, NoiseInput) else network
+    for module in inner.modules():
+        if isinstance(module, KeptDropout):
+            module.kept = False
+    return inner.eval()
+
+
+def _fp32(network: nn.Module, loaded: LoadedGenerator) -> bytes:
+    config = loaded.config
+    channels = loaded.space.in_channels + (config.generator.noise == "input")
+    names = interface(config)
+    axes = {0: "batch", 2: "height", 3: "width"}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        path = Path(folder, ONNX_FILE)
+        # The tracer warns of every comparison of sizes; `parity` tries other sizes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, channels, 2 * config.multiple, 2 * config.multiple),),
+            path,
+            # The newer exporter does not know DynamicUnet's hooks.
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=[names.input],
+            output_names=[names.output],
+            dynamic_axes={names.input: axes, names.output: axes},
+        )
+        return path.read_bytes()
+
+
+def _fp16(content: bytes) -> bytes:
+    """Half the size: weights and arithmetic in 16 bits, input and output as before."""
+    import onnx
+
+    onnx_runtime()
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = convert_float_to_float16(onnx.load_from_string(content), keep_io_types=True)
+    return bytes(model.SerializeToString())
+
+
+def _int8(content: bytes, loaded: LoadedGenerator, calibration: Photographs) -> bytes:
+    """A quarter of the size: convolutions in 8 bits, ranges from training photographs."""
+    onnx_runtime()
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._inputs = _calibration_inputs(loaded, calibration)
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._inputs, None)
+
+    with tempfile.TemporaryDirectory() as name:
+        plain, prepared, small = (Path(name, file) for file in ("plain.onnx", "prepared.onnx", "small.onnx"))
+        plain.write_bytes(content)
+        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(small),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return small.read_bytes()
+
+
+def _calibration_inputs(loaded: LoadedGenerator, calibration: Photographs) -> Iterator[dict[str, Any]]:
+    name = interface(loaded.config).input
+    for number, batch in enumerate(plain_batches(calibration, batch_size=1)):
+        if number == _CALIBRATION:
+            return
+        condition, _ = loaded.space.encode(batch)
+        yield {name: _network_input(condition, loaded.config).contiguous().numpy()}

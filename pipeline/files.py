@@ -1,0 +1,103 @@
+"""Files and folders that appear whole or not at all; JSON and CSV with stable bytes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a hidden path beside `path` to write a file or a folder to; one rename then puts it in place of `path`.
+
+    Raises:
+        OSError: it could not be written. After any error `path` is as it was, and the hidden path is gone.
+    """
+    # Beside `path`, so that the rename stays within one file system.
+    hidden = path.with_name(f".writing-{path.name}")
+    remove(hidden)
+    try:
+        yield hidden
+        for written in [*hidden.rglob("*"), hidden]:
+            _flush(written)
+        if hidden.is_dir():
+            remove(path)
+        os.replace(hidden, path)
+    except BaseException:
+        remove(hidden)
+        raise
+    _flush(path.parent)
+
+
+def publish(source: Path, out: Path) -> None:
+    """Copy a finished file or folder to `out`.
+
+    Raises:
+        OSError: the copy could not be written; `out` is as it was.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as hidden:
+        # Not shutil.copytree: it goes on after a full disk, and then raises a list.
+        for file in [source, *sorted(source.rglob("*"))]:
+            place = hidden / file.relative_to(source)
+            place.mkdir() if file.is_dir() else shutil.copyfile(file, place)
+
+
+def fresh_folder(folder: Path) -> Path:
+    """Make an empty folder; delete what an earlier run left there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    remove(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and try to write into it, before hours are spent on what would go there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys, no NaN: the same value gives the same bytes, readable by any JSON parser."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder with all that is in it; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Ask the operating system to write a file or a folder's list of names to the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

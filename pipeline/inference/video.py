@@ -1,0 +1,126 @@
+"""Color films frame by frame, with sound and timing copied. Needs the extra twotone[film]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.errors import VideoError
+from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.smoothing import Flicker, Smoother
+from pipeline.media.video_io import Frame, VideoReader, VideoWriter, open_reader, open_writer
+from pipeline.types import Pixels
+
+# Threshold of FFmpeg's scene detector scdet, percent: its own default.
+_CUT = "10"
+_CUT_SIZE = (64, 64)
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    frames: int
+    damaged: int
+    """Frames that the decoder could repair only in part, or not at all."""
+    shots: int
+    flicker_without: float
+    """Flicker of the network's own colors: see smoothing.Flicker."""
+    flicker: float
+    """Flicker of the colors in the file."""
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    coloring: ColoringOptions
+    smoothing: float
+    """Part of the earlier color that stays where nothing moves, 0 to 0.99."""
+    max_pixels: int
+    """Most pixels of a frame."""
+    compare: bool
+    """Also write a film with before and after side by side."""
+
+
+def color_video(source: Path, target: Path, colorizer: Colorizer, options: VideoOptions) -> VideoReport:
+    """Color a film frame by frame; the file appears whole or not at all.
+
+    Pictures are turned upright, sound is copied packet by packet, and each frame keeps its time. Written as H.264.
+
+    Raises:
+        VideoError: PyAV is not installed, or the file is no film, too large, or damaged.
+        OSError: the result cannot be written.
+    """
+    try:
+        import av
+    except ImportError:
+        raise VideoError("films need PyAV; install the extra twotone[film]") from None
+    targets = [target]
+    if options.compare:
+        targets.append(target.with_stem(f"{target.stem}-compare"))
+    try:
+        with ExitStack() as stack:
+            reader = stack.enter_context(open_reader(source, options.max_pixels))
+            # The side-by-side film has no sound: it is for looking at.
+            writers = [stack.enter_context(open_writer(path, reader, sound=path is target)) for path in targets]
+            return _color(reader, writers, colorizer, options)
+    except av.error.FFmpegError as error:  # an error of reading is a VideoError by now
+        raise OSError(error.errno, error.strerror, str(target)) from None
+
+
+def _color(
+    reader: VideoReader, writers: Sequence[VideoWriter], colorizer: Colorizer, options: VideoOptions
+) -> VideoReport:
+    smoother, without, written = Smoother(options.smoothing), Flicker(), Flicker()
+    cuts, coloring = _Cuts(), options.coloring
+    frames = shots = 0
+    with tqdm(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
+        for part in reader.parts():
+            if not isinstance(part, Frame):
+                writers[0].copy(part)
+                continue
+            light = colorizer.reduced_lightness(part.pixels, coloring.render_size)
+            ab = colorizer.ab(light, coloring.seed)
+            cut = cuts.before(part.pixels)
+            smoothed = smoother(light, ab, cut)
+            without.add(light, ab, cut)
+            written.add(light, smoothed, cut)
+            rgb = colorizer.join(part.pixels, light, smoothed * np.float32(coloring.saturation))
+            for writer, picture in zip(writers, (rgb, np.hstack([part.pixels, rgb])), strict=False):
+                writer.add(picture, part)
+            frames, shots = frames + 1, shots + cut
+            bar.update()
+    if not frames:
+        raise VideoError("no frames in it")
+    return VideoReport(frames, reader.damaged, shots, without.mean, written.mean)
+
+
+class _Cuts:
+    """Finds where shots begin, by FFmpeg's scdet on small gray frames."""
+
+    def __init__(self) -> None:
+        import av.filter
+
+        self._graph = av.filter.Graph()
+        width, height = _CUT_SIZE
+        given = self._graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("gray"), time_base=Fraction(1, 25)
+        )
+        detector, result = self._graph.add("scdet", f"t={_CUT}"), self._graph.add("buffersink")
+        given.link_to(detector)
+        detector.link_to(result)
+        self._graph.configure()
+        self._frames = 0
+
+    def before(self, pixels: Pixels) -> bool:
+        """Whether a shot begins with this (H, W, 3) frame; the first frame always begins one."""
+        import av
+
+        small = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(*_CUT_SIZE, "gray", interpolation="AREA")
+        small.pts, small.time_base = self._frames, Fraction(1, 25)
+        self._frames += 1
+        self._graph.push(small)
+        return "lavfi.scd.time" in self._graph.pull().metadata or self._frames == 1

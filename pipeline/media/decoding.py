@@ -1,0 +1,118 @@
+"""Decode picture files from anywhere, within bounds on their size and with a reason for each refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import ImageError
+from pipeline.types import Pixels
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+# A smaller picture shows a color, but no thing that could have it.
+SMALLEST_SIDE = 16
+# A longer one would be resized to a smear.
+LARGEST_ASPECT = 20
+# No photograph of max_pixels needs more: 16 bits of 4 channels, uncompressed.
+_BYTES_PER_PIXEL = 8
+
+# Pillow's own bound would raise first, without saying what to set: max_pixels is checked instead.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
+    """Read an image file as 8-bit sRGB.
+
+    EXIF orientation is applied. Of an animation, the first frame is read. Transparency is laid over white. 16-bit
+    gray keeps its high byte. Palettes, CMYK and gray are converted as Pillow does, without their ICC profile.
+
+    Returns:
+        pixels: (H, W, 3) uint8 sRGB.
+        sha256: of the file's bytes, hexadecimal.
+
+    Raises:
+        ImageError: not a regular file, not an allowed format, too many pixels, or damaged.
+    """
+    content = read_bytes(path, max_pixels)
+    with opened(content, max_pixels) as image:
+        pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+    return pixels, hashlib.sha256(content).hexdigest()
+
+
+def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") -> bytes:
+    """The bytes of a regular file that is no larger than max_pixels could need.
+
+    Args:
+        limit: what the message calls max_pixels.
+
+    Raises:
+        ImageError: not a regular file, empty, too large, or unreadable.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a regular file")
+        if status.st_size == 0:
+            raise ImageError("empty file")
+        if status.st_size > max_pixels * _BYTES_PER_PIXEL + 2**20:
+            raise ImageError(f"too many bytes: {status.st_size:,}, more than {limit} {max_pixels} need")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"unreadable: {error.strerror}") from None
+
+
+@contextmanager
+def opened(content: bytes, max_pixels: int, limit: str = "sample.max_pixels") -> Iterator[Image.Image]:
+    """The first frame of an image file, not yet decoded. An error of decoding it within becomes an ImageError.
+
+    Raises:
+        ImageError: not an allowed format, too many pixels, too small, too long, or damaged.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                _require_bounds(image, max_pixels, limit)
+                image.seek(0)
+                yield image
+    except ImageError:
+        raise
+    except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
+        raise ImageError(f"unreadable: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(FORMATS)}"
+    return str(error) if type(error) is OSError else type(error).__name__
+
+
+def _require_bounds(image: Image.Image, max_pixels: int, limit: str) -> None:
+    size = f"{image.width}x{image.height}"
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"too many pixels: {size} is over {limit} {max_pixels}")
+    if min(image.size) < SMALLEST_SIDE:
+        raise ImageError(f"too small: {size}, the short side must be >= {SMALLEST_SIDE}")
+    if max(image.size) > LARGEST_ASPECT * min(image.size):
+        raise ImageError(f"too long: {size}, one side over {LARGEST_ASPECT} times the other")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        high_byte = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        image = Image.fromarray(high_byte)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")

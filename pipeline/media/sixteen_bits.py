@@ -1,0 +1,80 @@
+"""Read and write 16-bit color, which Pillow cuts to 8 bits."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from pipeline.errors import ImageError
+from pipeline.types import Samples
+
+# The bytes of an ICC profile's header that name the color space of its pictures.
+_COLOR_SPACE = slice(16, 20)
+# A PNG's signature and its header's chunk.
+_PNG_HEAD = 33
+_METERS_IN_AN_INCH = 0.0254
+
+
+def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] | None:
+    """Samples and alpha of 16-bit color; None where the file is something else."""
+    if ";16" not in str(getattr(image, "tile", "")) or image.mode not in ("RGB", "RGBA", "LA"):
+        return None
+    if image.format == "PNG":
+        samples = imagecodecs.png_decode(content)
+    elif image.format == "TIFF":
+        samples = tifffile.imread(io.BytesIO(content), key=0)
+    else:
+        return None
+    # Pillow gives the upright size of a turned TIFF.
+    if samples.dtype != np.uint16 or sorted(samples.shape[:2]) != sorted(image.size) or samples.ndim != 3:
+        raise ImageError(f"unreadable: 16-bit {image.format} of shape {samples.shape}")
+    profile = image.info.get("icc_profile")
+    if samples.shape[2] in (2, 4):
+        return as_srgb(np.ascontiguousarray(samples[..., :-1].squeeze()), profile), samples[..., -1]
+    return as_srgb(np.ascontiguousarray(samples[..., :3]), profile), None
+
+
+def as_srgb(samples: Samples, profile: bytes | None) -> Samples:
+    """(H, W) or (H, W, 3) uint16 converted to sRGB by the ICC profile; unchanged where there is none that fits."""
+    space = {2: b"GRAY", 3: b"RGB "}[samples.ndim]
+    if not profile or profile[_COLOR_SPACE] != space:
+        return samples
+    name = space.decode().strip().lower()
+    try:
+        converted: Samples = imagecodecs.cms_transform(
+            samples, profile, imagecodecs.cms_profile("srgb"), colorspace=name, outcolorspace="rgb"
+        )
+    except (imagecodecs.CmsError, ValueError):  # a damaged profile: as if there were none
+        return samples
+    return converted
+
+
+def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str) -> bytes:
+    """(H, W, 3 or 4) uint16 as PNG or TIFF, with EXIF and resolution. A TIFF gets only the texts among its EXIF."""
+    if kind == "PNG":
+        chunks = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
+        if dpi:
+            chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(n / _METERS_IN_AN_INCH) for n in dpi), 1))
+        png = bytes(imagecodecs.png_encode(rgb, level=3))
+        return png[:_PNG_HEAD] + chunks + png[_PNG_HEAD:]
+    buffer = io.BytesIO()
+    tags = Image.Exif()
+    tags.load(exif)
+    texts = [(tag, "s", 0, text, True) for tag, text in sorted(tags.items()) if isinstance(text, str)]
+    options: dict[str, Any] = {"resolution": dpi, "resolutionunit": "INCH"} if dpi else {}
+    if rgb.shape[2] == 4:
+        options["extrasamples"] = ["unassalpha"]
+    tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, software=False,
+                     extratags=texts, **options)  # fmt: skip
+    return buffer.getvalue()
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

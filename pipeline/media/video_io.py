@@ -1,0 +1,207 @@
+"""Read and write films frame by frame through PyAV; sound is copied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import VideoError
+from pipeline.files import replacing
+from pipeline.media.decoding import LARGEST_ASPECT, SMALLEST_SIDE
+from pipeline.types import Pixels
+
+# Endings of the films that are read, and of what is written: containers that hold any sound the film may have.
+CONTAINERS = {".mp4": ".mp4", ".m4v": ".m4v", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".mkv", ".avi": ".mkv"}
+# Only these: FFmpeg also reads formats that list other files and addresses, and would open those.
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+# Constant quality: 18 is what x264's authors call visually lossless, or nearly so.
+_ENCODER = {"crf": "18", "preset": "medium"}
+_ITU709, _ITU601 = 1, 5
+
+
+@dataclass(frozen=True)
+class Frame:
+    pixels: Pixels
+    """(H, W, 3), upright."""
+    pts: int
+    """The time at which it is shown, in units of time_base."""
+    time_base: Fraction
+    turned: bool
+    """Whether width and height were exchanged to make it upright."""
+
+
+@dataclass
+class VideoReader:
+    """A film opened for reading."""
+
+    name: str
+    container: Any
+    video: Any
+    sound: Sequence[Any]
+    damaged: int = 0
+
+    @property
+    def frames(self) -> int | None:
+        if self.video.frames:
+            return int(self.video.frames)
+        seconds = (self.container.duration or 0) / 1_000_000
+        return round(seconds * float(self.video.average_rate or 0)) or None
+
+    def parts(self) -> Iterator[Any]:
+        """Its frames and the packets of its sound, in the order of the file.
+
+        Raises:
+            VideoError: the rest cannot be read.
+        """
+        import av
+
+        last, size = -math.inf, (self.video.codec_context.width, self.video.codec_context.height)
+        try:
+            for packet in self.container.demux([self.video, *self.sound]):
+                if packet.stream.type == "audio":
+                    yield packet
+                    continue
+                for frame in self._decoded(packet):
+                    if (frame.width, frame.height) != size:
+                        raise VideoError(f"its frames change from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
+                    time = self._time(frame, last)
+                    in_time = time > last
+                    self.damaged += frame.is_corrupt or not in_time
+                    if not in_time:
+                        continue
+                    last = time
+                    yield Frame(_upright(frame), time, frame.time_base, bool(round(frame.rotation / 90) % 2))
+        except av.error.FFmpegError as error:
+            raise VideoError(f"unreadable: {error.strerror}") from None
+
+    def _time(self, frame: Any, last: float) -> int:
+        """The time at which a frame is shown, in units of its time_base."""
+        # AVI holds no such times: FFmpeg makes some up, and frames come out in the order of their dts.
+        time = frame.dts if self.container.format.name == "avi" else frame.pts
+        if time is None:  # the last ones have none
+            step = 1 / (frame.time_base * (self.video.average_rate or 25))
+            time = max(0, last) + max(1, round(step))
+        return int(time)
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        import av
+
+        try:
+            return list(packet.decode())
+        except av.error.InvalidDataError:
+            self.damaged += 1  # players go on, too
+            return []
+
+
+def _upright(frame: Any) -> Pixels:
+    """(H, W, 3) uint8, turned as the film's header asks."""
+    # Where the header names no color matrix, players take BT.709 for high definition and BT.601 for less.
+    named = frame.colorspace not in (0, 2)
+    space = None if named else (_ITU709 if frame.height >= 720 else _ITU601)
+    rgb: Pixels = frame.to_ndarray(format="rgb24", src_colorspace=space)
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
+
+
+@contextmanager
+def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
+    """Open a film.
+
+    Raises:
+        VideoError: not a regular file, none of the allowed containers, or frames that are too large or too small.
+    """
+    import av
+
+    if not path.is_file() or not path.stat().st_size:
+        raise VideoError("empty file" if path.is_file() else "not a regular file")
+    with ExitStack() as stack:
+        # An open file, because FFmpeg could take a name for an address.
+        file = stack.enter_context(path.open("rb"))
+        try:
+            container = stack.enter_context(av.open(file, options={"format_whitelist": _DEMUXERS}))
+        except av.error.FFmpegError as error:
+            raise VideoError(f"unreadable: {error.strerror}") from None
+        if not container.streams.video:
+            raise VideoError("no pictures in it")
+        video: Any = container.streams.best("video")
+        unknown = [s for s in (video, *container.streams.audio) if s is None or s.codec_context is None]
+        if unknown:
+            raise VideoError("it uses a codec that this FFmpeg does not know")
+        width, height = video.codec_context.width, video.codec_context.height
+        if width * height > max_pixels:
+            raise VideoError(f"too many pixels: {width}x{height} a frame is over --max-pixels {max_pixels}")
+        short, long = sorted((width, height))
+        if short < SMALLEST_SIDE or long > LARGEST_ASPECT * short:
+            raise VideoError(f"frames of {width}x{height}: the short side must be >= {SMALLEST_SIDE} pixels and the "
+                            f"long one at most {LARGEST_ASPECT} times it")  # fmt: skip
+        video.thread_type = "AUTO"
+        yield VideoReader(path.name, container, video, container.streams.audio)
+
+
+class VideoWriter:
+    """A film being written: H.264 frames at the times of the frames they were made from, and copied sound."""
+
+    def __init__(self, container: Any, reader: VideoReader, sound: bool):
+        self._container, self._reader = container, reader
+        self._video = container.add_stream("libx264", rate=reader.video.average_rate, options=dict(_ENCODER))
+        self._ready = False
+        self._early: list[Any] = []
+        self._sound = (
+            {stream.index: container.add_stream_from_template(stream) for stream in reader.sound} if sound else {}
+        )
+
+    def add(self, rgb: Pixels, like: Frame) -> None:
+        """Add a (H, W, 3) uint8 frame, shown at the time of `like`."""
+        import av
+
+        if not self._ready:
+            self._prepare(rgb, like.turned)
+        frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
+        frame = frame.reformat(format=self._video.codec_context.pix_fmt, dst_colorspace=_ITU709)
+        frame.pts, frame.time_base = like.pts, like.time_base
+        self._container.mux(self._video.encode(frame))
+        self._container.mux(self._early)
+        self._early.clear()
+
+    def copy(self, packet: Any) -> None:
+        """Add a packet of sound as it is."""
+        if packet.dts is not None:  # an empty packet ends the stream
+            packet.stream = self._sound[packet.stream.index]
+            if self._ready:
+                self._container.mux(packet)
+            else:  # the file's header needs the size of the frames first
+                self._early.append(packet)
+
+    def finish(self) -> None:
+        if self._ready:
+            self._container.mux(self._video.encode(None))
+
+    def _prepare(self, rgb: Pixels, turned: bool) -> None:
+        """Set up the encoder for frames like the first one."""
+        context = self._video.codec_context
+        context.height, context.width = rgb.shape[:2]
+        # All players know 4:2:0, which odd sides cannot have.
+        context.pix_fmt = "yuv420p" if not (context.height % 2 or context.width % 2) else "yuv444p"
+        context.time_base = self._reader.video.time_base
+        context.color_primaries = context.color_trc = context.colorspace = _ITU709
+        aspect = self._reader.video.sample_aspect_ratio
+        if aspect:
+            context.sample_aspect_ratio = 1 / Fraction(aspect) if turned else Fraction(aspect)
+        self._ready = True
+
+
+@contextmanager
+def open_writer(path: Path, reader: VideoReader, sound: bool) -> Iterator[VideoWriter]:
+    """Write a film with the times, and maybe the sound, of `reader`; the file appears whole or not at all."""
+    import av
+
+    with replacing(path) as hidden, av.open(str(hidden), "w") as container:
+        writer = VideoWriter(container, reader, sound)
+        yield writer
+        writer.finish()

@@ -1,0 +1,83 @@
+"""A model on disk: weights as safetensors, and model.json that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from pipeline.color.tensors import ColorSpace
+from pipeline.errors import BackboneError, ModelError
+from pipeline.files import write_json
+from pipeline.models.config import ModelConfig, read_config
+from pipeline.models.generators import build_generator
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    network: nn.Module
+    config: ModelConfig
+
+    @property
+    def space(self) -> ColorSpace:
+        return ColorSpace(self.config.color_space)
+
+
+def save_model(folder: Path, networks: Mapping[str, nn.Module], config: ModelConfig) -> None:
+    """Write <name>.safetensors for each network, and model.json with their checksums.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name, network in networks.items():
+        content = save({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()})
+        (folder / f"{name}.safetensors").write_bytes(content)
+        digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
+    saved = config.model_copy(update={"sha256": digests})
+    write_json(folder / "model.json", saved.model_dump(mode="json", exclude_none=True))
+
+
+def load_generator(folder: Path) -> LoadedGenerator:
+    """Build the generator again, in evaluation mode, on the CPU.
+
+    Raises:
+        ModelError: a file is missing, damaged, or not what model.json says; or timm does not know its backbone.
+    """
+    config = read_config(folder)
+    # Its weights are in the file: those that the encoder started from are not needed again.
+    params = config.generator.model_copy(update={"weights": "none"})
+    try:
+        network = build_generator(params, ColorSpace(config.color_space), config.image_size, seed=0)
+    except BackboneError as error:
+        raise ModelError(
+            f"{folder / 'model.json'}: {error}; timm {version('timm')} is installed here: install the version that "
+            "the model was trained with"
+        ) from None
+    load_weights(network, folder, "generator", config)
+    return LoadedGenerator(network.eval(), config)
+
+
+def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfig) -> None:
+    """Fill a network from <name>.safetensors.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another network.
+    """
+    path = folder / f"{name}.safetensors"
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != config.sha256.get(path.name):
+            raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
+        state: dict[str, torch.Tensor] = load_file(path)
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None

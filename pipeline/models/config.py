@@ -1,0 +1,74 @@
+"""model.json: what a model on disk is. Reading it needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.errors import ModelError
+from pipeline.params import Architecture, Block, ColorSpaceName, Generator
+
+FORMAT = 1
+
+# The sides of a generator's input must be multiples of it; 32 for those that are not listed.
+_MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256}
+
+
+class Interface(Block):
+    """What an exported network takes and gives, for users without this project."""
+
+    input: str
+    """Name of the input: (N, C, H, W) float32, any N."""
+    channels: tuple[str, ...]
+    """Each channel of the input, as a formula of CIE L* (sRGB, D65) in [0, 100]."""
+    output: str
+    colors: tuple[str, ...]
+    """Each channel of the output."""
+    multiple_of: int
+    """What H and W must be a multiple of: mirror the photograph at its right and bottom, and cut the colors back."""
+
+
+class ModelConfig(Block):
+    """All that is needed to build the network again and to feed it."""
+
+    format: int
+    generator: Generator
+    color_space: ColorSpaceName
+    image_size: int
+    """Side of the photographs it was trained on, pixels; other multiples of `multiple` work too."""
+    sha256: dict[str, str]
+    """SHA-256 of each weights file beside model.json."""
+    interface: Interface | None = None
+    """Only of an exported model; that of a checkpoint is pipeline.color.tensors."""
+
+    @classmethod
+    def describe(cls, generator: Generator, color_space: ColorSpaceName, image_size: int) -> ModelConfig:
+        """A model whose weights are not saved yet."""
+        return cls(format=FORMAT, generator=generator, color_space=color_space, image_size=image_size, sha256={})
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of its input must be a multiple of."""
+        # The pix2pix U-Net halves only as often as its training size can be halved: what the lowest set bit says.
+        lowest_bit = self.image_size & -self.image_size
+        return max(32, min(_MULTIPLES.get(self.generator.architecture, 32), lowest_bit))
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read model.json.
+
+    Raises:
+        ModelError: it is missing, damaged, or of another version.
+    """
+    path = folder / "model.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+        config = ModelConfig.model_validate_json(text)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; has the stage that writes it run?") from None
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
+        raise ModelError(f"{path}: not a model description: {' '.join(str(error).split())}") from None
+    if config.format != FORMAT:
+        raise ModelError(f"{path}: format {config.format}, this version reads {FORMAT}")
+    return config

@@ -1,0 +1,116 @@
+"""The sources `stl10` and `lab_arrays`: photographs in STL-10's binary file, and in L*a*b* arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import lab2rgb
+
+from pipeline.errors import ImageError, SourceError
+from pipeline.sampling.candidates import Candidate
+from pipeline.types import Pixels
+
+# STL-10 (Coates et al. 2011): 3 planes of 96 columns of 96 bytes a photograph.
+_STL_SIDE = 96
+_STL_BYTES = 3 * _STL_SIDE * _STL_SIDE
+
+
+def stl10(path: Path) -> list[Candidate]:
+    """Photographs of unlabeled_X.bin (or train_X.bin, test_X.bin), each 96x96 RGB.
+
+    Args:
+        path: the file, or the folder that holds unlabeled_X.bin.
+
+    Raises:
+        SourceError: no such file, or its size is no multiple of 27,648 bytes.
+    """
+    file = path / "unlabeled_X.bin" if path.is_dir() else path
+    if not file.is_file():
+        raise SourceError(f"sample.path {file}: expected STL-10's unlabeled_X.bin, found nothing")
+    size = file.stat().st_size
+    if size == 0 or size % _STL_BYTES:
+        raise SourceError(
+            f"sample.path {file}: expected a multiple of {_STL_BYTES:,} bytes (3 x 96 x 96 a photograph), "
+            f"found {size:,}"
+        )
+    return [Candidate(f"{file.name}#{i}", file, reader=partial(_read_stl10, i)) for i in range(size // _STL_BYTES)]
+
+
+def lab_arrays(folder: Path) -> list[Candidate]:
+    """Photographs of gray_scale.npy (N, S, S) uint8 and ab1.npy, ab2.npy, ... (M, S, S, 2), in OpenCV's 8-bit L*a*b*.
+
+    The ab arrays follow each other; gray images beyond them have no colors and are left out.
+
+    Raises:
+        SourceError: a file is missing or of another shape or type, or there are more ab than gray images.
+    """
+    gray = _load(folder / "gray_scale.npy", 3)
+    side = gray.shape[1:3]
+    files = [folder / f"ab{number}.npy" for number in range(1, len(list(folder.glob("ab*.npy"))) + 1)]
+    missing = [file.name for file in files if not file.is_file()] if files else ["ab1.npy"]
+    if missing:
+        # A gap would give one photograph's colors to another.
+        raise SourceError(
+            f"sample.path {folder}: expected ab1.npy, ab2.npy, ... without a gap and no other ab*.npy; "
+            f"{len(files)} found, but no {missing[0]}"
+        )
+    candidates: list[Candidate] = []
+    for file in files:
+        ab = _load(file, 4)
+        if ab.shape[1:] != (*side, 2):
+            raise SourceError(
+                f"{file}: expected (N, {side[0]}, {side[1]}, 2) uint8 as gray_scale.npy has it, found {ab.shape}"
+            )
+        start = len(candidates)
+        candidates += [
+            Candidate(f"{file.name}#{i}", file, reader=partial(_read_lab, folder / "gray_scale.npy", start + i, i))
+            for i in range(len(ab))
+        ]
+    if len(candidates) > len(gray):
+        raise SourceError(
+            f"sample.path {folder}: expected at most as many ab ({len(candidates)} found) as gray images ({len(gray)})"
+        )
+    return candidates
+
+
+def _load(file: Path, dimensions: int) -> NDArray[Any]:
+    if not file.is_file():
+        raise SourceError(f"{file}: expected a .npy array, found {'no regular file' if file.exists() else 'nothing'}")
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy raises almost anything on a damaged header
+        raise SourceError(f"{file}: no .npy array: {type(error).__name__}: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise SourceError(f"{file}: expected a .npy array, found an archive of arrays")
+    if array.dtype != np.uint8 or array.ndim != dimensions or not array.size:
+        raise SourceError(
+            f"{file}: expected uint8 with {dimensions} dimensions, found {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+def _read_stl10(index: int, file: Path, max_pixels: int) -> tuple[Pixels, str]:
+    _bound(_STL_SIDE, _STL_SIDE, max_pixels)
+    planes = np.memmap(file, np.uint8, "r", offset=index * _STL_BYTES, shape=(3, _STL_SIDE, _STL_SIDE))
+    # Column after column, as in the data set's own reader.
+    pixels = np.ascontiguousarray(planes.transpose(2, 1, 0))
+    return pixels, hashlib.sha256(planes.tobytes()).hexdigest()
+
+
+def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixels: int) -> tuple[Pixels, str]:
+    gray, ab = np.load(gray_file, mmap_mode="r")[gray_index], np.load(file, mmap_mode="r")[index]
+    _bound(gray.shape[0], gray.shape[1], max_pixels)
+    digest = hashlib.sha256(gray.tobytes() + ab.tobytes()).hexdigest()
+    # OpenCV's 8-bit encoding: L * 255 / 100, a + 128, b + 128.
+    lab = np.dstack([gray * (100 / 255), ab.astype(np.float64) - 128])
+    return (lab2rgb(lab) * 255).round().astype(np.uint8), digest
+
+
+def _bound(height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise ImageError(f"too many pixels: {width}x{height} is over sample.max_pixels {max_pixels}")

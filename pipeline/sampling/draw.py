@@ -1,0 +1,214 @@
+"""Draw the sample: choose, reject, deduplicate and split photographs; write shards and the manifest."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from skimage.color import rgb2lab
+from tqdm import tqdm
+
+from pipeline.data.shards import ShardWriter
+from pipeline.errors import ImageError, SourceError
+from pipeline.files import write_csv
+from pipeline.media.decoding import decode
+from pipeline.params import Sample
+from pipeline.sampling.candidates import SPLITS, Candidate
+from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
+from pipeline.types import Pixels
+
+COLUMNS = ["path", "sha256", "width", "height", "mean_chroma", "split", "reason"]
+
+# Held-out splits are filled first: asking for more training photographs later leaves them as they were.
+FILL_ORDER = ("test", "valid", "train")
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What decoding and measuring a candidate gave."""
+
+    candidate: Candidate
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    mean_chroma: float = 0.0
+    hashed: ImageHash | None = None
+    pixels: Pixels | None = field(default=None, repr=False)
+    """(size, size, 3) uint8; None where it could not be decoded."""
+    reason: str = ""
+    """Why it is rejected; "" where it is not."""
+
+    def row(self, split: str, reason: str) -> dict[str, Any]:
+        return {
+            "path": self.candidate.name,
+            "sha256": self.sha256,
+            "width": self.width or "",
+            "height": self.height or "",
+            "mean_chroma": f"{self.mean_chroma:.3f}" if self.pixels is not None else "",
+            "split": "" if reason else split,
+            "reason": reason,
+        }
+
+
+def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out: Path) -> dict[str, Any]:
+    """Draw sample.train / valid / test photographs by seed; write shards and manifest.csv into `out`.
+
+    Returns:
+        Counts: candidates, train, valid, test, and rejected by kind of reason.
+
+    Raises:
+        SourceError: there are fewer usable photographs than asked for, or too large a share is rejected; says
+            how many there are.
+    """
+    wanted = {split: int(getattr(sample, split)) for split in SPLITS}
+    _refuse_impossible(candidates, wanted, _label(sample))
+    writers = {split: ShardWriter(out, split) for split in SPLITS}
+    drawn: Counter[str] = Counter()
+    duplicates = DuplicateFinder()
+    rows: list[dict[str, Any]] = []
+    pool = (candidate for candidate in _shuffled(candidates, seed) if _split_for(candidate, drawn, wanted))
+    with ProcessPoolExecutor(_processes(), multiprocessing.get_context("spawn")) as workers:
+        task = partial(examine, sample=sample, size=size)
+        with tqdm(total=sum(wanted.values()), desc="sample", unit="photo") as bar:
+            for examined in _in_order(workers, task, pool, ahead=_processes() * 16):
+                split = _split_for(examined.candidate, drawn, wanted)
+                if split is None:  # its split was filled while it was being decoded
+                    continue
+                reason = examined.reason or _duplicate(examined, split, duplicates)
+                rows.append(examined.row(split, reason))
+                if not reason and examined.pixels is not None:
+                    writers[split].add(examined.pixels)
+                    drawn[split] += 1
+                    bar.update()
+        workers.shutdown(cancel_futures=True)
+    for writer in writers.values():
+        writer.close()
+    # Before the counts are judged: after a shortage people look there for the reasons.
+    write_csv(out / "manifest.csv", rows, COLUMNS)
+    rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
+    _refuse_too_many(rejected, len(rows), sample, out / "manifest.csv")
+    usable = f"{_label(sample)} has {drawn.total()} usable: {len(candidates)} candidates, {_summary(rejected)}"
+    _refuse_shortage(drawn, wanted, f"{usable}; {out / 'manifest.csv'} has each reason")
+    return {"candidates": len(candidates), **{s: drawn[s] for s in SPLITS}, "rejected": dict(rejected)}
+
+
+def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
+    """Decode one candidate once, crop, resize and measure it."""
+    try:
+        read = candidate.reader if candidate.box is None else _decode_cached
+        decoded, digest = read(candidate.file, sample.max_pixels)
+    except ImageError as rejected:
+        return Examined(candidate, reason=str(rejected))
+    if candidate.box:
+        left, top, right, bottom = candidate.box
+        decoded = np.ascontiguousarray(decoded[top:bottom, left:right])
+    height, width = decoded.shape[:2]
+    pixels = resize_to_square(decoded, size, sample.fit)
+    ab = rgb2lab(pixels)[..., 1:]
+    chroma = float(np.hypot(ab[..., 0], ab[..., 1]).mean())
+    reason = f"hardly any color: mean chroma {chroma:.2f}" if chroma < sample.min_chroma else ""
+    return Examined(candidate, digest, width, height, chroma, image_hash(decoded), pixels, reason)
+
+
+def resize_to_square(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
+    """Resize (bicubic): (H, W, 3) uint8 -> (size, size, 3) uint8.
+
+    Args:
+        how: crop: the short side to `size`, then the center. stretch: both sides to `size`.
+    """
+    image = Image.fromarray(pixels)
+    if how == "stretch":
+        return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+
+
+def _duplicate(examined: Examined, split: str, duplicates: DuplicateFinder) -> str:
+    """Why a photograph that is good in itself may not go into the split; remembers it where it may."""
+    name, hashed = examined.candidate.name, examined.hashed
+    if hashed is None:
+        return ""
+    # Regions of one photograph share no pixel by construction, and patches of one sky all look alike.
+    reason = duplicates.find_duplicate(name, hashed, split, near=examined.candidate.box is None)
+    if not reason:
+        duplicates.add(name, hashed, split)
+    return reason
+
+
+# A bundled photograph has hundreds of regions: each process decodes it once.
+_decode_cached = lru_cache(maxsize=8)(decode)
+
+
+def _label(sample: Sample) -> str:
+    return sample.dataset if sample.source == "fastai" else sample.path
+
+
+def _processes() -> int:
+    return min(os.cpu_count() or 1, 8)
+
+
+def _shuffled(candidates: list[Candidate], seed: int) -> list[Candidate]:
+    """In random order: first those whose split the source decides, then those that stand in for rejected ones."""
+    order = np.random.default_rng([seed, 0x5A]).permutation(len(candidates))
+    return sorted((candidates[i] for i in order), key=lambda candidate: candidate.split is None)
+
+
+def _split_for(candidate: Candidate, drawn: Counter[str], wanted: dict[str, int]) -> str | None:
+    """The split that takes the candidate: its own, or else the first that is not full yet."""
+    for split in FILL_ORDER:
+        if candidate.split in (None, split) and drawn[split] < wanted[split]:
+            return split
+    return None
+
+
+def _in_order(
+    workers: ProcessPoolExecutor, task: Callable[[Candidate], Examined], pool: Iterator[Candidate], ahead: int
+) -> Iterator[Examined]:
+    """Results in the order of the pool, however many processes make them; takes at most `ahead` from it in advance."""
+    waiting: deque[Future[Examined]] = deque()
+    while True:
+        waiting.extend(workers.submit(task, candidate) for candidate in islice(pool, ahead - len(waiting)))
+        if not waiting:
+            return
+        try:
+            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise SourceError("a process that decodes photographs was killed; is there enough memory?") from None
+
+
+def _refuse_impossible(candidates: list[Candidate], wanted: dict[str, int], label: str) -> None:
+    """Refuse before decoding what the list of candidates alone rules out."""
+    own = Counter(candidate.split for candidate in candidates)
+    most = Counter({split: own[split] + own[None] for split in SPLITS})
+    _refuse_shortage(most, wanted, f"{label} has {len(candidates)}")
+    if sum(wanted.values()) > len(candidates):
+        asked = " + ".join(f"{wanted[split]} ({split})" for split in SPLITS)
+        raise SourceError(f"not enough photographs for {asked}: {label} has {len(candidates)}; ask for fewer")
+
+
+def _refuse_shortage(have: Counter[str], wanted: dict[str, int], situation: str) -> None:
+    short = [f"sample.{s} {wanted[s]} (there are {have[s]})" for s in SPLITS if have[s] < wanted[s]]
+    if short:
+        raise SourceError(f"not enough photographs for {', '.join(short)}: {situation}; ask for fewer")
+
+
+def _refuse_too_many(rejected: Counter[str], examined: int, sample: Sample, manifest: Path) -> None:
+    if rejected.total() > sample.max_rejected * examined:
+        raise SourceError(
+            f"{rejected.total()} of {examined} photographs of {_label(sample)} were rejected ({_summary(rejected)}), "
+            f"more than sample.max_rejected {sample.max_rejected:g} allows; {manifest} has each reason"
+        )
+
+
+def _summary(rejected: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items())) or "none rejected"

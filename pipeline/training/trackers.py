@@ -1,0 +1,35 @@
+"""Trackers, such as TensorBoard, that get the numbers of each epoch through Accelerate."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from pipeline.errors import DeviceError
+
+FOLDER = Path("logs/trackers")
+
+
+def require_trackers(names: Sequence[str]) -> None:
+    """Raises:
+    DeviceError: a tracker of base.trackers is not installed.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise DeviceError(f"base.trackers: {name} is not installed; install the extra twotone[{name}]")
+
+
+def start_trackers(accelerator: Accelerator, stage: str) -> None:
+    """Start the trackers that the accelerator was made with; all write below logs/trackers/."""
+    # Nothing leaves this machine unless its owner says so.
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_DIR", str(FOLDER))
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{FOLDER}/mlflow.db")
+    # dvclive would write into dvc.yaml, and save an experiment of its own beside that of `dvc exp run`.
+    live = {"dir": f"{FOLDER}/dvclive-{stage}", "save_dvc_exp": False, "dvcyaml": None}
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    accelerator.init_trackers(f"twotone-{stage}", init_kwargs={"dvclive": live})

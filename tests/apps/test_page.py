@@ -1,0 +1,240 @@
+"""The page, as somebody with a browser meets it: a real server, a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from skimage.color import rgb2lab
+
+from pipeline.apps.worker import Request, Worker
+from pipeline.errors import ColoringError
+from pipeline.inference.colorizer import ColoringOptions
+from tests.conftest import MakeModel
+from tests.helpers import EIGHT_BIT, save_photo
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+TWOTONE = str(Path(sys.executable).with_name("twotone"))
+PATIENCE = 60_000
+
+
+@pytest.fixture(scope="module")
+def server(make_model: MakeModel) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["serve", "--port", str(port), "--model", str(make_model(noise="input")), "--max-pixels", "1000000"]
+    before = set(Path(tempfile.gettempdir()).glob("twotone-*"))
+    with subprocess.Popen([TWOTONE, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line.startswith(f"http://127.0.0.1:{port}/ colors photographs with"), line
+            yield line.split()[0]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[0]
+    assert "Traceback" not in said
+    assert set(Path(tempfile.gettempdir()).glob("twotone-*")) <= before, "photographs were left behind"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: str) -> Iterator[Page]:
+    page = opened(browser, server)
+    yield page
+    page.context.close()
+
+
+def opened(browser: Browser, server: str) -> Page:
+    page = browser.new_context(accept_downloads=True).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(server)
+    page.locator("#photograph input[type=file]").wait_for(state="attached")
+    return page
+
+
+def send(page: Page, path: Path) -> None:
+    page.set_input_files("#photograph input[type=file]", path)
+
+
+def downloaded(page: Page, folder: Path) -> Path:
+    expect(page.locator("#download")).to_be_enabled(timeout=PATIENCE)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def chroma(path: Path) -> float:
+    return float(np.hypot(*np.moveaxis(rgb2lab(pixels(path))[..., 1:], 2, 0)).mean())
+
+
+def test_a_photograph_comes_back_in_color_at_its_size(
+    browser: Browser, server: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    save_photo(tmp_path / "street.png", rng, (300, 200))
+    asked: list[str] = []
+    page = browser.new_context(accept_downloads=True).new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server)
+    send(page, tmp_path / "street.png")
+    before, after = page.locator("#result img").first, page.locator("#result img").nth(1)
+    expect(after).to_be_visible(timeout=PATIENCE)
+    expect(before).to_be_visible()
+    half = after.get_attribute("style")
+    place = page.locator("#result .slider-wrap").bounding_box()
+    assert place is not None
+    middle = place["y"] + place["height"] / 2
+    page.mouse.move(place["x"] + place["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] / 5, middle, steps=5)
+    page.mouse.up()
+    moved = after.get_attribute("style")
+    assert moved is not None
+    assert "clip-path" in moved
+    assert moved != half
+    path = downloaded(page, tmp_path)
+    assert path.name == "street-color.png"
+    light = [rgb2lab(pixels(place))[..., 0] for place in (tmp_path / "street.png", path)]
+    assert light[1].shape == light[0].shape
+    assert np.abs(light[1] - light[0]).max() <= EIGHT_BIT
+    assert chroma(path) > 5
+    elsewhere = [url for url in asked if not url.startswith((server, "data:", "blob:"))]
+    assert not elsewhere
+    page.context.close()
+
+
+def test_controls_and_several_colorings(page: Page, tmp_path: Path, rng: np.random.Generator) -> None:
+    save_photo(tmp_path / "photo.png", rng, (90, 120))
+    send(page, tmp_path / "photo.png")
+    downloaded(page, tmp_path)
+    colorings = page.get_by_label("number input for Colorings")
+    colorings.fill("3")
+    colorings.blur()
+    thumbnails = page.locator("#colorings button.thumbnail-item, #colorings .thumbnail-lg")
+    expect(thumbnails).to_have_count(3, timeout=PATIENCE)
+    first = pixels(downloaded(page, tmp_path))
+    thumbnails.nth(2).click()
+    expect(page.locator("#result img").nth(1)).to_have_attribute("src", re.compile(r"after-2"), timeout=PATIENCE)
+    chosen = downloaded(page, tmp_path)
+    assert chosen.name == "photo-color-2.png"
+    assert not np.array_equal(first, pixels(chosen))
+    saturation = page.get_by_label("number input for Saturation")
+    saturation.fill("0")
+    saturation.blur()
+    expect(page.locator("#result img").nth(1)).to_have_attribute("src", re.compile(r"after-0"), timeout=PATIENCE)
+    assert chroma(downloaded(page, tmp_path)) < 0.5
+
+
+def test_a_bad_upload_gets_a_sentence(page: Page, tmp_path: Path, rng: np.random.Generator) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"<html>not found</html>")
+    save_photo(tmp_path / "large.png", rng, (1200, 1000))
+    save_photo(tmp_path / "good.png", rng, (60, 50))
+    for name, sentence in (
+        ("broken.jpg", "broken.jpg: unreadable: none of JPEG, PNG"),
+        ("large.png", "large.png: too many pixels: "),
+    ):
+        send(page, tmp_path / name)
+        expect(page.get_by_text(sentence)).to_be_visible(timeout=PATIENCE)
+        assert "Traceback" not in page.content()
+        expect(page.locator("#result img")).to_have_count(0)
+        page.locator("#photograph").get_by_label("Clear").or_(
+            page.locator("#photograph").get_by_label("Remove")
+        ).first.click()
+    send(page, tmp_path / "good.png")
+    assert downloaded(page, tmp_path).name == "good-color.png"
+
+
+def test_two_at_once(browser: Browser, server: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    pages = [opened(browser, server) for _ in range(2)]
+    sizes = [(320, 240), (200, 260)]
+    for number, (page, size) in enumerate(zip(pages, sizes, strict=True)):
+        save_photo(tmp_path / f"{number}.png", rng, size)
+        send(page, tmp_path / f"{number}.png")
+    for number, page in enumerate(pages):
+        path = downloaded(page, tmp_path)
+        assert path.name == f"{number}-color.png"
+        assert Image.open(path).size == Image.open(tmp_path / f"{number}.png").size
+        page.context.close()
+
+
+def test_only_this_machine_is_answered(server: str, model: Path) -> None:
+    asked = urllib.request.Request(server, headers={"Host": "pictures.example"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(asked)
+    with urllib.request.urlopen(server) as answer:
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{server}gradio_api/file=http://pictures.example/")
+    port = server.rsplit(":", 1)[1].strip("/")
+    for words, status, sentence in (
+        (["--host", "0.0.0.0"], 2, "--host 0.0.0.0 can be reached by other machines"),
+        (["--host", "::1"], 2, "--host ::1: addresses of IPv6 are not supported"),
+        (["--port", port], 1, f"http://127.0.0.1:{port} cannot be served: the port is taken"),
+    ):
+        done = subprocess.run(
+            [TWOTONE, "serve", "--model", str(model), *words], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == status
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_upload_is_no_page(server: str) -> None:
+    """HTML that was sent must not run as if it were ours."""
+    boundary = "part"
+    head = 'Content-Disposition: form-data; name="files"; filename="x.html"'
+    body = f"--{boundary}\r\n{head}\r\n\r\n<script>\r\n--{boundary}--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    asked = urllib.request.Request(f"{server}gradio_api/upload", body.encode(), headers)
+    with urllib.request.urlopen(asked) as answer:
+        (path,) = json.load(answer)
+    with urllib.request.urlopen(f"{server}gradio_api/file={path}") as answer:
+        kind, how = answer.headers["Content-Type"], answer.headers["Content-Disposition"]
+    assert "html" not in kind or how.startswith("attachment")
+
+
+def test_what_takes_too_long_is_stopped(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    save_photo(tmp_path / "photo.png", rng, (60, 50))
+    (tmp_path / "out").mkdir()
+    request = Request(tmp_path / "photo.png", tmp_path / "out", ColoringOptions(32))
+    hurried = Worker(model, 10**6, seconds=0.01)
+    for _ in range(2):
+        with pytest.raises(ColoringError, match=r"photo.png: not done after 0.01 seconds; a smaller render size"):
+            hurried.color(request)
+    hurried.close()
+    patient = Worker(model, 10**6, seconds=60)
+    assert patient.color(request).full == (tmp_path / "out/photo-color.png",)
+    patient.close()

@@ -1,0 +1,165 @@
+"""The exported model, without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.color import rgb2lab
+
+from pipeline.color.arrays import lightness
+from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.errors import ExportError, ModelError
+from pipeline.evaluation.validation import ab_mae
+from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
+from pipeline.inference import Colorizer
+from pipeline.inference.networks import load_network
+from pipeline.models.checkpoint import load_generator
+from pipeline.params import OnnxVariant
+from tests.conftest import MakeModel
+from tests.helpers import noisy_photo
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
+    folder = tmp_path_factory.mktemp("sample")
+    writer, rng = ShardWriter(folder, "train"), np.random.default_rng(0)
+    for _ in range(8):
+        writer.add(noisy_photo(rng, 32, 32))
+    writer.close()
+    return Photographs(folder, "train", 32)
+
+
+def export(model: Path, folder: Path, photographs: Photographs, variant: OnnxVariant = "fp32") -> Path:
+    write_onnx(load_generator(model), folder, variant, photographs)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("architecture", "noise", "space"),
+    [
+        ("dynamic_unet", "none", "lab"),
+        ("dynamic_unet", "input", "rgb"),
+        ("pix2pix_unet", "dropout", "lab"),
+        ("compact_unet", "none", "rgb"),
+    ],
+)
+def test_every_generator_is_the_same_in_onnx(
+    make_model: MakeModel, tmp_path: Path, photographs: Photographs, architecture: str, noise: str, space: str
+) -> None:
+    folder = make_model(architecture, noise, space)
+    loaded = load_generator(folder)
+    write_onnx(loaded, tmp_path, "fp32", photographs)
+    differences = parity(loaded, tmp_path, photographs)
+    assert len(differences) == 4
+    require_parity(differences)
+    if noise == "input":  # the same noise, and so the same colors, on both sides
+        light = lightness(noisy_photo(np.random.default_rng(1)))
+        ours = Colorizer.load(folder).ab(light, seed=3)
+        assert np.abs(ours - Colorizer.load(tmp_path).ab(light, seed=3)).max() < 0.01
+
+
+def test_a_difference_is_an_error() -> None:
+    with pytest.raises(ExportError, match=r"differ by 0\.01 Lab units or more \(64x64: 0\.2\)"):
+        require_parity({"32x32": 1e-5, "64x64": 0.2})
+    with pytest.raises(ExportError, match="nan"):
+        require_parity({"32x32": float("nan")})
+
+
+def test_same_network_same_bytes(model: Path, tmp_path: Path, photographs: Photographs) -> None:
+    one, other = (export(model, tmp_path / name, photographs) for name in ("one", "other"))
+    for file in one.iterdir():
+        assert file.read_bytes() == (other / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(("variant", "share", "loss"), [("fp16", 0.55, 0.2), ("int8", 0.4, 3.0)])
+def test_smaller_variants_lose_little(
+    model: Path, tmp_path: Path, photographs: Photographs, variant: OnnxVariant, share: float, loss: float
+) -> None:
+    loaded = load_generator(model)
+    full, small = (export(model, tmp_path / name, photographs, name) for name in ("fp32", variant))
+    sizes = [(folder / "generator.onnx").stat().st_size for folder in (full, small)]
+    assert sizes[1] < share * sizes[0]
+    networks = [as_function(load_network(folder)) for folder in (full, small)]
+    errors = [ab_mae(network, photographs, loaded.space, 8) for network in networks]
+    assert abs(errors[1] - errors[0]) < loss
+    assert np.abs(Colorizer.load(small).ab(np.full((64, 64), 50, np.float32))).max() > 0
+
+
+def test_48_megapixels_stay_within_the_bound_of_the_readme(
+    model: Path, tmp_path: Path, photographs: Photographs, rng: np.random.Generator
+) -> None:
+    small = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    small.resize((8000, 6000), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg")
+    # The system's own count; that of getrusage begins with the memory of the process that forked this one.
+    code = f"""
+from pathlib import Path
+from pipeline.apps.cli import app
+try:
+    app(["colorize", {str(tmp_path / "large.jpg")!r}, "-o", {str(tmp_path)!r} + "/out", "--render-size", "256",
+         "--model", {str(export(model, tmp_path / "export", photographs))!r}])
+except SystemExit as end:
+    assert not end.code, end.code
+print([line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")][0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout.splitlines()[-1]) * 1024 < 1e9
+    with Image.open(tmp_path / "out/large.jpg") as image:
+        assert image.size == (8000, 6000)
+
+
+def test_coloring_imports_neither_torch_nor_fastai(model: Path, tmp_path: Path, photographs: Photographs) -> None:
+    folder = export(model, tmp_path / "export", photographs)
+    code = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.inference import Colorizer
+rgb = Colorizer.load({str(folder / "generator.onnx")!r})(np.full((40, 50), 120, np.uint8))
+assert rgb.shape == (40, 50, 3)
+assert not list(Path({str(tmp_path)!r}).glob(".ses")), "onnxruntime made itself a name to report by"
+heavy = [name for name in ("torch", "fastai", "timm", "torchvision", "skimage", "sklearn") if name in sys.modules]
+assert not heavy, heavy
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**environment, "TMPDIR": str(tmp_path)})
+
+
+def test_a_damaged_or_foreign_file_is_refused(model: Path, tmp_path: Path, photographs: Photographs) -> None:
+    folder = export(model, tmp_path, photographs)
+    path = folder / "generator.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"generator\.onnx: damaged: its checksum is not the one in model\.json"):
+        Colorizer.load(path)
+    path.unlink()
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        Colorizer.load(path)
+    with pytest.raises(ModelError, match=r"generator\.safetensors: cannot be loaded"):
+        Colorizer.load(folder)  # without its .onnx the folder is a checkpoint without weights
+
+
+def test_model_json_says_how_to_feed_it(make_model: MakeModel, tmp_path: Path, photographs: Photographs) -> None:
+    """Someone with onnxruntime and these words alone gets the colors."""
+    import onnxruntime
+
+    folder = export(make_model(), tmp_path, photographs)
+    said = json.loads((folder / "model.json").read_text())["interface"]
+    assert said == {
+        "input": "condition",
+        "channels": ["L* / 50 - 1"],
+        "output": "colors",
+        "colors": ["a* / 110", "b* / 110"],
+        "multiple_of": 32,
+    }
+    light = rgb2lab(noisy_photo(np.random.default_rng(2), 64, 96))[..., 0].astype(np.float32)
+    session = onnxruntime.InferenceSession(str(folder / "generator.onnx"))
+    (colors,) = session.run([said["output"]], {said["input"]: (light / 50 - 1)[None, None]})
+    np.testing.assert_allclose(colors[0] * 110, Colorizer.load(folder).ab(light), atol=1e-3)

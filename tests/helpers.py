@@ -1,0 +1,160 @@
+"""What several tests share: a project under DVC, small photographs, files of every source's format."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from ruamel.yaml import YAML
+from skimage.color import rgb2lab
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / "recipes"
+# Not params.yaml, which its user may edit: the recipe that it is a copy of.
+QUICKSTART = RECIPES / "quickstart.yaml"
+
+Array = np.ndarray
+
+# The real architecture, losses and stages on next to nothing: a stage takes seconds.
+TINY: dict[str, dict[str, Any]] = {
+    "base": {"image_size": 32, "device": "cpu", "precision": "fp32"},
+    "sample": {"train": 8, "valid": 3, "test": 3},
+    # Decoders grow with the last feature map, and saved states with the decoder.
+    "generator": {"max_width": 64},
+    "pretrain": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
+    "discriminator": {"channels": 8},
+    "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
+    "evaluate": {"columns": 3},
+}
+
+# Half a code, at the steepest place of the curve from 8-bit codes to L*: no rounding can move the lightness further.
+EIGHT_BIT = 0.26
+
+
+class Project:
+    """A copy of this project in a repository of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def run(
+        self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
+        """python -m COMMAND"""
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env={**environment(), **env},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if ok:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def twotone(self, *words: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("pipeline.apps.cli", *words, ok=ok)
+
+    def dvc(
+        self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", *command, ok=ok, env=env)
+
+    def git(self, *command: str) -> None:
+        who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *who, *command], cwd=self.folder, check=True, capture_output=True)
+
+    def change(self, **blocks: dict[str, Any]) -> None:
+        """Set keys of params.yaml: change(finetune={"epochs": 2})."""
+        path, yaml = self.folder / "params.yaml", YAML()
+        tree = yaml.load(path.read_text())
+        for block, keys in blocks.items():
+            tree[block].update(keys)
+        with path.open("w") as file:
+            yaml.dump(tree, file)
+
+    def outs(self) -> dict[str, bytes]:
+        """The content of every file that a stage publishes."""
+        places = [self.folder / name for name in ("data", "checkpoints", "reports")]
+        files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
+        return {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in files}
+
+
+def new_project(folder: Path) -> Project:
+    """A tiny project with nothing run yet."""
+    for part in ("pipeline", "stages", "recipes"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / file, folder / file)
+    shutil.copy(QUICKSTART, folder / "params.yaml")
+    project = Project(folder)
+    project.change(**TINY)
+    project.git("init", "-q", "-b", "main")
+    # What `dvc init` makes, without waiting for it to start.
+    (folder / ".dvc/tmp").mkdir(parents=True)
+    for file in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / file, folder / ".dvc" / file)
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "start")
+    return project
+
+
+def environment() -> dict[str, str]:
+    # A path to this checkout would win over the copy's own modules.
+    inherited = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVC_ROOT")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**inherited, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PATH": path}
+
+
+def save_photo(path: Path, rng: np.random.Generator, size: tuple[int, int] = (48, 40)) -> None:
+    """Smooth random colors, (width, height)."""
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    coarse.resize(size, Image.Resampling.BICUBIC).save(path)
+
+
+def noisy_photo(rng: np.random.Generator, height: int = 90, width: int = 121) -> Array:
+    """(H, W, 3) smooth random colors under noise."""
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    noise = rng.integers(-20, 20, (height, width, 3))
+    return (np.asarray(coarse.resize((width, height))) + noise).clip(0, 255).astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def smooth_photos(rng: np.random.Generator, count: int, size: int) -> Array:
+    """(count, size, size, 3)"""
+    coarse = [Image.fromarray(rng.integers(30, 220, (4, 4, 3), dtype=np.uint8)) for _ in range(count)]
+    return np.stack([np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in coarse])
+
+
+def mean_chroma(rgb: Array) -> float:
+    return float(np.hypot(*np.moveaxis(rgb2lab(rgb)[..., 1:], 2, 0)).mean())
+
+
+def write_stl10(path: Path, photographs: Array) -> None:
+    """(N, 96, 96, 3) uint8 as the data set's authors store them: by plane, column after column."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(photographs.transpose(0, 3, 2, 1).tobytes())
+
+
+def write_lab_arrays(folder: Path, photographs: Array, parts: int) -> None:
+    """(N, S, S, 3) uint8 sRGB in OpenCV's 8-bit L*a*b*."""
+    folder.mkdir(parents=True)
+    lab = rgb2lab(photographs)
+    np.save(folder / "gray_scale.npy", (lab[..., 0] * 255 / 100).round().astype(np.uint8))
+    ab = (lab[..., 1:] + 128).round().astype(np.uint8)
+    for number, part in enumerate(np.array_split(ab, parts), start=1):
+        np.save(folder / f"ab{number}.npy", part)
+
+
+def twotone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The console script, in a folder."""
+    script = Path(sys.executable).with_name("twotone")
+    return subprocess.run([str(script), *words], cwd=folder, capture_output=True, text=True, timeout=300)

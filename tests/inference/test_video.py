@@ -1,0 +1,228 @@
+"""Real films, made and read by FFmpeg."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+from pipeline.apps.colorize import BatchOptions, color_file
+from pipeline.apps.jobs import find_jobs
+from pipeline.errors import VideoError
+from pipeline.inference import Colorizer
+from pipeline.inference.colorizer import ColoringOptions
+from pipeline.inference.networks import Network, load_network
+from pipeline.inference.smoothing import Flicker, Smoother
+from pipeline.inference.video import VideoOptions, VideoReport, color_video
+
+FRAMES = 10
+OPTIONS = VideoOptions(ColoringOptions(), smoothing=0.9, max_pixels=10**7, compare=False)
+
+
+def scene(number: int, size: tuple[int, int] = (64, 96)) -> np.ndarray:
+    """(H, W) in [0, 1]: soft shapes, other ones for each number."""
+    y, x = np.mgrid[: size[0], : size[1]] / 30
+    phase = np.random.default_rng(number).uniform(0, 6, 4)
+    return 0.5 + 0.25 * np.sin(2 * x + phase[0]) * np.cos(y + phase[1]) + 0.2 * np.sin(3 * y * (number + 1) + phase[2])
+
+
+def film(
+    path: Path,
+    shots: Sequence[np.ndarray],
+    *,
+    sound: str | None = "aac",
+    turned: int = 0,
+    grain: float = 0.02,
+    codec: str = "libx264",
+) -> list[int]:
+    """A gray film with grain, frames at uneven times; gives the times in thousandths of a second."""
+    noise = np.random.default_rng(0)
+    times = [40 * i + 7 * (i % 3) for i in range(FRAMES * len(shots))]
+    with av.open(str(path), "w") as container:
+        height, width = shots[0].shape
+        video = container.add_stream(codec, rate=25, options={"crf": "10"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        if turned:
+            video.set_display_rotation(turned)
+        audio = container.add_stream(sound, rate=48000, layout="mono") if sound else None
+        for i, time in enumerate(times):
+            gray = shots[i // FRAMES] + noise.normal(0, grain, shots[0].shape)
+            rgb = np.repeat((gray.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, 2)
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for start in range(0, 48 * times[-1] if audio else 0, 960):
+            wave = np.sin(np.arange(start, start + 960) / 20)[None].astype(np.float32)
+            piece = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+            piece.sample_rate, piece.pts = 48000, start
+            container.mux(audio.encode(piece))
+        if audio:
+            container.mux(audio.encode(None))
+    return times
+
+
+def contents(path: Path) -> tuple[list[np.ndarray], list[float], list[tuple[float, bytes]]]:
+    """Pictures, their times in seconds, and the sound's packets with theirs."""
+    with av.open(str(path)) as container:
+        frames = [(frame.to_ndarray(format="rgb24"), float(frame.time)) for frame in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        packets = container.demux(audio=0) if container.streams.audio else []
+        sound = [(float(packet.pts * packet.time_base), bytes(packet)) for packet in packets if packet.dts is not None]
+    return [picture for picture, _ in frames], [time for _, time in frames], sound
+
+
+@pytest.fixture
+def colorizer(model: Path) -> Colorizer:
+    return Colorizer.load(model)
+
+
+def color(source: Path, target: Path, colorizer: Colorizer, **options: Any) -> VideoReport:
+    return color_video(source, target, colorizer, replace(OPTIONS, **options))
+
+
+def test_frames_keep_their_times_and_sound_its_packets(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "clip.mp4", [scene(0), scene(1)])
+    report = color(tmp_path / "clip.mp4", tmp_path / "out.mp4", colorizer, compare=True)
+    assert (report.frames, report.shots, report.damaged) == (2 * FRAMES, 2, 0)
+    before, times, sound = contents(tmp_path / "clip.mp4")
+    after, new_times, new_sound = contents(tmp_path / "out.mp4")
+    assert new_times == pytest.approx(times, abs=1e-3)
+    assert [data for _, data in new_sound] == [data for _, data in sound]
+    assert [time for time, _ in new_sound] == pytest.approx([time for time, _ in sound], abs=1e-3)
+    light = [np.stack([rgb2lab(picture)[..., 0] for picture in film]) for film in (before, after)]
+    assert np.abs(light[0] - light[1]).mean() < 2  # what H.264 loses of the grain
+    assert np.mean([np.abs(rgb2lab(picture)[..., 1:]).mean() for picture in after]) > 5
+    beside, _, no_sound = contents(tmp_path / "out-compare.mp4")
+    assert beside[0].shape == (64, 192, 3)
+    assert not no_sound
+
+
+def flickering(model: Path) -> Colorizer:
+    """A network that changes its mind with every frame, by 20 of ab."""
+    network, count = load_network(model), itertools.count()
+    return Colorizer(Network(network.config, lambda x, seed: 0.3 * network.run(x, seed) + 0.09 * (-1) ** next(count)))
+
+
+def test_smoothing_calms_color_within_a_shot(tmp_path: Path, model: Path) -> None:
+    film(tmp_path / "clip.mp4", [scene(0)], sound=None)
+    smooth = color(tmp_path / "clip.mp4", tmp_path / "smooth.mp4", flickering(model))
+    plain = color(tmp_path / "clip.mp4", tmp_path / "plain.mp4", flickering(model), smoothing=0.0)
+    assert plain.flicker == plain.flicker_without == smooth.flicker_without > 20
+    assert smooth.flicker < 0.2 * plain.flicker
+    # By FFmpeg's and skimage's word, not ours: what is in the files changes less as well.
+    changes = []
+    for name in ("smooth", "plain"):
+        ab = np.stack([rgb2lab(picture)[..., 1:] for picture in contents(tmp_path / f"{name}.mp4")[0]])
+        changes.append(np.abs(np.diff(ab, axis=0)).mean())
+    assert changes[0] < 0.3 * changes[1]
+
+
+def test_no_color_crosses_a_cut(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "two.mp4", [scene(0), scene(1)], sound=None, grain=0)
+    film(tmp_path / "one.mp4", [scene(1), scene(1)], sound=None, grain=0)
+    for name in ("one", "two"):
+        color(tmp_path / f"{name}.mp4", tmp_path / f"{name}-color.mp4", colorizer, smoothing=0.99)
+    after_cut, alone = (contents(tmp_path / f"{name}-color.mp4")[0][FRAMES] for name in ("two", "one"))
+    assert np.abs(rgb2lab(after_cut) - rgb2lab(alone)).mean() < 1.0
+    first_shot = contents(tmp_path / "two-color.mp4")[0][FRAMES - 1]
+    assert np.abs(rgb2lab(after_cut) - rgb2lab(first_shot)).mean() > 5
+
+
+def test_the_smoother_keeps_what_is_still_and_lets_go_of_what_moves() -> None:
+    light, moved = np.full((8, 8), 50, np.float32), np.full((8, 8), 80, np.float32)
+    red, blue = (np.full((2, 8, 8), value, np.float32) for value in (40, -40))
+    for next_light, cut, expected in ((light, False, 0.9 * 40 - 0.1 * 40), (moved, False, -40), (light, True, -40)):
+        smoother = Smoother(0.9)
+        assert np.array_equal(smoother(light, red, cut=True), red)
+        np.testing.assert_allclose(smoother(next_light, blue, cut=cut), expected, atol=1e-3)
+
+
+def test_flicker_is_the_change_of_color_where_lightness_is_still() -> None:
+    flicker = Flicker()
+    light = np.full((4, 4), 50, np.float32)
+    brighter = light.copy()
+    brighter[:2] += 30  # moved: not counted
+    flicker.add(light, np.zeros((2, 4, 4), np.float32), cut=True)
+    flicker.add(brighter, np.stack([np.full((4, 4), 3), np.full((4, 4), 4)]).astype(np.float32), cut=False)
+    assert flicker.mean == pytest.approx(5)
+    flicker.add(light, np.full((2, 4, 4), 90, np.float32), cut=True)  # another shot
+    assert flicker.mean == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("name", "codec", "sound"), [("b.avi", "libx264", None),
+                                                      ("a.mov", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus"),
+                                                      ("a.avi", "mpeg4", "mp3")])  # fmt: skip
+def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec: str, sound: str | None) -> None:
+    film(tmp_path / name, [scene(0)], codec=codec, sound=sound)
+    (job,) = find_jobs([str(tmp_path / name)], tmp_path / "out", "png")
+    options = BatchOptions(ColoringOptions(), 1, 0.9, "png", overwrite=False, compare=False, max_pixels=10**7)
+    outcome = color_file(job, colorizer, options)
+    assert outcome.status == "colored", outcome.detail
+    assert f"{FRAMES} frames in 1 shots" in outcome.detail
+    assert "without smoothing" in outcome.detail
+    pictures, _, packets = contents(job.target)
+    assert len(pictures) == FRAMES
+    assert [data for _, data in packets] == [data for _, data in contents(tmp_path / name)[2]]
+
+
+def test_a_turned_film_is_turned_upright(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "clip.mp4", [scene(0)], sound=None, turned=90)
+    color(tmp_path / "clip.mp4", tmp_path / "out.mp4", colorizer)
+    pictures, _, _ = contents(tmp_path / "out.mp4")
+    assert pictures[0].shape == (96, 64, 3)
+    light = rgb2lab(pictures[0])[..., 0]
+    expected = rgb2lab(np.repeat((scene(0) * 255).astype(np.uint8)[..., None], 3, 2))[..., 0]
+    assert np.abs(light - np.rot90(expected)).mean() < 4  # counterclockwise, as FFmpeg has it
+
+
+def test_odd_sides(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "clip.mkv", [scene(0, (63, 97))], sound=None, codec="ffv1")
+    color(tmp_path / "clip.mkv", tmp_path / "out.mkv", colorizer)
+    assert contents(tmp_path / "out.mkv")[0][0].shape == (63, 97, 3)
+
+
+def test_what_is_no_film_is_named_and_leaves_nothing(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "good.mp4", [scene(0)])
+    good = (tmp_path / "good.mp4").read_bytes()
+    bad = {
+        "empty.mp4": b"",
+        "text.mp4": b"<html>not found</html>",
+        "cut.mp4": good[: len(good) // 2],
+        # Lists of other files, which FFmpeg would open by itself.
+        "list.mp4": f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/good.mp4\n#EXT-X-ENDLIST\n".encode(),
+        "concat.mkv": f"ffconcat version 1.0\nfile {tmp_path}/good.mp4\n".encode(),
+    }
+    out = tmp_path / "out.mp4"
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(VideoError, match=r"empty file|unreadable"):
+            color(tmp_path / name, out, colorizer)
+    with pytest.raises(VideoError, match=r"too many pixels: 96x64 a frame is over --max-pixels 6000"):
+        color(tmp_path / "good.mp4", out, colorizer, max_pixels=6000)
+    with pytest.raises(VideoError, match="not a regular file"):
+        color(tmp_path, out, colorizer)
+    with pytest.raises(OSError, match="No such file"):
+        color(tmp_path / "good.mp4", tmp_path / "nowhere/out.mp4", colorizer)
+    assert not list(tmp_path.glob("*out*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_damaged_frames_are_counted(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "clip.mp4", [scene(0)], sound=None, grain=0.1)
+    content = bytearray((tmp_path / "clip.mp4").read_bytes())
+    start = content.index(b"mdat") + 3000
+    for place in range(start, start + 4000, 400):
+        content[place] ^= 255
+    (tmp_path / "clip.mp4").write_bytes(content)
+    report = color(tmp_path / "clip.mp4", tmp_path / "out.mp4", colorizer)
+    assert report.damaged > 0

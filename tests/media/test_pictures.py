@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from pipeline.errors import ImageError
+from pipeline.media.pictures import Picture, read_picture, write_picture
+
+LIMIT = 100_000
+
+
+def smooth(rng: np.random.Generator, channels: int = 3) -> np.ndarray:
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((48, 40), Image.Resampling.BICUBIC)
+    pixels = np.asarray(coarse)
+    return pixels if channels == 3 else pixels[..., 0]
+
+
+def test_what_belongs_to_a_photograph_is_carried_over(tmp_path: Path, rng: np.random.Generator) -> None:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a street", 6  # description, orientation
+    Image.fromarray(smooth(rng, 1)).save(tmp_path / "in.jpg", exif=exif, dpi=(300, 300), quality=95)
+    picture = read_picture(tmp_path / "in.jpg", LIMIT)
+    assert picture.pixels.shape == (48, 40)  # upright
+    for name, kind in (("out.jpg", "JPEG"), ("out.png", "PNG"), ("out.tif", "TIFF")):
+        write_picture(tmp_path / name, np.dstack([picture.pixels] * 3), picture, kind)
+        with Image.open(tmp_path / name) as written:
+            assert written.size == (40, 48)
+            assert written.getexif().get(0x010E) == "a street"
+            assert 0x0112 not in written.getexif()
+            assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_transparency_is_kept_or_laid_over_white(tmp_path: Path, rng: np.random.Generator) -> None:
+    pixels = np.dstack([smooth(rng), np.full((40, 48), 255, np.uint8)])
+    pixels[:10, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    picture = read_picture(tmp_path / "in.png", LIMIT)
+    assert picture.alpha is not None
+    for name, kind in (("out.png", "PNG"), ("out.webp", "WEBP"), ("out.tif", "TIFF")):
+        write_picture(tmp_path / name, picture.pixels, picture, kind)
+        assert np.array_equal(np.asarray(Image.open(tmp_path / name))[..., 3], pixels[..., 3])
+    write_picture(tmp_path / "out.bmp", picture.pixels, picture, "BMP")
+    flat = np.asarray(Image.open(tmp_path / "out.bmp"))
+    assert (flat[:10] == 255).all()
+    assert np.array_equal(flat[10:], pixels[10:, :, :3])
+
+
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif", "color.png", "color.tif", "alpha.png"])
+def test_sixteen_bits_are_read_and_written(tmp_path: Path, name: str, rng: np.random.Generator) -> None:
+    shape = {"gray": (40, 48), "color": (40, 48, 3), "alpha": (40, 48, 4)}[name.split(".")[0]]
+    samples = rng.integers(0, 65536, shape, dtype=np.uint16)
+    if name.endswith("png"):
+        (tmp_path / name).write_bytes(imagecodecs.png_encode(samples))
+    else:
+        tifffile.imwrite(tmp_path / name, samples, photometric="minisblack" if name[0] == "g" else "rgb")
+    picture = read_picture(tmp_path / name, LIMIT)
+    assert np.array_equal(picture.pixels, samples[..., :3] if samples.ndim == 3 else samples)
+    rgb = rng.integers(0, 65536, (40, 48, 3), dtype=np.uint16)
+    write_picture(tmp_path / "out.png", rgb, picture, "PNG")
+    back = imagecodecs.png_decode((tmp_path / "out.png").read_bytes())
+    assert np.array_equal(back[..., :3], rgb)
+    if name == "alpha.png":
+        assert np.array_equal(back[..., 3], samples[..., 3])
+    write_picture(tmp_path / "out.tif", rgb, picture, "TIFF")
+    assert np.array_equal(tifffile.imread(tmp_path / "out.tif")[..., :3], rgb)
+    write_picture(tmp_path / "out.jpg", rgb, picture, "JPEG")
+    assert np.asarray(Image.open(tmp_path / "out.jpg")).dtype == np.uint8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bit_color_is_turned_as_pillow_turns_it(
+    tmp_path: Path, orientation: int, rng: np.random.Generator
+) -> None:
+    samples = rng.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", samples, photometric="rgb", extratags=[(0x0112, 3, 1, orientation, True)])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray((samples >> 8).astype(np.uint8)).save(tmp_path / "shallow.png", exif=exif)
+    deep, shallow = (read_picture(tmp_path / name, LIMIT).pixels for name in ("deep.tif", "shallow.png"))
+    assert np.array_equal((deep >> 8).astype(np.uint8), shallow)
+
+
+def test_profiles_are_converted_to_srgb(tmp_path: Path, rng: np.random.Generator) -> None:
+    pixels = smooth(rng)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(pixels).save(tmp_path / "same.png", icc_profile=profile)
+    same = read_picture(tmp_path / "same.png", LIMIT).pixels.astype(int)
+    assert np.abs(same - pixels).max() <= 1
+    Image.fromarray(pixels).save(tmp_path / "broken.png", icc_profile=b"no profile")
+    assert np.array_equal(read_picture(tmp_path / "broken.png", LIMIT).pixels, pixels)
+    # A profile whose values are L*a*b* is not that of an RGB picture: as if there were none.
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    Image.fromarray(pixels).save(tmp_path / "lab.png", icc_profile=lab)
+    assert np.array_equal(read_picture(tmp_path / "lab.png", LIMIT).pixels, pixels)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_profiles_of_sixteen_bits(tmp_path: Path, ending: str, rng: np.random.Generator) -> None:
+    """Against what Pillow's LittleCMS makes of the high bytes."""
+    eight = smooth(rng)
+    profile = imagecodecs.cms_profile("adobergb")
+    Image.fromarray(eight).save(tmp_path / "eight.png", icc_profile=profile)
+    path, deep = tmp_path / f"deep.{ending}", eight.astype(np.uint16) * 257
+    if ending == "tif":
+        tifffile.imwrite(path, deep, photometric="rgb", iccprofile=profile)
+    else:
+        plain = imagecodecs.png_encode(deep)
+        compressed = b"adobe\0\0" + zlib.compress(profile)
+        chunk = struct.pack(">I", len(compressed)) + b"iCCP" + compressed
+        path.write_bytes(plain[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + plain[33:])
+    expected, found = (read_picture(place, LIMIT).pixels for place in (tmp_path / "eight.png", path))
+    assert found.dtype == np.uint16
+    difference = np.abs((found / 257) - expected)
+    assert difference.mean() < 0.6
+    assert np.abs(expected.astype(int) - eight).mean() > 2 * difference.mean()
+
+
+def test_what_belongs_to_sixteen_bits_is_carried_over(tmp_path: Path, rng: np.random.Generator) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8298] = "A camera", "Its owner"
+    exif.get_ifd(0x8769)[0x9003] = "1936:08:01 12:00:00"
+    like = Picture(np.zeros((40, 48, 3), np.uint16), None, exif.tobytes(), (300.0, 300.0), "PNG")
+    rgb = rng.integers(0, 65536, (40, 48, 3), dtype=np.uint16)
+    for name, kind in (("out.png", "PNG"), ("out.tif", "TIFF")):
+        write_picture(tmp_path / name, rgb, like, kind)
+        with Image.open(tmp_path / name) as image:
+            image.load()
+            found = image.getexif()
+            assert (found[0x010F], found[0x8298]) == ("A camera", "Its owner")
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+        assert np.array_equal(read_picture(tmp_path / name, LIMIT).pixels, rgb)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.getexif().get_ifd(0x8769)[0x9003] == "1936:08:01 12:00:00"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "CMYK", "RGB"])
+def test_a_tiff_stays_a_tiff_that_others_read(tmp_path: Path, mode: str, rng: np.random.Generator) -> None:
+    """Its tags say how its own samples lie, which are no longer those of the result."""
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    image = Image.fromarray(smooth(rng)).convert(mode)
+    image.save(
+        tmp_path / "in.tif", exif=exif, icc_profile=imagecodecs.cms_profile("adobergb") if mode == "RGB" else None
+    )
+    picture = read_picture(tmp_path / "in.tif", LIMIT)
+    rgb = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    write_picture(tmp_path / "out.tif", rgb, picture, "TIFF")
+    with Image.open(tmp_path / "out.tif") as written:
+        assert np.array_equal(np.asarray(written.convert("RGB")), rgb)
+        assert written.getexif()[0x010F] == "A camera"
+        assert "icc_profile" not in written.info
+    assert np.array_equal(tifffile.imread(tmp_path / "out.tif")[..., :3], rgb)
+
+
+def test_what_a_format_does_not_hold_is_a_reason(tmp_path: Path) -> None:
+    like = Picture(np.zeros((16, 20_000), np.uint8), None, b"", None, "PNG")
+    with pytest.raises(ImageError, match="cannot be written as WEBP"):
+        write_picture(tmp_path / "out.webp", np.zeros((16, 20_000, 3), np.uint8), like, "WEBP")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bounds_hold_before_decoding(tmp_path: Path, rng: np.random.Generator) -> None:
+    Image.fromarray(smooth(rng)).save(tmp_path / "in.png")
+    with pytest.raises(ImageError, match="too many pixels: 48x40 is over --max-pixels 100"):
+        read_picture(tmp_path / "in.png", 100)
+    whole = (tmp_path / "in.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match="unreadable"):
+        read_picture(tmp_path / "cut.png", LIMIT)
+    deep = imagecodecs.png_encode(rng.integers(0, 65536, (40, 48, 3), dtype=np.uint16))
+    (tmp_path / "deep.png").write_bytes(deep[: len(deep) // 2])
+    with pytest.raises(ImageError, match="unreadable"):
+        read_picture(tmp_path / "deep.png", LIMIT)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    picture = Picture(np.zeros((20, 20, 3), np.uint8), None, b"", None, "PNG")
+    (tmp_path / "out.png").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_picture(tmp_path / "out.png", picture.pixels, picture, "PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]

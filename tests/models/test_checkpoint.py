@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.color.tensors import ColorSpace
+from pipeline.errors import ModelError
+from pipeline.models.checkpoint import load_generator, save_model
+from pipeline.models.config import ModelConfig
+from pipeline.models.generators import build_generator
+from pipeline.params import Params
+
+LAB = ColorSpace("lab")
+
+
+@pytest.fixture(scope="module")
+def generator(params: Params) -> nn.Module:
+    return build_generator(params.generator, LAB, 32, seed=3)
+
+
+@pytest.fixture
+def saved(tmp_path: Path, params: Params, generator: nn.Module) -> Path:
+    save_model(tmp_path / "model", {"generator": generator}, ModelConfig.describe(params.generator, "lab", 32))
+    return tmp_path / "model"
+
+
+def test_what_is_loaded_gives_the_same_colors(saved: Path, generator: nn.Module) -> None:
+    loaded = load_generator(saved)
+    x = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded.network(x), generator.eval()(x))
+    assert loaded.space == LAB
+    assert loaded.config.image_size == 32
+
+
+def test_same_network_same_bytes(saved: Path, tmp_path: Path, params: Params, generator: nn.Module) -> None:
+    save_model(tmp_path / "again", {"generator": generator}, ModelConfig.describe(params.generator, "lab", 32))
+    for file in saved.iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    path = folder / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_damage_is_named(saved: Path) -> None:
+    weights = saved / "generator.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelError, match=r"generator\.safetensors: damaged: its checksum"):
+        load_generator(saved)
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"generator\.safetensors: cannot be loaded"):
+        load_generator(saved)
+
+
+def test_a_pickle_in_its_place_is_not_run(saved: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+
+    class Malicious:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (trap,)
+
+    content = pickle.dumps(Malicious())
+    (saved / "generator.safetensors").write_bytes(content)
+    import hashlib
+
+    change_config(saved, sha256={"generator.safetensors": hashlib.sha256(content).hexdigest()})
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_generator(saved)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format": 1}', "[" * 100_000])
+def test_what_is_no_model_description_is_refused(saved: Path, text: str) -> None:
+    (saved / "model.json").write_text(text)
+    with pytest.raises(ModelError, match=r"model\.json"):
+        load_generator(saved)
+
+
+def test_another_format_and_another_network_are_refused(saved: Path) -> None:
+    change_config(saved, color_space="rgb")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_generator(saved)
+    change_config(saved, format=99)
+    with pytest.raises(ModelError, match="format 99, this version reads 1"):
+        load_generator(saved)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file; has the stage that writes it run"):
+        load_generator(tmp_path)

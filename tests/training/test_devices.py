@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.errors import DeviceError
+from pipeline.params import Params
+from pipeline.training.devices import choose_device, choose_precision, start
+
+
+def test_bf16_only_where_the_hardware_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cpu(amx: bool, avx: bool) -> str:
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+        return choose_precision("auto", "cpu")
+
+    assert (cpu(False, False), cpu(True, False), cpu(False, True)) == ("fp32", "bf16", "bf16")
+    for capability, precision in (((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda c=capability: c)
+        assert choose_precision("auto", "cuda") == precision
+    assert choose_precision("fp32", "cuda") == "fp32"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_here_is_refused() -> None:
+    with pytest.raises(DeviceError, match=r"base\.device cuda is not available here; allowed: auto, cpu"):
+        choose_device("cuda")
+    with pytest.raises(DeviceError, match="fp16 needs a GPU"):
+        choose_precision("fp16", "cpu")
+
+
+def test_a_tracker_that_is_not_installed_is_refused(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    base = params.base.model_copy(update={"trackers": ("mlflow",), "device": "cpu"})
+    with pytest.raises(DeviceError, match=r"mlflow is not installed; install the extra twotone\[mlflow\]"):
+        start(base, "pretrain")

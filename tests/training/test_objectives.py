@@ -1,0 +1,155 @@
+"""Both objectives, on networks small enough to follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from pipeline.color.tensors import ColorSpace
+from pipeline.errors import SavedStateError
+from pipeline.models.discriminators import build_discriminator
+from pipeline.params import Params
+from pipeline.training.objectives import AdversarialObjective, ContentObjective
+
+LAB = ColorSpace("lab")
+
+
+class Tiny(nn.Module):
+    """A convolution and a norm, and how often they ran."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 2, 3, padding=1)
+        self.norm = nn.BatchNorm2d(2)
+        self.calls = 0
+
+    def forward(self, *given: Tensor) -> Tensor:
+        self.calls += self.training
+        return self.norm(self.conv(torch.cat(given, 1)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    return LAB.encode(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
+
+
+def adversarial(params: Params, net: nn.Module, accelerator: Accelerator, **changes: Any) -> AdversarialObjective:
+    small = params.discriminator.model_copy(update={"channels": 4})
+    block = params.finetune.model_copy(update=changes)
+    return AdversarialObjective(net, build_discriminator(small, LAB, 0), block, LAB, accelerator)
+
+
+def test_one_generator_forward_a_step_and_both_networks_learn(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    net = Tiny()
+    objective = adversarial(params, net, accelerator)
+    before = [p.detach().clone() for n in objective.networks.values() for p in n.parameters()]
+    losses = objective.step(*batch, 0)
+    after = [p for n in objective.networks.values() for p in n.parameters()]
+    assert net.calls == 1
+    assert set(losses) == {"discriminator", "adversarial", "content", "generator"}
+    assert all(not torch.equal(a, b) for a, b in zip(before[:2], after[:2], strict=True))
+    assert not torch.equal(before[4], after[4])
+    assert all(p.requires_grad for p in after)
+
+
+def test_the_generator_minimizes_the_weighted_sum(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    objective = adversarial(params, Tiny(), accelerator, losses={"l1": 30.0, "mse": 10.0})
+    losses = objective.step(*batch, 0)
+    weighted = 30 * losses["l1"] + 10 * losses["mse"]
+    assert float(losses["generator"]) == pytest.approx(float(losses["adversarial"] + weighted), rel=1e-5)
+    content = ContentObjective(
+        Tiny(), params.pretrain.model_copy(update={"losses": {"l1": 1.0, "mse": 2.0}}), LAB, accelerator
+    )
+    assert set(content.step(*batch, 0)) == {"content", "l1", "mse"}
+
+
+def test_the_discriminators_step_does_not_touch_the_generator(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    """Without content and adversarial gradients (a blind discriminator) the generator must stay."""
+    net = Tiny()
+    objective = adversarial(params, net, accelerator, losses={"l1": 0.0})
+    for parameter in objective.networks["discriminator"].parameters():
+        nn.init.zeros_(parameter)
+    before = net.conv.weight.detach().clone()
+    objective.step(*batch, 0)
+    assert torch.equal(net.conv.weight, before)
+
+
+def test_the_discriminator_warms_up_alone(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    net = Tiny()
+    objective = adversarial(params, net, accelerator, warmup_steps=2)
+    before = net.conv.weight.detach().clone()
+    judge = next(objective.networks["discriminator"].parameters())
+    for number in range(3):
+        judged = judge.detach().clone()
+        objective.step(*batch, number)
+        assert not torch.equal(judge, judged)
+        assert torch.equal(net.conv.weight, before) == (number < 2)
+
+
+def test_clipping_bounds_the_gradient(params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator) -> None:
+    net = Tiny()
+    objective = ContentObjective(net, params.pretrain.model_copy(update={"clip_norm": 1e-3}), LAB, accelerator)
+    objective.step(*batch, 0)
+    norm = torch.cat([p.grad.ravel() for p in net.parameters() if p.grad is not None]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-2)
+
+
+def stateful(params: Params) -> AdversarialObjective:
+    torch.manual_seed(0)
+    block = params.finetune.model_copy(update={"ema_decay": 0.9})
+    return AdversarialObjective(Tiny(), Tiny(3), block, LAB, Accelerator(cpu=True))
+
+
+def steps(objective: AdversarialObjective, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        torch.manual_seed(number)
+        objective.step(torch.randn(2, 1, 8, 8), torch.randn(2, 2, 8, 8), number)
+
+
+def test_all_that_training_changes_is_in_the_state(params: Params) -> None:
+    """Two steps, a state, two steps: the same as four steps, to the last bit."""
+    whole, first, second = (stateful(params) for _ in range(3))
+    steps(whole, 0, 4)
+    steps(first, 0, 2)
+    state = first.state_dict()
+    tensors = {name: value.clone().contiguous() for name, value in state.items() if isinstance(value, Tensor)}
+    second.load_state_dict({**state, **load(save(tensors))})
+    steps(second, 2, 2)
+    expected, resumed = whole.state_dict(), second.state_dict()
+    assert set(expected) == set(resumed)
+    for name, value in expected.items():
+        assert torch.equal(value, resumed[name]) if isinstance(value, Tensor) else value == resumed[name], name
+
+
+def test_what_is_missing_from_a_state_is_named(params: Params) -> None:
+    objective = stateful(params)
+    steps(objective, 0, 1)
+    state = {
+        name: value.clone() if isinstance(value, Tensor) else value for name, value in objective.state_dict().items()
+    }
+    for name in ("network.generator.conv.weight", "optimizer.discriminator.0.exp_avg", "ema.conv.bias", "ema_updates"):
+        rest = {key: value for key, value in state.items() if key != name}
+        with pytest.raises(SavedStateError, match="is not complete") as caught:
+            stateful(params).load_state_dict(rest)
+        assert name.split(".")[-1] in str(caught.value)
+    rest = {key: value for key, value in state.items() if not key.startswith("optimizer.generator.1.")}
+    with pytest.raises(SavedStateError, match=r"1 of 4 parameters"):
+        stateful(params).load_state_dict(rest)

@@ -1,0 +1,135 @@
+"""The training run, on a network small enough to follow."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pipeline.checkpointing.store import SavedStates
+from pipeline.color.tensors import ColorSpace
+from pipeline.data.loader import LoaderConfig
+from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.errors import TrainingError
+from pipeline.evaluation.validation import ab_mae, inference
+from pipeline.params import Params
+from pipeline.training.ema import Ema
+from pipeline.training.objectives import ContentObjective
+from pipeline.training.recorder import Recorder
+from pipeline.training.run import TrainConfig, TrainingRun, train
+
+LAB = ColorSpace("lab")
+
+
+class Conv(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.calls = nn.Conv2d(1, 2, 3, padding=1), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        colors: Tensor = self.conv(x)
+        return colors
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, rng: np.random.Generator) -> Photographs:
+    """Orange, of every lightness: what a network can learn from lightness alone."""
+    writer = ShardWriter(tmp_path, "train")
+    for _ in range(8):
+        shade = rng.integers(40, 255, (32, 32, 1))
+        writer.add((shade * np.array([1, 0.6, 0.2])).astype(np.uint8))
+    writer.close()
+    return Photographs(tmp_path, "train", 32)
+
+
+@pytest.fixture
+def run(params: Params, photographs: Photographs, tmp_path: Path) -> TrainingRun:
+    """Two epochs of two steps."""
+    block = params.pretrain.model_copy(update={"lr": 0.1})
+    objective = ContentObjective(Conv(), block, LAB, Accelerator(cpu=True))
+    config = TrainConfig("pretrain", 2, LoaderConfig(batch_size=4, seed=1, flip=True), (2,))
+    recorder = Recorder(tmp_path / "log", LAB, (2,))
+    recorder.begin()
+    splits = {"train": photographs, "valid": photographs}
+    return TrainingRun(config, objective, splits, recorder, SavedStates(tmp_path / "states", every=300))
+
+
+def conv(run: TrainingRun) -> Conv:
+    network = run.objective.generator
+    assert isinstance(network, Conv)
+    return network
+
+
+def error(network: nn.Module, photographs: Photographs) -> float:
+    with inference(network):
+        return ab_mae(network, photographs, LAB, 3)
+
+
+def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Photographs, tmp_path: Path) -> None:
+    before = error(conv(run), photographs)
+    train(run)
+    assert conv(run).calls == 4
+    with (tmp_path / "log/history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["valid_ab_mae"]) < before
+    assert sorted(path.name for path in (tmp_path / "log/samples").iterdir()) == [
+        "train-epoch-0002.png",
+        "valid-epoch-0002.png",
+    ]
+
+
+def test_no_epochs_still_validates(run: TrainingRun) -> None:
+    train(replace(run, config=replace(run.config, epochs=0)))
+    (row,) = run.recorder.history
+    assert row["epoch"] == 0
+    assert row["valid_ab_mae"] > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_training(run: TrainingRun, value: float) -> None:
+    bias = conv(run).conv.bias
+    assert bias is not None
+    nn.init.constant_(bias, value)
+    with pytest.raises(TrainingError, match=r"the content loss is (nan|inf) by step"):
+        train(run)
+
+
+def test_too_little_memory_is_a_sentence(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(_network: nn.Module, _x: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Conv, "forward", forward)
+    with pytest.raises(TrainingError, match=r"not enough memory .*; set a smaller batch_size or base\.image_size"):
+        train(run)
+
+
+def test_ab_mae_of_gray_is_the_mean_absolute_ab(photographs: Photographs) -> None:
+    net = Conv()
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    targets = torch.cat([LAB.encode(torch.from_numpy(photographs[i]).permute(2, 0, 1)[None])[1] for i in range(8)])
+    assert error(net, photographs) == pytest.approx(float(targets.abs().mean()) * 110, rel=1e-5)
+
+
+def test_the_moving_average_is_what_it_says() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(net.weight, 1.0)
+    ema = Ema(net, 0.9)
+    nn.init.constant_(net.weight, 2.0)
+    ema.update()
+    ema.update()
+    with ema.applied():
+        assert net.weight.item() == pytest.approx(2 - (2 / 11) * (3 / 12))
+    assert net.weight.item() == 2
+    off = Ema(net, 0.0)
+    off.update()
+    with off.applied():
+        assert net.weight.item() == 2
