@@ -21,6 +21,7 @@ EXEMPT = {
     "pipeline/types.py": "only names for annotations",
     "pipeline/params.py": "the values themselves are watched: the schema has no defaults and changes none",
     "pipeline/validation_messages.py": "only texts",
+    "pipeline/checkpointing/finished.py": "decides whether a stage trains, not what it makes",
     "pipeline/checkpointing/locks.py": "decides whether a stage runs, not what it makes",
     "pipeline/checkpointing/signals.py": "decides when a stage stops, not what it makes",
     "pipeline/training/trackers.py": "reports elsewhere",

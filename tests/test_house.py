@@ -126,6 +126,17 @@ def test_tables_have_every_name_of_the_schema() -> None:
     assert set(SOURCES) == set(get_args(SourceName))
 
 
+@pytest.mark.parametrize("document", ["docs/reliability.md", "docs/what-reruns.md", "docs/overview.md", "README.md"])
+def test_every_test_and_file_that_a_document_names_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
+        assert f"def {name}" in (ROOT / file).read_text(), f"{file}::{name}"
+    for file in re.findall(r"`((?:pipeline|stages|docs|benchmarks)/[\w/]+\.\w+)`", text):
+        assert (ROOT / file).is_file(), file
+    for file in re.findall(r"\]\(([\w/.-]+)\)", text):
+        assert (ROOT / document).parent.joinpath(file).exists(), file
+
+
 def test_no_file_names_a_download_address_or_pickle() -> None:
     for path in sources():
         text = path.read_text()

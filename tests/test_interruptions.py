@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,6 +217,29 @@ def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
         assert old in text
         path.write_bytes(text.replace(old, new, 1))
     assert "resumed after epoch 1" in trainings.run("pretrain").stdout
+
+
+def test_other_texts_train_nothing_and_another_loss_trains(trainings: Trainings) -> None:
+    trainings.run("pretrain")
+    expected = published(trainings, "pretrain")
+    weights, losses = (trainings.folder / f"pipeline/{name}.py" for name in ("models/weights", "training/losses"))
+    weights.write_text(weights.read_text().replace("no such file; set none", "there is no such file; set none"))
+    losses.write_text(losses.read_text().replace('"""Losses:', '"""All losses:'))
+    shutil.rmtree(trainings.folder / "checkpoints/pretrain")  # as dvc does before it runs a stage
+    again = trainings.run("pretrain").stdout
+    assert "only comments and texts of the code have changed: publishing the same results again" in again
+    assert "epoch 1/2" not in again
+    assert published(trainings, "pretrain") == expected
+    # Results that are no longer what the training made are not published.
+    losses.write_text(losses.read_text().replace('"""All losses:', '"""Losses:'))
+    (trainings.folder / "logs/pretrain/history.csv").write_text("epoch\n")
+    assert "epoch 1/2" in trainings.run("pretrain").stdout
+    losses.write_text(losses.read_text().replace("F.l1_loss(output, target)", "1.5 * F.l1_loss(output, target)"))
+    assert "epoch 1/2" in trainings.run("pretrain").stdout
+    # The same code once more is trained once more, as dvc repro --force asks.
+    assert "epoch 1/2" in trainings.run("pretrain").stdout
+    # The server still has the first loss in memory.
+    assert published(trainings, "pretrain") == expected
 
 
 def test_damaged_state_is_never_continued(trainings: Trainings) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from pipeline.checkpointing.fingerprint import code_digest
 from pipeline.models.backbones import TESTED
-from tests.helpers import Project
+from stages.dvc import STAGES, code_files
+from tests.helpers import ROOT, Project
 
 COLORIZERS = ["gray", "constant", "lightness_table", "pretrain", "finetune"]
 METRICS = {"ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness", "colorfulness_delta", "auc"}
@@ -195,3 +198,54 @@ def test_queued_experiments(make_project: Callable[[str], Project]) -> None:
     shown = project.dvc("exp", "show", "--csv").stdout
     assert "lambda-10" in shown
     assert "lambda-20" in shown
+
+
+def table_of_reruns() -> dict[str, set[str]]:
+    """docs/what-reruns.md: the stages with a dot, by pattern of files."""
+    rows = [line.split("|")[1:-1] for line in (ROOT / "docs/what-reruns.md").read_text().splitlines() if "|" in line]
+    head, *body = [[cell.strip() for cell in row] for row in rows]
+    return {
+        row[0].strip("`"): {stage for stage, cell in zip(head[1:], row[1:], strict=True) if cell == "•"}
+        for row in body
+        if row[0].startswith("`")
+    }
+
+
+def expected_stages(name: str) -> set[str]:
+    table = table_of_reruns()
+    return {stage for pattern, stages in table.items() if fnmatch(name, pattern) for stage in stages}
+
+
+FILES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for top in ("pipeline", "stages")
+    for path in sorted(ROOT.glob(f"{top}/**/*.py"))
+}
+SOME = (
+    "pipeline/media/decoding.py",
+    "pipeline/training/losses.py",
+    "pipeline/checkpointing/locks.py",
+    "pipeline/params.py",
+)
+
+
+def test_the_table_of_reruns_is_that_of_the_deps() -> None:
+    deps = {stage: {file.relative_to(ROOT).as_posix() for file in code_files(stage)} for stage in STAGES}
+    for name in [name for name, text in FILES.items() if text]:
+        assert {stage for stage in STAGES if name in deps[stage]} == expected_stages(name), name
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SOME else pytest.param(name, marks=pytest.mark.slow) for name in FILES]
+)
+def test_a_changed_file_reruns_the_stages_of_the_table(name: str, done: Project) -> None:
+    """As DVC sees it; and the fingerprints of the trainings it concerns change."""
+    files = {stage: [done.folder / file.relative_to(ROOT) for file in code_files(stage)] for stage in STAGES}
+    digests = {stage: code_digest(files[stage]) for stage in STAGES}
+    (done.folder / name).write_text(f"{FILES[name]}\nTOUCHED = True\n" if FILES[name] else "")
+    expected = expected_stages(name) if FILES[name] else set()
+    try:
+        assert changed(done) == expected
+        assert {stage for stage in STAGES if code_digest(files[stage]) != digests[stage]} == expected
+    finally:
+        (done.folder / name).write_text(FILES[name])

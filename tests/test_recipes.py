@@ -115,7 +115,7 @@ def check_results(name: str, project: Project) -> None:
 OTHERS = [name for name in NAMES if name != "quickstart"]  # which tests/test_pipeline.py runs
 
 
-# Of those that differ in numbers alone one is enough here, and VGG's decoder takes a minute; below are all of them.
+# long_lab differs from pix2pix_scratch in numbers alone, and VGG's decoder takes a minute: below are all of them.
 @pytest.mark.parametrize("name", [name for name in OTHERS if name not in ("long_lab", "vgg16_noise")])
 def test_a_recipe_runs_all_its_stages(name: str, make_project: Callable[[str], Project], nursery: Nursery) -> None:
     project = shrunk(name, make_project)

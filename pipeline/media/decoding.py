@@ -33,7 +33,7 @@ Image.MAX_IMAGE_PIXELS = None
 def decode(path: Path, max_pixels: int) -> tuple[Pixels, str]:
     """Read an image file as 8-bit sRGB.
 
-    EXIF orientation is applied. Of an animation, the first frame is read. Transparency is laid over white. 16-bit
+    EXIF orientation is applied. The first frame of an animation is read. Transparency is laid over white. 16-bit
     gray keeps its high byte. Palettes, CMYK and gray are converted as Pillow does, without their ICC profile.
 
     Returns:

@@ -55,8 +55,8 @@ class Picture:
 def read_picture(path: Path, max_pixels: int) -> Picture:
     """Decode a picture file from anywhere.
 
-    EXIF orientation is applied. Colors are converted to sRGB by the ICC profile, where there is one. Of an animation,
-    the first frame is read.
+    EXIF orientation is applied. Colors are converted to sRGB by the ICC profile, where there is one. The first frame
+    of an animation is read.
 
     Raises:
         ImageError: no picture that this project decodes; the message is the reason.

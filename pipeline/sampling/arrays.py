@@ -31,7 +31,7 @@ def stl10(path: Path) -> list[Candidate]:
     """
     file = path / "unlabeled_X.bin" if path.is_dir() else path
     if not file.is_file():
-        raise SourceError(f"sample.path {file}: expected STL-10's unlabeled_X.bin, found nothing")
+        raise SourceError(f"sample.path {file}: no such file; set it to STL-10's unlabeled_X.bin or its directory")
     size = file.stat().st_size
     if size == 0 or size % _STL_BYTES:
         raise SourceError(
@@ -80,7 +80,8 @@ def lab_arrays(folder: Path) -> list[Candidate]:
 
 def _load(file: Path, dimensions: int) -> NDArray[Any]:
     if not file.is_file():
-        raise SourceError(f"{file}: expected a .npy array, found {'no regular file' if file.exists() else 'nothing'}")
+        problem = "not a regular file" if file.exists() else "no such file"
+        raise SourceError(f"sample.path: {file}: {problem}; expected a .npy array")
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy raises almost anything on a damaged header

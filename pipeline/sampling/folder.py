@@ -18,8 +18,8 @@ def folder(root: Path) -> list[Candidate]:
         SourceError: no directory, one that cannot be read, or no image files in it.
     """
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise SourceError(f"sample.path {root}: expected a directory of photographs, found {found}")
+        problem = "not a directory" if root.exists() else "no such directory"
+        raise SourceError(f"sample.path {root}: {problem}; set it to a directory of photographs")
     files: list[Path] = []
     for place, folders, names in os.walk(root, onerror=_refuse_unreadable):
         folders.sort()

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.checkpointing.fingerprint import Inputs, fingerprint
+from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.locks import held
 from pipeline.checkpointing.optimizers import below
 from pipeline.checkpointing.signals import StopRequest, listening
@@ -51,6 +52,7 @@ class TrainingRun:
     """train and valid."""
     recorder: Recorder
     states: SavedStates
+    finished: Finished
 
     @property
     def steps_per_epoch(self) -> int:
@@ -73,7 +75,8 @@ def prepare(
     recorder = Recorder(Path("logs", config.stage), objective.space, config.preview_epochs)
     key = fingerprint(config.stage, inputs, objective.accelerator)
     states = SavedStates(resume_folder / config.stage / key, every=60 * inputs.base.save_every_minutes)
-    return TrainingRun(config, objective, splits, recorder, states)
+    finished = Finished(recorder.folder, key, inputs.code)
+    return TrainingRun(config, objective, splits, recorder, states, finished)
 
 
 @dataclass
@@ -104,9 +107,15 @@ def train_and_publish(run: TrainingRun, model: ModelConfig) -> None:
     this_folder = held(Path("logs", f"{stage}.lock"), f"{stage} in this folder")
     this_training = held(run.states.folder / "lock", f"this very {stage}")
     with this_folder, this_training:
-        run.recorder.begin()
-        train(run)
-        publish_model(run, model)
+        if run.finished.only_texts_changed():
+            tqdm.write("only comments and texts of the code have changed: publishing the same results again")
+        else:
+            run.recorder.begin()
+            train(run)
+            save_results(run, model)
+            run.finished.record()
+        publish_results(run)
+        run.states.clear()
 
 
 def train(run: TrainingRun) -> None:
@@ -194,18 +203,21 @@ def save(run: TrainingRun, position: Position) -> None:
     run.states.save(State(position.epoch, position.batches, contents))
 
 
-def publish_model(run: TrainingRun, model: ModelConfig) -> None:
-    """Publish reports/<stage>/ and then checkpoints/<stage>/: weights there mean that all is done."""
-    stage, work = run.config.stage, run.recorder.folder
+def save_results(run: TrainingRun, model: ModelConfig) -> None:
+    """Write the model and the last metrics beside the record of the run."""
     run.objective.accelerator.end_training()
     with run.objective.ema.applied():
-        save_model(work / "model", run.objective.unwrapped(), model)
+        save_model(run.recorder.folder / "model", run.objective.unwrapped(), model)
     last = run.recorder.history[-1]
-    write_json(work / "metrics.json", {name: float(f"{value:.6g}") for name, value in last.items()})
+    write_json(run.recorder.folder / "metrics.json", {name: float(f"{value:.6g}") for name, value in last.items()})
+
+
+def publish_results(run: TrainingRun) -> None:
+    """Publish reports/<stage>/ and then checkpoints/<stage>/: weights there mean that all is done."""
+    stage, work = run.config.stage, run.recorder.folder
     for name in ("metrics.json", "history.csv", "samples"):
         publish(work / name, Path("reports", stage, name))
     publish(work / "model", Path("checkpoints", stage))
-    run.states.clear()
 
 
 def _speed(bar: tqdm[Tensor], config: TrainConfig) -> dict[str, str]:

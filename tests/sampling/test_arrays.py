@@ -29,7 +29,7 @@ def test_stl10_photographs_come_back(tmp_path: Path, rng: np.random.Generator) -
 
 
 def test_a_malformed_stl10_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"expected STL-10's unlabeled_X\.bin, found nothing"):
+    with pytest.raises(SourceError, match=r"no such file; set it to STL-10's unlabeled_X\.bin"):
         stl10(tmp_path)
     (tmp_path / "unlabeled_X.bin").write_bytes(b"x" * 27_649)
     with pytest.raises(SourceError, match=r"expected a multiple of 27,648 bytes .* found 27,649"):
@@ -49,7 +49,7 @@ def test_lab_arrays_decode_to_the_photographs(tmp_path: Path, rng: np.random.Gen
 
 def test_malformed_lab_arrays_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
     folder = tmp_path / "arrays"
-    with pytest.raises(SourceError, match=r"gray_scale\.npy: expected a \.npy array, found nothing"):
+    with pytest.raises(SourceError, match=r"gray_scale\.npy: no such file; expected a \.npy array"):
         lab_arrays(folder)
     write_lab_arrays(folder, smooth_photos(rng, 3, 32), parts=1)
     (folder / "ab1.npy").rename(folder / "ab2.npy")

@@ -28,7 +28,7 @@ def test_links_to_folders_are_not_followed(photo_folder: Path) -> None:
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="nowhere: expected a directory of photographs, found nothing"):
+    with pytest.raises(SourceError, match="nowhere: no such directory; set it to a directory of photographs"):
         folder(tmp_path / "nowhere")
     with pytest.raises(SourceError, match="no image files"):
         folder(tmp_path)

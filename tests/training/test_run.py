@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.store import SavedStates
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig
@@ -58,7 +59,8 @@ def run(params: Params, photographs: Photographs, tmp_path: Path) -> TrainingRun
     recorder = Recorder(tmp_path / "log", LAB, (2,))
     recorder.begin()
     splits = {"train": photographs, "valid": photographs}
-    return TrainingRun(config, objective, splits, recorder, SavedStates(tmp_path / "states", every=300))
+    states, finished = SavedStates(tmp_path / "states", every=300), Finished(tmp_path / "log", "key", ())
+    return TrainingRun(config, objective, splits, recorder, states, finished)
 
 
 def conv(run: TrainingRun) -> Conv:

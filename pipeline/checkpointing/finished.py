@@ -1,0 +1,48 @@
+"""Finished trainings: published again, without training, where only texts of the code have changed since."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.checkpointing.fingerprint import files_digest
+from pipeline.files import write_json
+
+_RECORD = "finished.json"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The record of the training whose results lie in a folder."""
+
+    folder: Path
+    """logs/<stage>: results, and the record among them."""
+    fingerprint: str
+    """The training that is asked for now."""
+    code: tuple[Path, ...]
+    """The files of code that the fingerprint was made of."""
+
+    def only_texts_changed(self) -> bool:
+        """Whether the folder has the results of this training, and its code has changed in comments and texts alone.
+
+        False where the code is the same to the letter: then somebody wants the training repeated (dvc repro --force).
+        """
+        try:
+            record = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+            same_training = record["fingerprint"] == self.fingerprint and record["results"] == self._results_digest()
+            return bool(same_training and record["code"] != self._code_digest())
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def record(self) -> None:
+        """Remember that the results in the folder are those of this training."""
+        record = {"fingerprint": self.fingerprint, "code": self._code_digest(), "results": self._results_digest()}
+        write_json(self.folder / _RECORD, record)
+
+    def _code_digest(self) -> str:
+        return files_digest(self.code)
+
+    def _results_digest(self) -> str:
+        files = (path for path in self.folder.rglob("*") if path.is_file() and path.name != _RECORD)
+        return files_digest(files)
