@@ -96,6 +96,14 @@ class ColoringError(TwotoneError):
     """A photograph that was sent to the page could not be colored."""
 
 
+def missing_extra(what: str, extra: str) -> str:
+    """The sentence about an optional package. The project is in no package index: the name there is another's."""
+    return (
+        f"{what}; install the extra {extra}: in a checkout of this project type `uv sync --extra {extra}`, "
+        f"or `pip install '.[{extra}]'`"
+    )
+
+
 def exit_status(work: Callable[[], int | None], what: str) -> int:
     """Run a stage or a command; print what it raises as one sentence on stderr. Only bugs end in a traceback.
 

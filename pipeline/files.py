@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# How the names of files begin that are not finished.
+HIDDEN = ".writing-"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -20,8 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it could not be written. After any error `path` is as it was, and the hidden path is gone.
     """
-    # Beside `path`, so that the rename stays within one file system.
-    hidden = path.with_name(f".writing-{path.name}")
+    # Beside `path`, so that the rename stays within one file system; a hash, since no file name may be much longer.
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    hidden = path.with_name(f"{HIDDEN}{name}{path.suffix}")
     remove(hidden)
     try:
         yield hidden

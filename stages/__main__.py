@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.errors import InputError, exit_status
+from pipeline.errors import InputError, ParamsError, exit_status
 from pipeline.params import read
 from stages.dvc import STAGES
+
+# dvc says which stage it runs.
+_WAY_BACK = (
+    "\ndvc has removed the outs of this stage already; `git checkout params.yaml` and `dvc checkout` bring the last "
+    "values and outs back, and `twotone check` finds such values before"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +30,10 @@ def run(arguments: list[str]) -> None:
         given = " ".join(arguments) or "nothing"
         raise InputError(f"python -m stages needs the name of a stage: {', '.join(STAGES)}; got {given}")
     # First, because a stage imports torch: a bad value is refused in a fraction of a second.
-    params = read(Path("params.yaml"))
+    try:
+        params = read(Path("params.yaml"))
+    except ParamsError as error:
+        raise ParamsError(f"{error}{_WAY_BACK if 'DVC_STAGE' in os.environ else ''}") from None
     import_module(f"stages.{arguments[0]}").run(params)
 
 

@@ -6,13 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.data.shards import Photographs
-from pipeline.errors import ExportError
+from pipeline.errors import ExportError, missing_extra
 from pipeline.evaluation.validation import ab_mae
-from pipeline.export.model_card import write_card
+from pipeline.export.model_card import read_metrics, write_card
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.files import fresh_folder, publish, write_json
 from pipeline.inference.networks import ONNX_FILE, load_network
 from pipeline.models.checkpoint import load_generator
+from pipeline.models.config import Scores, read_config, write_config
 from pipeline.params import Params
 
 _BATCH_SIZE = 16
@@ -21,9 +22,10 @@ _BATCH_SIZE = 16
 def run(params: Params) -> None:
     for name in ("onnx", "onnxruntime"):
         if find_spec(name) is None:
-            raise ExportError(f"the export stage needs {name}; install the extra twotone[onnx]")
+            raise ExportError(missing_extra(f"the export stage needs {name}", "onnx"))
     work, data = fresh_folder(Path("logs/export")), Path("data/sample")
     loaded = load_generator(Path("checkpoints/finetune"))
+    evaluated = read_metrics(Path("reports/evaluate/metrics.json"))
     train, test = (Photographs(data, split, loaded.config.image_size) for split in ("train", "test"))
     write_onnx(loaded, work / "fp32", "fp32", train)
     differences = parity(loaded, work / "fp32", test)
@@ -36,8 +38,11 @@ def run(params: Params) -> None:
     for name, folder in folders.items():
         error = ab_mae(as_function(load_network(folder)), test, loaded.space, _BATCH_SIZE)
         metrics[name] = {"ab_mae": round(error, 5), "bytes": (folder / ONNX_FILE).stat().st_size}
-    chosen = folders[params.export.variant]
-    write_card(chosen / "README.md", params, loaded.config, Path("reports/evaluate/metrics.json"), metrics)
+    chosen, error = folders[params.export.variant], metrics[params.export.variant]["ab_mae"]
+    table = evaluated["lightness_table"]["ab_mae"]
+    scores = Scores(photographs=len(test), ab_mae=error, lightness_table_ab_mae=table)
+    write_config(chosen, read_config(chosen).model_copy(update={"scores": scores}))
+    write_card(chosen / "README.md", params, loaded.config, evaluated, metrics)
     write_json(work / "metrics.json", metrics)
     publish(work / "metrics.json", Path("reports/export/metrics.json"))
     publish(chosen, Path("checkpoints/export"))

@@ -168,8 +168,8 @@ def test_ctrl_c_once_saves_and_stops(trainings: Trainings, waiting: tuple[Stage,
     assert "Traceback" not in stopped.stdout
     listed = twotone(trainings.folder, "resume").stdout
     assert "pretrain" in listed
-    assert "2 saved states in .resume" in listed
-    twotone(trainings.folder, "resume", "--clear")
+    assert "interrupted trainings in .resume: 1; " in listed
+    twotone(trainings.folder, "resume", "--clear", "--yes")
     assert not states(trainings.folder, "pretrain")
 
 

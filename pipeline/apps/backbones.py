@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
+from pipeline.apps.tables import print_table
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, InputError
 from pipeline.models.backbones import TESTED, build_body, levels
@@ -65,14 +64,15 @@ def list_backbones(pattern: str | None, params: Params) -> int:
             works.append(survey(name, params))
         except BackboneError as error:
             refused.append(f"{name} {error.reason}")
-    table = Table("backbone", "decoder blocks", "parameters, M", "smallest image", box=None, pad_edge=False)
-    for row in works:
-        table.add_row(row.name, str(row.decoder_blocks), f"{row.parameters / 1e6:.1f}", f"{row.smallest} px")
-    console = Console(highlight=False, soft_wrap=True)
+    headers = ("backbone", "decoder blocks", "parameters, M", "smallest image")
     if works:
-        console.print(table)
+        millions = [f"{row.parameters / 1e6:.1f}" for row in works]
+        print_table(
+            headers,
+            [(w.name, w.decoder_blocks, size, f"{w.smallest} px") for w, size in zip(works, millions, strict=True)],
+        )
     for reason in refused:
-        console.print(reason, markup=False)
+        print(reason)
     return 0 if works else 1
 
 
@@ -84,12 +84,11 @@ def check_backbone(name: str, params: Params) -> None:
         DeviceError: base.device or base.precision is not available here.
     """
     works, cost = survey(name, params), measure_step(name, params)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{name}: {works.parameters / 1e6:.1f} M parameters, {works.decoder_blocks} decoder blocks")
+    print(f"{name}: {works.parameters / 1e6:.1f} M parameters, {works.decoder_blocks} decoder blocks")
     for reduction, channels in _skips(name, params):
-        console.print(f"  1/{reduction}: {channels} channels")
+        print(f"  1/{reduction}: {channels} channels")
     size, batch = params.base.image_size, params.pretrain.batch_size
-    console.print(
+    print(
         f"a pretraining step of {batch} photographs at {size} px: {cost.seconds:.2f} s, "
         f"{cost.megabytes:,.0f} MiB at the peak, on {cost.device}"
     )

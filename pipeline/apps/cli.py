@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pipeline import recipes
-from pipeline.errors import InputError, exit_status
+from pipeline.apps.tables import print_table
+from pipeline.errors import InputError, exit_status, missing_extra
 from pipeline.params import read
 
 # Everything heavy is imported by the command that needs it: `twotone --help` answers at once.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Two-stage training of photo colorizers.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
 Model = Annotated[
-    Path | None, typer.Option(help="A checkpoint folder or a .onnx file; default: the newest in checkpoints/.")
+    Path | None,
+    typer.Option(help="A checkpoint folder or a .onnx file; default: export, finetune or pretrain of checkpoints/."),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"twotone {metadata.version('twotone-colorizer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Two-stage training of photo colorizers."""
 
 
 def main() -> None:
@@ -44,10 +59,9 @@ def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the
     tree = recipes.compose(RECIPES, name)
     differences = list(recipes.changes(recipes.current(PARAMS), tree))
     recipes.write(tree, PARAMS)
-    console = Console(highlight=False, soft_wrap=True)
     for key, before, after in differences:
-        console.print(f"{key}: {_text(before)} -> {_text(after)}", markup=False)
-    console.print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
+        print(f"{key}: {_text(before)} -> {_text(after)}")
+    print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
     return None
 
 
@@ -71,18 +85,35 @@ def backbones(
 
 @app.command()
 def resume(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete them: the next run starts anew.")] = False,
+    fingerprint: Annotated[str | None, typer.Argument(help="With --clear: its first digits; default: all.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete them: these trainings start anew.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them without asking.")] = False,
 ) -> None:
-    """List the saved states of interrupted trainings."""
-    from pipeline.apps.saved_states import list_states
+    """List the saved states of interrupted trainings, which dvc repro goes on with."""
+    from pipeline.apps.saved_states import clear_trainings, list_trainings
 
-    list_states(STATES, clear=clear)
+    if clear:
+        clear_trainings(STATES, fingerprint, ask=not yes)
+    else:
+        list_trainings(STATES, PARAMS)
+
+
+@app.command()
+def check(
+    changes: Annotated[
+        list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
+    ] = None,
+) -> None:
+    """Check params.yaml, the source of photographs, weights and device, before dvc removes a stage's outs."""
+    from pipeline.apps.check import check_project
+
+    check_project(PARAMS, changes or [])
 
 
 @app.command()
 def colorize(
     inputs: Annotated[list[str], typer.Argument(help="Photographs, films, folders (recursive), or patterns.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the colored copies.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the colored copies, or the file of one.")],
     model: Model = None,
     render_size: Annotated[
         int | None, typer.Option(min=32, max=2048, help="Short side of what the network sees; default: as trained.")
@@ -102,11 +133,13 @@ def colorize(
     """Color photographs, and films, at their own size and lightness."""
     from pipeline.apps.colorize import BatchOptions
     from pipeline.apps.colorize import colorize as color_all
+    from pipeline.apps.jobs import Naming
     from pipeline.inference.colorizer import ColoringOptions
 
+    ending = format.lower().removeprefix(".") if format else None
+    naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare)
     coloring = ColoringOptions(render_size, seed, saturation)
-    options = BatchOptions(coloring, samples, smoothing, format, overwrite, compare, max_pixels)
-    raise typer.Exit(color_all(inputs, out, model, options))
+    raise typer.Exit(color_all(inputs, model, BatchOptions(naming, coloring, smoothing, overwrite, max_pixels)))
 
 
 @app.command()
@@ -126,7 +159,7 @@ def serve(
     try:
         from pipeline.apps.page import Address, Limits, serve
     except ImportError as error:
-        raise InputError(f"the page needs {error.name}; install the extra twotone[serve]") from None
+        raise InputError(missing_extra(f"the page needs {error.name}", "serve")) from None
     serve(model, Address(host, port, allow_remote), Limits(max_pixels, max_megabytes * 2**20, time_limit), browser)
 
 
@@ -134,10 +167,7 @@ def _list_recipes() -> None:
     names = recipes.names(RECIPES)
     if not names:
         raise InputError(f"no recipes in {RECIPES}/; run from the top of the project")
-    table = Table("recipe", "what it is", box=None, pad_edge=False)
-    for name in names:
-        table.add_row(name, escape(recipes.opening(RECIPES, name)[0]))
-    Console(highlight=False).print(table)
+    print_table(("recipe", "what it is"), [(name, recipes.opening(RECIPES, name)[0]) for name in names])
 
 
 def _text(value: Any) -> str:

@@ -10,36 +10,28 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from tqdm import tqdm
 
-from pipeline.apps.jobs import Job, find_jobs
-from pipeline.errors import ImageError, InputError, VideoError
+from pipeline.apps.jobs import Job, Naming, Selection, comparison, require_output, select
+from pipeline.apps.model_choice import choose_model
+from pipeline.errors import InputError, TwotoneError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.inference.networks import newest_model
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.pictures import WRITABLE, Picture, read_picture, write_picture
 from pipeline.types import Samples
 
-# A longer list is cut to what did not go well.
+# More photographs than this are counted and not listed, but for those that failed.
 _LONG_LIST = 20
 
 
 @dataclass(frozen=True)
 class BatchOptions:
+    naming: Naming
     coloring: ColoringOptions
-    """With the seed of the first variant."""
-    variants: int
-    """Colorings of each photograph, by seeds that follow each other."""
+    """The seed is that of each coloring."""
     smoothing: float
     """Smoothing of films over time: see inference/smoothing.py."""
-    format: str | None
-    """Ending of pictures, such as png; None keeps the photograph's own."""
     overwrite: bool
-    compare: bool
-    """Also write before and after side by side."""
     max_pixels: int
 
 
@@ -48,113 +40,142 @@ class Outcome:
     source: Path
     status: Literal["colored", "kept", "failed"]
     detail: str
+    notes: tuple[str, ...] = ()
+    """What is worth knowing about a colored copy, such as another format."""
 
 
-def colorize(inputs: Sequence[str], out: Path, model: Path | None, options: BatchOptions) -> int:
-    """Color all inputs with a progress bar, and print a table of the results.
+def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -> int:
+    """Color all inputs with a progress bar, and print what became of them.
 
     Returns:
-        The exit status: 1 where a file could not be colored.
+        The exit status: 1 where a file could not be colored, 130 after Ctrl-C.
 
     Raises:
         InputError: nothing can be colored as asked.
         ModelError: there is no model.
     """
-    if options.format is not None and options.format not in WRITABLE:
-        raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {options.format!r}")
-    jobs = find_jobs(inputs, out, options.format)
-    path = model or newest_model(Path("checkpoints"))
+    ending, naming = options.naming.ending, options.naming
+    if ending is not None and ending not in WRITABLE:
+        raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {ending!r}")
+    selection = select(inputs, naming)
+    path = choose_model(model)
     colorizer = Colorizer.load(path)
-    if options.variants > 1 and not colorizer.noisy:
+    if len(naming.seeds) > 1 and not colorizer.noisy:
         raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
+    require_output(naming)
     outcomes: list[Outcome] = []
-    for job in tqdm(jobs, desc="colorize", unit="file"):
-        outcomes.append(color_file(job, colorizer, options))
-        if outcomes[-1].status == "failed":
-            tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
-    return _print_outcomes(outcomes, path)
+    try:
+        for job in tqdm(selection.jobs, desc="colorize", unit="file"):
+            outcomes.append(color_file(job, colorizer, options))
+            if outcomes[-1].status == "failed":
+                tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
+    except KeyboardInterrupt:
+        _report(outcomes, selection, path)
+        done = f"{len(outcomes)} of {len(selection.jobs)}"
+        print(f"stopped by Ctrl-C after {done}; the same command again goes on", file=sys.stderr)
+        return 130
+    _report(outcomes, selection, path)
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
 def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome:
     """Color one file; whatever is wrong with it becomes its outcome."""
-    targets = _targets(job, options)
+    targets = job.targets
     if not options.overwrite:
         targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
     if not targets:
-        return Outcome(job.source, "kept", f"{job.target} exists already; --overwrite replaces it")
+        return Outcome(job.source, "kept", f"{next(iter(job.targets.values()))} exists")
     make = _color_film if job.is_film else _color_photograph
     try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        return Outcome(job.source, "colored", make(job.source, targets, colorizer, options))
-    except (ImageError, VideoError) as error:
+        for target in targets.values():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        return make(job, targets, colorizer, options)
+    except TwotoneError as error:
         return Outcome(job.source, "failed", str(error))
     except OSError as error:
-        return Outcome(job.source, "failed", f"{error.filename or job.target}: {error.strerror or error}")
+        return Outcome(job.source, "failed", f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
     except MemoryError:
         return Outcome(job.source, "failed", "not enough memory for a picture of its size")
+    except Exception as error:  # whatever a decoder or an encoder raises: one file never ends a batch
+        return Outcome(job.source, "failed", f"cannot be colored: {type(error).__name__}: {error}")
 
 
-def _color_photograph(source: Path, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> str:
-    picture = read_picture(source, options.max_pixels)
+def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
+    picture, left_out = read_picture(job.source, options.max_pixels), set()
     for seed, target in targets.items():
         rgb = colorizer.color(picture.pixels, replace(options.coloring, seed=seed))
-        _write(picture, rgb, target, options)
+        left_out |= {_write(picture, rgb, target, options)} - {""}
     height, width = picture.pixels.shape[:2]
-    return f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
+    notes = [*_name_notes(job), *(f"{what} could not be taken over" for what in sorted(left_out))]
+    detail = f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
+    return Outcome(job.source, "colored", detail, tuple(notes))
 
 
-def _color_film(source: Path, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> str:
-    texts = []
+def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
+    texts, notes = [], list(_name_notes(job))
     for seed, target in targets.items():
         coloring = replace(options.coloring, seed=seed)
-        video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.compare)
-        report = color_video(source, target, colorizer, video)
-        faults = f", {report.damaged} of them damaged" if report.damaged else ""
+        video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.naming.compare)
+        report = color_video(job.source, target, colorizer, video)
         texts.append(
-            f"{report.frames} frames in {report.shots} shots{faults} -> {target}, "
+            f"{report.frames} frames in {report.shots} shots -> {target}, "
             f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
         )
-    return "; ".join(texts)
+        if report.damaged:
+            notes.append(f"{report.damaged} damaged frames")
+        if report.retimed:
+            notes.append(f"{report.retimed} frames had the time of an earlier one and were shown after it")
+    return Outcome(job.source, "colored", "; ".join(texts), tuple(notes))
 
 
-def _write(picture: Picture, rgb: Samples, target: Path, options: BatchOptions) -> None:
-    kind = WRITABLE[target.suffix[1:].lower()]
+def _write(picture: Picture, rgb: Samples, target: Path, options: BatchOptions) -> str:
+    """Write a coloring; returns what the file could not take over."""
+    kind, left_out = WRITABLE[target.suffix[1:].lower()], ""
     if options.overwrite or not target.exists():
-        write_picture(target, rgb, picture, kind)
-    if options.compare and (options.overwrite or not _comparison(target).exists()):
+        left_out = write_picture(target, rgb, picture, kind)
+    beside = comparison(target)
+    if options.naming.compare and (options.overwrite or not beside.exists()):
         before = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, 2)
-        write_picture(_comparison(target), np.concatenate([before, rgb], 1), replace(picture, alpha=None), kind)
+        write_picture(beside, np.concatenate([before, rgb], 1), replace(picture, alpha=None), kind)
+    return left_out
 
 
 def _all_there(target: Path, options: BatchOptions) -> bool:
-    return target.exists() and (not options.compare or _comparison(target).exists())
+    return target.exists() and (not options.naming.compare or comparison(target).exists())
 
 
-def _comparison(target: Path) -> Path:
-    """The file with before and after side by side."""
-    return target.with_stem(f"{target.stem}-compare")
+def _name_notes(job: Job) -> list[str]:
+    """Why the copy has another name or ending than its source."""
+    target, notes = next(iter(job.targets.values())), []
+    if job.renamed:
+        notes.append("written under another name, since an earlier photograph has it")
+    before, after = job.source.suffix.lower(), target.suffix.lower()
+    if job.is_film and before != after:
+        notes.append(f"{before} films are written as {after}")
+    elif before == ".gif":
+        notes.append(f".gif animations are written as {after}, the first frame alone")
+    return notes
 
 
-def _targets(job: Job, options: BatchOptions) -> dict[int, Path]:
-    """Where each variant goes, by seed."""
-    first = options.coloring.seed
-    if options.variants == 1:
-        return {first: job.target}
-    seeds = range(first, first + options.variants)
-    return {seed: job.target.with_stem(f"{job.target.stem}-{seed}") for seed in seeds}
-
-
-def _print_outcomes(outcomes: list[Outcome], model: Path) -> int:
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table("photograph", "", "", box=None, pad_edge=False, show_header=False)
-    listed = [o for o in outcomes if o.status != "colored"] if len(outcomes) > _LONG_LIST else outcomes
-    for outcome in listed:
-        table.add_row(escape(str(outcome.source)), outcome.status, escape(outcome.detail))
-    if listed:
-        console.print(table)
+def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
+    """Each photograph of a short list; of a long one, counts; and in any case those that failed, at the end."""
     counts = Counter(outcome.status for outcome in outcomes)
-    console.print(
+    if len(outcomes) <= _LONG_LIST:
+        for outcome in outcomes:
+            if outcome.status == "colored":
+                print("; ".join([f"{outcome.source}: {outcome.detail}", *outcome.notes]))
+    else:
+        for note, count in Counter(note for outcome in outcomes for note in outcome.notes).items():
+            print(f"note: {count} of them: {note}")
+    if selection.left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()))
+        print(f"not colored, being no photographs or films: {kinds}")
+    if counts["kept"]:
+        print(f"{counts['kept']} were colored before and kept; --overwrite colors them again")
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            print(f"failed: {outcome.source}: {outcome.detail}")
+    print(
         f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; model {model}",
-        markup=False,
+        flush=True,
     )
-    return 1 if counts["failed"] else 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.files import require_writable
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import WRITABLE
 from pipeline.media.video_io import CONTAINERS
@@ -16,49 +18,130 @@ _SUFFIXES = SUFFIXES | set(CONTAINERS)
 
 
 @dataclass(frozen=True)
+class Naming:
+    """How the colored copies are named."""
+
+    out: Path
+    """A folder; or, for a single photograph, a file."""
+    ending: str | None = None
+    """Ending of pictures, such as png; None keeps each photograph's own."""
+    seeds: tuple[int, ...] = (0,)
+    """One coloring for each; several have their seed before the ending."""
+    compare: bool = False
+    """Whether before and after are written side by side, too."""
+
+
+@dataclass(frozen=True)
 class Job:
     source: Path
-    target: Path
-    """Where the colored copy goes; of several variants each has its seed before the ending."""
+    targets: dict[int, Path]
+    """The colored copy, by seed."""
+    renamed: bool = False
+    """Whether another photograph has the name that the copy would have had."""
 
     @property
     def is_film(self) -> bool:
         return self.source.suffix.lower() in CONTAINERS
 
 
-def find_jobs(inputs: Sequence[str], out: Path, ending: str | None) -> list[Job]:
-    """Find the photographs in files, folders (recursively, their structure kept) and patterns.
+@dataclass
+class Selection:
+    jobs: list[Job] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files in folders that are not colored, by kind."""
 
-    Args:
-        ending: of the colored copies, such as png; None keeps each photograph's own.
+
+def comparison(target: Path) -> Path:
+    """The file with before and after side by side."""
+    return target.with_stem(f"{target.stem}-compare")
+
+
+def select(inputs: Sequence[str], naming: Naming) -> Selection:
+    """Find the photographs in files, folders (recursively, their structure kept) and patterns, and name their copies.
+
+    No two copies share a name, and none has the name of a source.
 
     Raises:
-        InputError: an input does not exist, or two photographs would be written to one file.
+        InputError: an input does not exist, there is nothing to color, or the output cannot be what it is asked to be.
     """
-    jobs: dict[Path, Job] = {}
-    for source, inside in _sources(inputs, out):
-        target = out / inside.with_suffix(_ending(source, ending))
-        other = jobs.get(target)
-        if other and other.source.resolve() != source.resolve():
-            raise InputError(
-                f"{other.source} and {source} would both be written to {target}; color them into different folders"
-            )
-        if target.resolve() == source.resolve():
-            raise InputError(f"{source} would be overwritten by its own colors; choose another folder than {out}")
-        jobs[target] = Job(source, target)
-    if not jobs:
+    selection = Selection()
+    sources: dict[Path, tuple[Path, Path]] = {}
+    for source, inside in _sources(inputs, naming.out, selection.left_out):
+        sources.setdefault(source.resolve(), (source, inside))
+    if not sources:
         raise InputError(f"no photographs in {', '.join(inputs)}; looked for {', '.join(sorted(_SUFFIXES))}")
-    return list(jobs.values())
+    if _is_file_name(naming.out):
+        selection.jobs = [_single_job([source for source, _ in sources.values()], naming)]
+        return selection
+    taken = {_key(source) for source, _ in sources.values()}
+    for source, inside in sources.values():
+        target = naming.out / inside.with_suffix(_ending(source, naming.ending))
+        if target.resolve() == source.resolve():
+            raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {naming.out}")
+        selection.jobs.append(_job_for(source, target, naming, taken))
+    return selection
 
 
-def _sources(inputs: Sequence[str], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Each photograph and its path below the output folder."""
+def require_output(naming: Naming) -> None:
+    """Try to write where the copies will go.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    folder = naming.out.parent if _is_file_name(naming.out) else naming.out
+    try:
+        require_writable(folder)
+    except OSError as error:
+        raise InputError(f"--out {naming.out} cannot be written: {error.strerror}") from None
+
+
+def _single_job(sources: list[Path], naming: Naming) -> Job:
+    """The job where --out names a file."""
+    source, out = sources[0], naming.out
+    if len(sources) > 1:
+        raise InputError(f"--out {out} names one file for {len(sources)} photographs; name a folder")
+    if _key(source) == _key(out):
+        raise InputError(f"{source} would be overwritten by its own colors; choose another --out")
+    film = source.suffix.lower() in CONTAINERS
+    allowed = set(CONTAINERS.values()) if film else {f".{ending}" for ending in WRITABLE}
+    if out.suffix.lower() not in allowed:
+        raise InputError(f"--out {out}: {source.name} can be written as {', '.join(sorted(allowed))}")
+    return _job_for(source, out, naming, {_key(source)})
+
+
+def _job_for(source: Path, target: Path, naming: Naming, taken: set[str]) -> Job:
+    """The first name like that of the target of which no file is taken yet."""
+    number = 1
+    while True:
+        name = target if number == 1 else target.with_stem(f"{target.stem}-{number}")
+        several = len(naming.seeds) > 1
+        targets = {seed: name.with_stem(f"{name.stem}-{seed}") if several else name for seed in naming.seeds}
+        files = [file for path in targets.values() for file in _files(path, naming.compare)]
+        if not any(_key(file) in taken for file in files):
+            taken.update(map(_key, files))
+            return Job(source, targets, renamed=number > 1)
+        number += 1
+
+
+def _files(target: Path, compare: bool) -> list[Path]:
+    return [target, comparison(target)] if compare else [target]
+
+
+def _key(path: Path) -> str:
+    """Equal for paths that some file systems cannot tell apart."""
+    return str(path.resolve()).casefold()
+
+
+def _sources(inputs: Sequence[str], out: Path, left_out: Counter[str]) -> Iterator[tuple[Path, Path]]:
+    """Each photograph and its path below the output folder; counts what is left out of folders."""
     for text in inputs:
         path = Path(text)
         if path.is_dir():
             for file in sorted(path.rglob("*")):
-                colored = out.resolve() in file.resolve().parents and out.resolve() != path.resolve()
-                if file.suffix.lower() in _SUFFIXES and file.is_file() and not colored:
+                kind = _kind_left_out(file, path, out)
+                if kind:
+                    left_out[kind] += 1
+                elif file.is_file():
                     yield file, file.relative_to(path)
         elif path.exists():
             yield path, Path(path.name)
@@ -67,6 +150,24 @@ def _sources(inputs: Sequence[str], out: Path) -> Iterator[tuple[Path, Path]]:
             yield from ((file, Path(file.name)) for file in files if file.is_file())
         else:
             raise InputError(f"{text}: no such file or folder")
+
+
+def _kind_left_out(file: Path, folder: Path, out: Path) -> str:
+    """Why a file below a folder is not colored; "" where it is."""
+    if file.is_dir():
+        return ""
+    if any(part.startswith(".") for part in file.relative_to(folder).parts):
+        return "hidden"
+    if out.resolve() in file.resolve().parents and out.resolve() != folder.resolve():
+        return "colored copies"
+    if not file.is_file():
+        return "not regular files"
+    return "" if file.suffix.lower() in _SUFFIXES else file.suffix.lower() or "without an ending"
+
+
+def _is_file_name(out: Path) -> bool:
+    """Whether --out names a picture or a film, and no folder."""
+    return out.suffix.lower() in {*(f".{ending}" for ending in WRITABLE), *CONTAINERS} and not out.is_dir()
 
 
 def _ending(source: Path, asked: str | None) -> str:

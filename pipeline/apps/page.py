@@ -1,4 +1,4 @@
-"""`twotone serve`: the web page that colors photographs. Needs the extra twotone[serve]."""
+"""`twotone serve`: the web page that colors photographs. Needs the extra `serve`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.apps.model_choice import choose_model
 from pipeline.apps.worker import Request, Result, Worker
 from pipeline.errors import ColoringError, InputError, PageError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.inference.networks import newest_model
 from pipeline.media.decoding import SUFFIXES
 
 _MOST_VARIANTS = 6
@@ -64,7 +65,7 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
     """Serve the page until the process is interrupted.
 
     Args:
-        model: None for the newest in checkpoints/.
+        model: None to choose one of checkpoints/.
 
     Raises:
         InputError: the address cannot be used as asked.
@@ -72,11 +73,12 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
         PageError: the port is taken, or the address belongs to another machine.
     """
     _require_usable(address)
-    path = model or newest_model(Path("checkpoints"))
+    path = choose_model(model)
     colorizer = Colorizer.load(path)
     worker = Worker(path, limits.pixels, limits.seconds)
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.default_int_handler)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     try:
         with tempfile.TemporaryDirectory(prefix="twotone-") as folder:
             os.environ["GRADIO_TEMP_DIR"] = f"{folder}/gradio"
@@ -84,13 +86,11 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
             results.mkdir()
             page = build_page(colorizer, worker, results)
             url = _launch(page, address, limits, results, open_browser)
-            ended = threading.Event()
-            threading.Thread(target=_clean, args=(Path(folder), ended), daemon=True).start()
+            threading.Thread(target=_clean, args=(Path(folder), stop), daemon=True).start()
             print(f"{url} colors photographs with {path}; Ctrl-C ends it", flush=True)
             try:
-                page.block_thread()
+                stop.wait()
             finally:
-                ended.set()
                 page.close(verbose=False)
     finally:
         worker.close()
@@ -156,6 +156,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1):
                 photo = gr.File(label="Photograph", file_types=sorted(SUFFIXES), elem_id="photograph")
+                photo.preprocess = _without_traceback(photo.preprocess)
                 render = gr.Slider(32, _LARGEST_RENDER, colorizer.image_size, step=32, label="Render size",
                                    info="What the network sees, pixels: larger finds smaller things.")  # fmt: skip
                 saturation = gr.Slider(0, 2, 1, step=0.05, label="Saturation", info="0 is gray.")
@@ -191,6 +192,18 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path) -> gr.Blocks:
             control.change(color, inputs, outputs, trigger_mode="always_last")
         gallery.select(_choose, result, [slider, download])
     return page
+
+
+def _without_traceback(preprocess: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """gradio writes a traceback into the log when somebody sends another type of file."""
+
+    def quiet(payload: Any) -> Any:
+        try:
+            return preprocess(payload)
+        except gr.Error as error:
+            raise gr.Error(error.message, print_exception=False) from None
+
+    return quiet
 
 
 def _view(result: Result) -> list[Any]:

@@ -2,31 +2,137 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from pipeline import recipes
+from pipeline.apps.tables import print_table
+from pipeline.checkpointing.locks import held
+from pipeline.checkpointing.store import SavedStates, read_inputs, read_state
+from pipeline.errors import InputError, LockError, SavedStateError
 
-from pipeline.checkpointing.store import read_state
-from pipeline.errors import SavedStateError
+_DIGITS = 12
 
 
-def list_states(folder: Path, *, clear: bool) -> None:
-    """Print a table of the states below .resume/; delete them where asked."""
-    console = Console(highlight=False, soft_wrap=True)
-    files = sorted(folder.glob("*/*/[0-9]*.state"))
-    table = Table("stage", "fingerprint", "after epoch", "and batches", "MiB", box=None, pad_edge=False)
-    for path in files:
+@dataclass(frozen=True)
+class Training:
+    """One interrupted training: a stage under a fingerprint."""
+
+    folder: Path
+    states: list[Path]
+    """Oldest first."""
+    bytes: int
+    age: float
+    """Seconds since the newest state was saved."""
+
+    @property
+    def stage(self) -> str:
+        return self.folder.parent.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.folder.name
+
+
+def list_trainings(folder: Path, params: Path) -> None:
+    """Print a table of the saved states below .resume/, and how their parameters differ from today's."""
+    trainings = find_trainings(folder)
+    today = recipes.current(params)
+    headers = ("stage", "fingerprint", "after epoch", "and batches", "saved", "MiB", "parameters")
+    rows = []
+    for training in trainings:
+        size = f"{training.bytes / 2**20:.1f}"
+        position = _position(training.states[-1])
+        changed = _differences(read_inputs(training.folder), today)
+        rows.append((training.stage, training.fingerprint[:_DIGITS], *position, _ago(training.age), size, changed))
+    if rows:
+        print_table(headers, rows)
+    print(f"interrupted trainings in {folder}: {len(rows)}; dvc repro goes on with that of today's parameters and data")
+
+
+def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None:
+    """Delete saved states, but for those of a training that runs.
+
+    Args:
+        fingerprint: its first digits; None for all.
+        ask: for a confirmation first.
+
+    Raises:
+        InputError: no saved state has this fingerprint.
+        typer.Abort: the answer is no.
+    """
+    import typer
+
+    trainings = [t for t in find_trainings(folder) if t.fingerprint.startswith(fingerprint or "")]
+    if fingerprint and not trainings:
+        raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone resume` lists them")
+    if not trainings:
+        print(f"no saved states in {folder}")
+        return
+    names = ", ".join(f"{training.stage} {training.fingerprint[:_DIGITS]}" for training in trainings)
+    if ask:
+        typer.confirm(f"Delete the saved states of {names}? These trainings will start anew.", abort=True)
+    for training in trainings:
         try:
-            state = read_state(path)
-            position = (str(state.epoch), str(state.batches))
-        except SavedStateError:
-            position = ("damaged", "")
-        stage, key = path.parts[-3], path.parent.name
-        table.add_row(stage, key[:12], *position, f"{path.stat().st_size / 2**20:.1f}")
-    if files:
-        console.print(table)
-    if clear:
-        for path in files:
-            path.unlink(missing_ok=True)
-    console.print(f"{len(files)} saved states in {folder}{', deleted' if clear and files else ''}", markup=False)
+            with held(training.folder / "lock", f"{training.stage} {training.fingerprint[:_DIGITS]}"):
+                SavedStates(training.folder, every=0).clear()
+            print(f"deleted: {training.stage} {training.fingerprint[:_DIGITS]}, {training.bytes / 2**20:.1f} MiB")
+        except LockError as error:
+            print(f"kept: {error}")
+
+
+def find_trainings(folder: Path) -> list[Training]:
+    """All that have a saved state, oldest first. A state may vanish meanwhile: its training has gone on."""
+    found = [training for place in sorted(folder.glob("*/*/")) for training in _training(place)]
+    return sorted(found, key=lambda training: -training.age)
+
+
+def _training(folder: Path) -> Iterator[Training]:
+    states, sizes, times = [], [], []
+    for path in SavedStates(folder, every=0).files():
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        states.append(path)
+        sizes.append(status.st_size)
+        times.append(status.st_mtime)
+    if states:
+        yield Training(folder, states, sum(sizes), time.time() - max(times))
+
+
+def _position(path: Path) -> tuple[str, str]:
+    """Finished epochs, and batches of the next one."""
+    try:
+        state = read_state(path)
+    except SavedStateError:
+        return ("damaged", "") if path.exists() else ("gone on", "")
+    return str(state.epoch), str(state.batches)
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def _differences(then: dict[str, Any], today: Any) -> str:
+    """The parameters whose values have changed since."""
+    if not then or not isinstance(today, dict):
+        return "unknown"
+    changes = [
+        f"{block}.{key} {value!r}, now {today.get(block, {}).get(key)!r}"
+        for block, values in then.items()
+        for key, value in values.items()
+        if _plain(today.get(block, {}).get(key)) != value
+    ]
+    return "; ".join(changes) or "the same"
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would give it back."""
+    return list(value) if isinstance(value, tuple) else value

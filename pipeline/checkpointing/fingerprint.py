@@ -36,6 +36,11 @@ class Inputs:
     code: tuple[Path, ...]
     """The project's own files that can change its result."""
 
+    def params(self) -> dict[str, Any]:
+        """The parameters that matter, by block."""
+        blocks = {type(block).__name__.lower(): block.model_dump(mode="json") for block in self.blocks}
+        return {"base": self.base.model_dump(mode="json", exclude=_WITHOUT_EFFECT), **blocks}
+
 
 def fingerprint(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
     """64 hexadecimal digits."""
@@ -43,10 +48,7 @@ def fingerprint(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
     return _hash(
         {
             "stage": stage,
-            "params": [
-                inputs.base.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
-                *(block.model_dump(mode="json") for block in inputs.blocks),
-            ],
+            "params": inputs.params(),
             "inputs": [files_digest(_files(path)) for path in (inputs.sample, *inputs.start)],
             "code": code_digest(inputs.code),
             "environment": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},

@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.errors import SavedStateError
-from pipeline.files import remove, replacing
+from pipeline.files import HIDDEN, remove, replacing, write_json
 
-_MAGIC, _KEPT, _METADATA = b"twotone-state-1", 2, "about"
+_MAGIC, _KEPT, _METADATA, _INPUTS = b"twotone-state-1", 2, "about", "inputs.json"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,11 @@ class SavedStates:
     Args:
         folder: .resume/<stage>/<fingerprint> under the main repository.
         every: seconds between two states within an epoch.
+        inputs: the parameters of the training, for those who look at the folder later.
     """
 
-    def __init__(self, folder: Path, every: float):
-        self.folder, self._every = folder, every
+    def __init__(self, folder: Path, every: float, inputs: dict[str, Any] | None = None):
+        self.folder, self._every, self._inputs = folder, every, inputs or {}
         self._saved_at = time.monotonic()
 
     def due(self) -> bool:
@@ -70,6 +71,8 @@ class SavedStates:
         metadata = {"epoch": state.epoch, "batches": state.batches, "values": values}
         block = save(tensors, {_METADATA: json.dumps(metadata)})
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.files():
+            write_json(self.folder / _INPUTS, self._inputs)
         with (
             replacing(self.folder / f"{state.epoch:06d}-{state.batches:08d}.state") as hidden,
             hidden.open("wb") as file,
@@ -101,12 +104,21 @@ class SavedStates:
 
     def clear(self) -> None:
         """Delete all states, and what a killed process left half-written."""
-        for path in [*self.files(), *self.folder.glob(".writing-*")]:
+        for path in [*self.files(), self.folder / _INPUTS, *self.folder.glob(f"{HIDDEN}*")]:
             remove(path)
 
     def files(self) -> list[Path]:
         """Oldest first."""
         return sorted(self.folder.glob("[0-9]*.state"))
+
+
+def read_inputs(folder: Path) -> dict[str, Any]:
+    """The parameters, by block, of the training whose states are in a folder; empty where they cannot be read."""
+    try:
+        inputs = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return inputs if isinstance(inputs, dict) else {}
 
 
 def read_state(path: Path) -> State:

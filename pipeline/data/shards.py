@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,19 @@ def _open(path: Path, size: int) -> Pixels:
             "run dvc repro so that the sample follows base.image_size"
         )
     return shard
+
+
+def sample_source(folder: Path) -> str:
+    """The source of the sample's photographs, from sample.json.
+
+    Raises:
+        SampleError: no sample.json, or one that the sample stage did not write.
+    """
+    path = folder / "sample.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SampleError(f"{path}: cannot be read ({error!r}); run dvc repro --force sample") from None
 
 
 def split_names(folder: Path, split: str) -> list[str]:

@@ -80,21 +80,32 @@ for skin above all; do not use it to make claims about people.
 _ORDER = ("gray", "constant", "lightness_table", "pretrain", "finetune")
 
 
-def write_card(path: Path, params: Params, config: ModelConfig, evaluation: Path, exported: dict[str, Any]) -> None:
+Metrics = dict[str, dict[str, float]]
+
+
+def read_metrics(path: Path) -> Metrics:
+    """reports/evaluate/metrics.json: each metric by predictor.
+
+    Raises:
+        ModelError: it is missing, or evaluate did not write it.
+    """
+    try:
+        metrics: Metrics = json.loads(path.read_text(encoding="utf-8"))
+        if not {"finetune", "lightness_table"} <= set(metrics):
+            raise ValueError("no finetune in it")
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); run the evaluate stage (dvc repro)") from None
+    return metrics
+
+
+def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics, exported: dict[str, Any]) -> None:
     """Write the card as Markdown.
 
     Args:
         config: of the fine-tuned generator.
-        evaluation: reports/evaluate/metrics.json.
+        scores: what evaluate measured.
         exported: the metrics of the export stage: parity, and ab_mae and bytes by variant.
-
-    Raises:
-        ModelError: there is no evaluation.
     """
-    try:
-        scores = json.loads(evaluation.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ModelError(f"{evaluation}: cannot be read; run the evaluate stage (dvc repro)") from None
     generator, sample = config.generator, params.sample
     body = f" on {generator.backbone}" if generator.architecture == "dynamic_unet" else ""
     lab = config.color_space == "lab"

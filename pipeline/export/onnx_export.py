@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.errors import ExportError
-from pipeline.files import write_json
 from pipeline.inference.networks import ONNX_FILE, Network, load_network, onnx_runtime, with_noise
 from pipeline.models.checkpoint import LoadedGenerator
-from pipeline.models.config import Interface, ModelConfig
+from pipeline.models.config import Interface, ModelConfig, write_config
 from pipeline.models.generators import NoiseInput
 from pipeline.models.layers import KeptDropout
 from pipeline.params import OnnxVariant
@@ -49,8 +48,7 @@ def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, cali
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ONNX_FILE).write_bytes(content)
     digest = {ONNX_FILE: hashlib.sha256(content).hexdigest()}
-    config = loaded.config.model_copy(update={"sha256": digest, "interface": interface(loaded.config)})
-    write_json(folder / "model.json", config.model_dump(mode="json"))
+    write_config(folder, loaded.config.model_copy(update={"sha256": digest, "interface": interface(loaded.config)}))
 
 
 def interface(config: ModelConfig) -> Interface:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, missing_extra
 from pipeline.models.config import ModelConfig, read_config
 from pipeline.types import Floats
 
@@ -38,19 +38,6 @@ def load_network(path: Path) -> Network:
     if not path.is_dir():
         raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
     return _onnx(path / ONNX_FILE) if (path / ONNX_FILE).exists() else _torch(path)
-
-
-def newest_model(checkpoints: Path) -> Path:
-    """The folder of export, finetune and pretrain that was written last.
-
-    Raises:
-        ModelError: none of them is there.
-    """
-    folders = [checkpoints / name for name in ("export", "finetune", "pretrain")]
-    there = [folder for folder in folders if (folder / "model.json").is_file()]
-    if not there:
-        raise ModelError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
-    return max(there, key=lambda folder: (folder / "model.json").stat().st_mtime)
 
 
 def _torch(folder: Path) -> Network:
@@ -91,7 +78,7 @@ def _onnx(path: Path) -> Network:
     try:
         onnxruntime = onnx_runtime()
     except ImportError:
-        raise ModelError(f"{path}: onnxruntime is not installed; install the extra twotone[onnx]") from None
+        raise ModelError(missing_extra(f"{path}: onnxruntime is not installed", "onnx")) from None
     config = read_config(path.parent)
     try:
         content = path.read_bytes()

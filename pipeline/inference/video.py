@@ -1,4 +1,4 @@
-"""Color films frame by frame, with sound and timing copied. Needs the extra twotone[film]."""
+"""Color films frame by frame, with sound and timing copied. Needs the extra `film`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.errors import VideoError
+from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_io import Frame, VideoReader, VideoWriter, open_reader, open_writer
@@ -27,6 +27,8 @@ class VideoReport:
     frames: int
     damaged: int
     """Frames that the decoder could repair only in part, or not at all."""
+    retimed: int
+    """Frames with the time of an earlier one, which are shown after it."""
     shots: int
     flicker_without: float
     """Flicker of the network's own colors: see smoothing.Flicker."""
@@ -57,7 +59,7 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
     try:
         import av
     except ImportError:
-        raise VideoError("films need PyAV; install the extra twotone[film]") from None
+        raise VideoError(missing_extra("films need PyAV", "film")) from None
     targets = [target]
     if options.compare:
         targets.append(target.with_stem(f"{target.stem}-compare"))
@@ -95,7 +97,7 @@ def _color(
             bar.update()
     if not frames:
         raise VideoError("no frames in it")
-    return VideoReport(frames, reader.damaged, shots, without.mean, written.mean)
+    return VideoReport(frames, reader.damaged, reader.retimed, shots, without.mean, written.mean)
 
 
 class _Cuts:

@@ -25,6 +25,8 @@ SMALLEST_SIDE = 16
 LARGEST_ASPECT = 20
 # No photograph of max_pixels needs more: 16 bits of 4 channels, uncompressed.
 _BYTES_PER_PIXEL = 8
+# How a TIFF begins, in its two byte orders.
+_TIFF = (b"II*\0", b"MM\0*")
 
 # Pillow's own bound would raise first, without saying what to set: max_pixels is checked instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -89,10 +91,12 @@ def opened(content: bytes, max_pixels: int, limit: str = "sample.max_pixels") ->
     except ImageError:
         raise
     except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
-        raise ImageError(f"unreadable: {_reason(error)}") from None
+        raise ImageError(f"unreadable: {_reason(error, content)}") from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, content: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError) and content.startswith(_TIFF):
+        return "a rare kind of TIFF, such as one of floating-point samples; save it with 8 or 16 bits in RGB or gray"
     if isinstance(error, UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}"
     return str(error) if type(error) is OSError else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,13 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
         return Picture(pixels, alpha, exif.tobytes() if len(exif) else b"", dpi, str(image.format))
 
 
-def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
+def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> str:
     """Write (H, W, 3) sRGB with the EXIF, resolution and transparency of `like`; the file appears whole or not at all.
 
     16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
+
+    Returns:
+        What the file could not take over, such as "its EXIF"; "" where it has everything.
 
     Raises:
         OSError: it cannot be written.
@@ -97,19 +100,18 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> None:
         rgb = np.dstack([rgb, alpha])
     elif alpha is not None:
         rgb = _over_white(rgb, alpha)
-    try:
-        deep = rgb.dtype == np.uint16
-        content = sixteen_bits.encode(rgb, like.exif, like.dpi, kind) if deep else _encode(rgb, like, kind)
-    except (ValueError, struct.error) as error:
-        raise ImageError(f"cannot be written as {kind}: {error}") from None
+    content, left_out = _encode_deep(rgb, like, kind) if rgb.dtype == np.uint16 else _encode(rgb, like, kind)
     with replacing(path) as hidden:
         hidden.write_bytes(content)
+    return left_out
 
 
 def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
     # Pillow copies even where nothing is to be turned or converted: 192 MB for 48 megapixels.
     upright = image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+    if upright.mode == "F":
+        raise ImageError("its samples are floating-point numbers, whose scale is not known; save it with 16 or 8 bits")
     if upright.mode.startswith("I"):
         samples = np.asarray(upright).clip(0, 65535).astype(np.uint16)
         return sixteen_bits.as_srgb(samples, image.info.get("icc_profile")), None
@@ -176,12 +178,50 @@ def _over_white(rgb: Samples, alpha: Samples) -> Samples:
     return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
 
 
-def _encode(rgb: Samples, like: Picture, kind: str) -> bytes:
-    extra: dict[str, Any] = dict(_OPTIONS[kind])
-    if like.exif and kind != "BMP":
-        extra["exif"] = like.exif
-    if like.dpi and kind != "WEBP":
-        extra["dpi"] = like.dpi
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, kind, **extra)
-    return buffer.getvalue()
+def _encode(rgb: Samples, like: Picture, kind: str) -> tuple[bytes, str]:
+    """The file, and what it could not take over."""
+    image, problem = Image.fromarray(rgb), ""
+    for options, left_out in _attempts(like, kind):
+        buffer = io.BytesIO()
+        try:
+            image.save(buffer, kind, **{**_OPTIONS[kind], **options})
+            return buffer.getvalue(), left_out
+        except Exception as error:  # an encoder raises almost anything on odd tags
+            problem = problem or f"{type(error).__name__}: {error}"
+    raise ImageError(f"cannot be written as {kind}: {problem}")
+
+
+def _attempts(like: Picture, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Options of Pillow's encoder, the most complete ones first, and what each leaves out."""
+    dpi = {"dpi": like.dpi} if like.dpi and kind != "WEBP" else {}
+    if kind == "TIFF" and _has_directories(like.exif):
+        # Only Pillow's own writer holds EXIF's directories, and it does not compress.
+        yield {**dpi, "exif": like.exif, "compression": "raw"}, ""
+    elif like.exif and kind != "BMP":
+        yield {**dpi, "exif": like.exif}, ""
+    exif = "its EXIF" if like.exif else ""
+    yield dpi, exif
+    if dpi:
+        yield {}, f"{exif} and its resolution" if exif else "its resolution"
+
+
+def _has_directories(exif: bytes) -> bool:
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+    except Exception:  # Pillow raises many kinds on damaged EXIF
+        return False
+    return any(directory in tags for directory in _DIRECTORIES)
+
+
+def _encode_deep(rgb: Samples, like: Picture, kind: str) -> tuple[bytes, str]:
+    """The same for 16 bits."""
+    attempts = [(like.exif, like.dpi, ""), (b"", like.dpi, "its EXIF"), (b"", None, "its EXIF and its resolution")]
+    problem = ""
+    for exif, dpi, left_out in attempts:
+        try:
+            content, kept_all = sixteen_bits.encode(rgb, exif, dpi, kind)
+            return content, left_out or ("" if kept_all else "its EXIF, but for the texts")
+        except Exception as error:  # as above
+            problem = problem or f"{type(error).__name__}: {error}"
+    raise ImageError(f"cannot be written as {kind}: {problem}")

@@ -56,14 +56,17 @@ def as_srgb(samples: Samples, profile: bytes | None) -> Samples:
     return converted
 
 
-def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str) -> bytes:
-    """(H, W, 3 or 4) uint16 as PNG or TIFF, with EXIF and resolution. A TIFF gets only the texts among its EXIF."""
+def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str) -> tuple[bytes, bool]:
+    """(H, W, 3 or 4) uint16 as PNG or TIFF, with EXIF and resolution; and whether it holds the whole EXIF.
+
+    A TIFF gets only the texts among its EXIF.
+    """
     if kind == "PNG":
         chunks = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
         if dpi:
             chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(n / _METERS_IN_AN_INCH) for n in dpi), 1))
         png = bytes(imagecodecs.png_encode(rgb, level=3))
-        return png[:_PNG_HEAD] + chunks + png[_PNG_HEAD:]
+        return png[:_PNG_HEAD] + chunks + png[_PNG_HEAD:], True
     buffer = io.BytesIO()
     tags = Image.Exif()
     tags.load(exif)
@@ -73,7 +76,7 @@ def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str
         options["extrasamples"] = ["unassalpha"]
     tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, software=False,
                      extratags=texts, **options)  # fmt: skip
-    return buffer.getvalue()
+    return buffer.getvalue(), len(texts) == len(tags)
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -46,6 +46,9 @@ class VideoReader:
     video: Any
     sound: Sequence[Any]
     damaged: int = 0
+    """Frames that could be decoded only in part, or not at all."""
+    retimed: int = 0
+    """Frames with the time of an earlier one."""
 
     @property
     def frames(self) -> int | None:
@@ -62,7 +65,7 @@ class VideoReader:
         """
         import av
 
-        last, size = -math.inf, (self.video.codec_context.width, self.video.codec_context.height)
+        times, size = _Times(), (self.video.codec_context.width, self.video.codec_context.height)
         try:
             for packet in self.container.demux([self.video, *self.sound]):
                 if packet.stream.type == "audio":
@@ -71,24 +74,20 @@ class VideoReader:
                 for frame in self._decoded(packet):
                     if (frame.width, frame.height) != size:
                         raise VideoError(f"its frames change from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
-                    time = self._time(frame, last)
-                    in_time = time > last
-                    self.damaged += frame.is_corrupt or not in_time
-                    if not in_time:
-                        continue
-                    last = time
+                    self.damaged += frame.is_corrupt
+                    time = self._time(frame, times)
                     yield Frame(_upright(frame), time, frame.time_base, bool(round(frame.rotation / 90) % 2))
         except av.error.FFmpegError as error:
             raise VideoError(f"unreadable: {error.strerror}") from None
 
-    def _time(self, frame: Any, last: float) -> int:
+    def _time(self, frame: Any, times: _Times) -> int:
         """The time at which a frame is shown, in units of its time_base."""
         # AVI holds no such times: FFmpeg makes some up, and frames come out in the order of their dts.
-        time = frame.dts if self.container.format.name == "avi" else frame.pts
-        if time is None:  # the last ones have none
-            step = 1 / (frame.time_base * (self.video.average_rate or 25))
-            time = max(0, last) + max(1, round(step))
-        return int(time)
+        stated = frame.dts if self.container.format.name == "avi" else frame.pts
+        step = max(1, round(1 / (frame.time_base * (self.video.average_rate or 25))))
+        time = times.next(stated, step)
+        self.retimed += stated is not None and time != stated
+        return time
 
     def _decoded(self, packet: Any) -> list[Any]:
         import av
@@ -98,6 +97,30 @@ class VideoReader:
         except av.error.InvalidDataError:
             self.damaged += 1  # players go on, too
             return []
+
+
+class _Times:
+    """Times that increase from frame to frame, whatever the film states."""
+
+    _last: float = -math.inf
+    _stated: float = -math.inf
+
+    def next(self, stated: int | None, step: int) -> int:
+        """The time of the next frame.
+
+        Args:
+            stated: by the film; None where it states none, as for the last frames of some.
+            step: the length of a frame.
+        """
+        if stated is None:
+            time = max(0, self._last) + step
+        elif stated > self._last:
+            time = stated
+        else:
+            # A frame that repeats a time is shown a frame's length later; those after it catch up with their own.
+            time = self._last + (step if stated <= self._stated else 1)
+        self._last, self._stated = time, self._stated if stated is None else stated
+        return int(time)
 
 
 def _upright(frame: Any) -> Pixels:

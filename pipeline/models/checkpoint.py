@@ -15,8 +15,7 @@ from torch import nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, ModelError
-from pipeline.files import write_json
-from pipeline.models.config import ModelConfig, read_config
+from pipeline.models.config import ModelConfig, read_config, write_config
 from pipeline.models.generators import build_generator
 
 
@@ -42,8 +41,7 @@ def save_model(folder: Path, networks: Mapping[str, nn.Module], config: ModelCon
         content = save({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()})
         (folder / f"{name}.safetensors").write_bytes(content)
         digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-    saved = config.model_copy(update={"sha256": digests})
-    write_json(folder / "model.json", saved.model_dump(mode="json", exclude_none=True))
+    write_config(folder, config.model_copy(update={"sha256": digests}))
 
 
 def load_generator(folder: Path) -> LoadedGenerator:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.errors import ModelError
+from pipeline.files import write_json
 from pipeline.params import Architecture, Block, ColorSpaceName, Generator
 
 FORMAT = 1
@@ -29,6 +30,26 @@ class Interface(Block):
     """What H and W must be a multiple of: mirror the photograph at its right and bottom, and cut the colors back."""
 
 
+class Training(Block):
+    """What a generator has learnt from, and how well."""
+
+    source: str
+    """The source of the photographs: sample.source, or sample.dataset where that says more."""
+    photographs: int
+    validation_photographs: int
+    ab_mae: float
+    """Mean absolute error of a and b on the validation photographs, Lab units."""
+
+
+class Scores(Block):
+    """What evaluate measured on the test photographs."""
+
+    photographs: int
+    ab_mae: float
+    lightness_table_ab_mae: float
+    """The same of the baseline lightness_table."""
+
+
 class ModelConfig(Block):
     """All that is needed to build the network again and to feed it."""
 
@@ -39,6 +60,10 @@ class ModelConfig(Block):
     """Side of the photographs it was trained on, pixels; other multiples of `multiple` work too."""
     sha256: dict[str, str]
     """SHA-256 of each weights file beside model.json."""
+    training: Training | None = None
+    """None for a generator that was never trained here."""
+    scores: Scores | None = None
+    """Only of an exported model."""
     interface: Interface | None = None
     """Only of an exported model; that of a checkpoint is pipeline.color.tensors."""
 
@@ -47,12 +72,34 @@ class ModelConfig(Block):
         """A model whose weights are not saved yet."""
         return cls(format=FORMAT, generator=generator, color_space=color_space, image_size=image_size, sha256={})
 
+    def summary(self) -> str:
+        """What it is, what it was trained on and how well it does, in a line."""
+        generator = self.generator
+        body = f" on {generator.backbone}" if generator.architecture == "dynamic_unet" else ""
+        parts = [f"{generator.architecture}{body}, {self.image_size} px"]
+        if self.training:
+            parts.append(f"trained on {self.training.photographs:,} photographs ({self.training.source})")
+        if self.scores:
+            parts.append(
+                f"ab_mae {self.scores.ab_mae:.2f} on {self.scores.photographs:,} unseen photographs, where a table "
+                f"from lightness to color has {self.scores.lightness_table_ab_mae:.2f}"
+            )
+        elif self.training:
+            held_out = self.training.validation_photographs
+            parts.append(f"ab_mae {self.training.ab_mae:.2f} on {held_out:,} validation photographs")
+        return "; ".join(parts)
+
     @property
     def multiple(self) -> int:
         """What the sides of its input must be a multiple of."""
         # The pix2pix U-Net halves only as often as its training size can be halved: what the lowest set bit says.
         lowest_bit = self.image_size & -self.image_size
         return max(32, min(_MULTIPLES.get(self.generator.architecture, 32), lowest_bit))
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Write model.json."""
+    write_json(folder / "model.json", config.model_dump(mode="json", exclude_none=True))
 
 
 def read_config(folder: Path) -> ModelConfig:

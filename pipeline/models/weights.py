@@ -17,6 +17,21 @@ from pipeline.errors import WeightsError
 _HUB_SECONDS = 5.0
 
 
+def require_weights(backbone: str, weights: str) -> None:
+    """Look for an encoder's weights without loading them.
+
+    Args:
+        weights: none, imagenet, or a path.
+
+    Raises:
+        WeightsError: they are not there, or cannot be fetched.
+    """
+    if weights == "imagenet":
+        require_hub(backbone)
+    elif weights != "none":
+        _require_file(Path(weights))
+
+
 def require_hub(name: str) -> None:
     """Fail within seconds where timm would retry for minutes.
 
@@ -67,8 +82,7 @@ def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None
     """
     import timm
 
-    if not path.is_file():
-        raise WeightsError(f"generator.weights {path}: no such file; set none, imagenet, or a path to safetensors")
+    _require_file(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -86,6 +100,11 @@ def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None
             f"or of another shape, the first is {bad[0]}; the file must be of the same timm model"
         )
     features.load_state_dict({key: renamed[key] for key in expected})
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"generator.weights {path}: no such file; set none, imagenet, or a path to safetensors")
 
 
 def _flat_name(key: str, expected: dict[str, torch.Tensor]) -> str:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
-from pipeline.files import write_csv
+from pipeline.files import write_csv, write_json
 from pipeline.media.decoding import decode
 from pipeline.params import Sample
 from pipeline.sampling.candidates import SPLITS, Candidate
@@ -71,8 +71,8 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
         SourceError: there are fewer usable photographs than asked for, or too large a share is rejected; says
             how many there are.
     """
-    wanted = {split: int(getattr(sample, split)) for split in SPLITS}
-    _refuse_impossible(candidates, wanted, _label(sample))
+    refuse_impossible(candidates, sample)
+    wanted = _wanted(sample)
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     drawn: Counter[str] = Counter()
     duplicates = DuplicateFinder()
@@ -94,6 +94,7 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
         workers.shutdown(cancel_futures=True)
     for writer in writers.values():
         writer.close()
+    write_json(out / "sample.json", {"source": sample.dataset if sample.source == "fastai" else sample.source})
     # Before the counts are judged: after a shortage people look there for the reasons.
     write_csv(out / "manifest.csv", rows, COLUMNS)
     rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
@@ -149,6 +150,11 @@ def _duplicate(examined: Examined, split: str, duplicates: DuplicateFinder) -> s
 _decode_cached = lru_cache(maxsize=8)(decode)
 
 
+def _wanted(sample: Sample) -> dict[str, int]:
+    """How many photographs each split gets."""
+    return {split: int(getattr(sample, split)) for split in SPLITS}
+
+
 def _label(sample: Sample) -> str:
     return sample.dataset if sample.source == "fastai" else sample.path
 
@@ -186,8 +192,13 @@ def _in_order(
             raise SourceError("a process that decodes photographs was killed; is there enough memory?") from None
 
 
-def _refuse_impossible(candidates: list[Candidate], wanted: dict[str, int], label: str) -> None:
-    """Refuse before decoding what the list of candidates alone rules out."""
+def refuse_impossible(candidates: list[Candidate], sample: Sample) -> None:
+    """Refuse, before anything is decoded, counts that the list of candidates rules out.
+
+    Raises:
+        SourceError: there are fewer candidates than photographs asked for.
+    """
+    wanted, label = _wanted(sample), _label(sample)
     own = Counter(candidate.split for candidate in candidates)
     most = Counter({split: own[split] + own[None] for split in SPLITS})
     _refuse_shortage(most, wanted, f"{label} has {len(candidates)}")

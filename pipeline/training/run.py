@@ -19,12 +19,12 @@ from pipeline.checkpointing.optimizers import below
 from pipeline.checkpointing.signals import StopRequest, listening
 from pipeline.checkpointing.store import SavedStates, State
 from pipeline.data.loader import LoaderConfig, train_batches
-from pipeline.data.shards import Photographs
+from pipeline.data.shards import Photographs, sample_source
 from pipeline.errors import TrainingError
 from pipeline.evaluation.validation import ab_mae, inference
 from pipeline.files import publish, require_writable, write_json
 from pipeline.models.checkpoint import save_model
-from pipeline.models.config import ModelConfig
+from pipeline.models.config import ModelConfig, Training
 from pipeline.training.objectives import Objective
 from pipeline.training.recorder import Recorder
 
@@ -50,6 +50,8 @@ class TrainingRun:
     objective: Objective
     splits: dict[str, Photographs]
     """train and valid."""
+    source: str
+    """Where the photographs come from."""
     recorder: Recorder
     states: SavedStates
     finished: Finished
@@ -74,9 +76,10 @@ def prepare(
     splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
     recorder = Recorder(Path("logs", config.stage), objective.space, config.preview_epochs)
     key = fingerprint(config.stage, inputs, objective.accelerator)
-    states = SavedStates(resume_folder / config.stage / key, every=60 * inputs.base.save_every_minutes)
+    every = 60 * inputs.base.save_every_minutes
+    states = SavedStates(resume_folder / config.stage / key, every, inputs.params())
     finished = Finished(recorder.folder, key, inputs.code)
-    return TrainingRun(config, objective, splits, recorder, states, finished)
+    return TrainingRun(config, objective, splits, sample_source(inputs.sample), recorder, states, finished)
 
 
 @dataclass
@@ -204,12 +207,15 @@ def save(run: TrainingRun, position: Position) -> None:
 
 
 def save_results(run: TrainingRun, model: ModelConfig) -> None:
-    """Write the model and the last metrics beside the record of the run."""
+    """Write the model, and what experiments are compared by, beside the record of the run."""
     run.objective.accelerator.end_training()
+    compared = {name: value for name, value in run.recorder.history[-1].items() if not _is_setting(name)}
+    last = {name: float(f"{value:.6g}") for name, value in compared.items()}
+    write_json(run.recorder.folder / "metrics.json", last)
+    if run.config.epochs:
+        model = model.model_copy(update={"training": _training(run, last["valid_ab_mae"])})
     with run.objective.ema.applied():
         save_model(run.recorder.folder / "model", run.objective.unwrapped(), model)
-    last = run.recorder.history[-1]
-    write_json(run.recorder.folder / "metrics.json", {name: float(f"{value:.6g}") for name, value in last.items()})
 
 
 def publish_results(run: TrainingRun) -> None:
@@ -218,6 +224,16 @@ def publish_results(run: TrainingRun) -> None:
     for name in ("metrics.json", "history.csv", "samples"):
         publish(work / name, Path("reports", stage, name))
     publish(work / "model", Path("checkpoints", stage))
+
+
+def _is_setting(column: str) -> bool:
+    """Whether a column of the history says how the run was set up, and not how it went."""
+    return column == "epoch" or column.startswith("lr_")
+
+
+def _training(run: TrainingRun, error: float) -> Training:
+    train, valid = (len(run.splits[split]) for split in ("train", "valid"))
+    return Training(source=run.source, photographs=train, validation_photographs=valid, ab_mae=error)
 
 
 def _speed(bar: tqdm[Tensor], config: TrainConfig) -> dict[str, str]:

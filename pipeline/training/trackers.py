@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from pipeline.errors import DeviceError
+from pipeline.errors import DeviceError, missing_extra
 
 FOLDER = Path("logs/trackers")
 
@@ -20,7 +20,7 @@ def require_trackers(names: Sequence[str]) -> None:
     """
     for name in names:
         if importlib.util.find_spec(name) is None:
-            raise DeviceError(f"base.trackers: {name} is not installed; install the extra twotone[{name}]")
+            raise DeviceError(missing_extra(f"base.trackers: {name} is not installed", name))
 
 
 def start_trackers(accelerator: Accelerator, stage: str) -> None:

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from pipeline.apps.jobs import find_jobs
-from pipeline.errors import InputError
+from pipeline.apps.colorize import BatchOptions, color_file
+from pipeline.apps.jobs import Naming, select
+from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from tests.conftest import MakeModel
 from tests.helpers import EIGHT_BIT, save_photo, twotone
 
@@ -88,26 +92,136 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(box: Path) -> No
     assert not (box / "out").exists()
 
 
-def test_jobs_keep_structure_and_refuse_collisions(box: Path, rng: np.random.Generator) -> None:
-    found = {job.source: job.target for job in find_jobs([str(box / "box")], box / "out", "png")}
-    assert found[box / "box/inner/two.jpg"] == box / "out/inner/two.png"
+def naming(out: Path, **options: Any) -> Naming:
+    return Naming(out, **options)
+
+
+def test_structure_is_kept_and_names_that_are_taken_get_a_number(box: Path, rng: np.random.Generator) -> None:
+    def targets(*inputs: str, **options: Any) -> dict[str, str]:
+        jobs = select([str(box / text) for text in inputs], naming(box / "out", **options)).jobs
+        return {str(job.source.relative_to(box)): str(job.targets[0].relative_to(box / "out")) for job in jobs}
+
+    assert targets("box", ending="png")["box/inner/two.jpg"] == "inner/two.png"
     save_photo(box / "box/one.jpg", rng)
-    with pytest.raises(InputError, match=r"one\.jpg and .*one\.png would both be written to .*one\.png"):
-        find_jobs([str(box / "box")], box / "out", "png")
-    # What an earlier run wrote inside the folder is not colored again.
-    save_photo(box / "box/one.webp", rng)
-    (box / "box/colored").mkdir()
-    save_photo(box / "box/colored/old.png", rng)
-    assert not [j for j in find_jobs([str(box / "box")], box / "box/colored", None) if "old" in j.source.name]
-    assert len(find_jobs([str(box / "box/**/*.jpg")], box / "out", None)) == 3
+    assert targets("box", ending="png") == {
+        "box/inner/broken.jpg": "inner/broken.png",
+        "box/inner/two.jpg": "inner/two.png",
+        "box/one.jpg": "one.png",
+        "box/one.png": "one-2.png",
+    }
+    # The same name in two folders; and a name that the comparison of another would have.
+    (box / "other").mkdir()
+    save_photo(box / "other/one.png", rng)
+    save_photo(box / "box/one-compare.png", rng)
+    found = targets("box/one.png", "other/one.png", "box/one-compare.png", compare=True)
+    assert found == {"box/one.png": "one.png", "other/one.png": "one-2.png", "box/one-compare.png": "one-compare-2.png"}
+    # One that is named twice is colored once.
+    assert len(targets("box", "box/one.png", "box/*.png")) == len(targets("box"))
 
 
-def test_what_cannot_be_written_is_an_error(box: Path, model: Path) -> None:
+def test_no_result_is_lost_and_no_source_overwritten(box: Path, model: Path, rng: np.random.Generator) -> None:
+    for name in ("x.png", "x-compare.png", "x.gif"):
+        save_photo(box / name, rng)
+    for _ in range(2):
+        words = ("x.png", "x-compare.png", "x.gif", "-o", "out", "--compare", "--overwrite")
+        done = colorize(box, *words, "--model", str(model))
+        assert done.returncode == 0, done.stderr
+        assert "3 colored, 0 kept as they were, 0 failed" in done.stdout
+        assert "written under another name, since an earlier photograph has it" in done.stdout
+        assert ".gif animations are written as .png, the first frame alone" in done.stdout
+    written = sorted(path.name for path in (box / "out").iterdir())
+    assert written == [
+        *("x-2-compare.png", "x-2.png", "x-compare-2-compare.png", "x-compare-2.png", "x-compare.png", "x.png"),
+    ]
+    before, after = (rgb2lab(np.asarray(Image.open(box / name))) for name in ("x-compare.png", "out/x-compare-2.png"))
+    assert np.abs(after[..., 0] - before[..., 0]).max() <= EIGHT_BIT
+    # A copy that would have the name of another source.
+    (box / "first").mkdir()
+    source = (box / "x.png").read_bytes()
+    save_photo(box / "first/x.png", rng)
+    assert colorize(box, "first/x.png", "x-compare.png", "x.png", "-o", ".", "--overwrite").returncode == 2
+    colorize(box, "first/x.png", "out/x.png", "-o", "out", "--model", str(model), "--overwrite")
+    assert (box / "x.png").read_bytes() == source
+
+
+def test_what_is_left_out_is_counted_by_kind(box: Path, model: Path, rng: np.random.Generator) -> None:
+    save_photo(box / "box/._one.jpg", rng)
+    (box / "box/.street.writing.mp4").write_bytes(b"half a film")
+    (box / "box/.thumbnails").mkdir()
+    save_photo(box / "box/.thumbnails/one.png", rng)
+    (box / "box/README").write_text("no ending")
+    (box / "box/inner/broken.jpg").unlink()
+    done = colorize(box, "box", "-o", "out", "--model", str(model))
+    assert done.returncode == 0
+    assert "not colored, being no photographs or films: 1 .txt, 3 hidden, 1 without an ending" in done.stdout
+    assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
+
+
+def test_the_output_can_be_a_file(box: Path, model: Path) -> None:
+    words = ("--model", str(model))
+    assert colorize(box, "box/one.png", "-o", "there/in-color.jpg", *words).returncode == 0
+    assert Image.open(box / "there/in-color.jpg").format == "JPEG"
+    for inputs, out, sentence in (
+        (("box",), "out.jpg", "--out out.jpg names one file for 3 photographs; name a folder"),
+        (("box/one.png",), "out.mp4", "--out out.mp4: one.png can be written as .bmp, .jpeg, .jpg, .png"),
+        (("box/one.png",), "box/one.png", "box/one.png would be overwritten by its own colors"),
+    ):
+        refused = colorize(box, *inputs, "-o", out, *words)
+        assert refused.returncode == 2
+        assert sentence in refused.stderr
+
+
+def test_an_output_that_cannot_be_written_is_found_before_coloring(box: Path, model: Path) -> None:
     (box / "out").write_text("a file where the folder should be")
     done = colorize(box, "box/one.png", "-o", "out", "--model", str(model))
-    assert done.returncode == 1
-    assert "0 colored, 0 kept as they were, 1 failed" in done.stdout
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    assert "error: --out out cannot be written: File exists" in done.stderr
+    assert "colorize:" not in done.stderr  # no progress bar yet
+
+
+def test_long_names_and_loose_options(box: Path, model: Path, rng: np.random.Generator) -> None:
+    long = "x" * 250 + ".png"
+    save_photo(box / long, rng)
+    (box / "model").symlink_to(model)
+    done = colorize(box, long, "-o", "out", "--model", "model/generator.safetensors", "--format", ".PNG")
+    assert done.returncode == 0, done.stderr
+    assert (box / "out" / long).exists()
+    assert "model model: compact_unet, 32 px" in done.stderr
+    version = twotone(box, "--version")
+    assert (version.returncode, version.stdout) == (0, f"twotone {metadata.version('twotone-colorizer')}\n")
+
+
+def test_whatever_one_file_does_it_fails_alone_and_in_words(
+    box: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def color(_self: Colorizer, _pixels: Any, _options: Any) -> Any:
+        raise RuntimeError("Error setting from dictionary")
+
+    options = BatchOptions(naming(box / "out"), ColoringOptions(), 0.9, overwrite=False, max_pixels=10**6)
+    (job,) = select([str(box / "box/one.png")], options.naming).jobs
+    colorizer = Colorizer.load(model)
+    monkeypatch.setattr(Colorizer, "color", color)
+    outcome = color_file(job, colorizer, options)
+    assert (outcome.status, outcome.detail) == (
+        "failed",
+        "cannot be colored: RuntimeError: Error setting from dictionary",
+    )
+
+
+def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path, rng: np.random.Generator) -> None:
+    for number in range(30):
+        save_photo(box / f"box/{number:03d}.gif", rng, (20, 20))
+    words = ("box", "-o", "out", "--model", str(model))
+    first = colorize(box, *words)
+    assert "note: 30 of them: .gif animations are written as .png, the first frame alone" in first.stdout
+    second = colorize(box, *words)
+    for done, colored, kept in ((first, 32, 0), (second, 0, 32)):
+        assert done.returncode == 1
+        lines = done.stdout.splitlines()
+        assert lines[-2].startswith("failed: box/inner/broken.jpg: unreadable: none of JPEG")
+        assert lines[-1].startswith(f"{colored} colored, {kept} kept as they were, 1 failed; model ")
+        assert len(lines) < 6
+    assert "32 were colored before and kept; --overwrite colors them again" in second.stdout
 
 
 def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.random.Generator) -> None:
@@ -119,9 +233,11 @@ def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.r
         while process.poll() is None and len(list(box.glob("out/*.png"))) < 3:
             pass
         os.kill(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode not in (0, None)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
     assert "Traceback" not in stderr
+    assert re.search(r"stopped by Ctrl-C after \d+ of 27; the same command again goes on", stderr)
+    assert " colored, 0 kept as they were, " in stdout
     assert not list((box / "out").rglob(".*"))
     for path in (box / "out").rglob("*.png"):
         Image.open(path).load()

@@ -44,13 +44,14 @@ def server(make_model: MakeModel) -> Iterator[str]:
     with subprocess.Popen([TWOTONE, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         try:
+            assert process.stdout.readline().startswith("model ")
             line = process.stdout.readline()
             assert line.startswith(f"http://127.0.0.1:{port}/ colors photographs with"), line
             yield line.split()[0]
         finally:
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=60)[0]
-    assert "Traceback" not in said
+    assert said == "", "an error, a traceback, or gradio's word about the keyboard"
     assert set(Path(tempfile.gettempdir()).glob("twotone-*")) <= before, "photographs were left behind"
 
 
@@ -224,6 +225,24 @@ def test_an_upload_is_no_page(server: str) -> None:
     with urllib.request.urlopen(f"{server}gradio_api/file={path}") as answer:
         kind, how = answer.headers["Content-Type"], answer.headers["Content-Disposition"]
     assert "html" not in kind or how.startswith("attachment")
+
+
+def test_a_wrong_file_sent_to_the_api_leaves_no_traceback(server: str) -> None:
+    """The server's log is looked at when it has ended, in the fixture."""
+    boundary = "part"
+    head = 'Content-Disposition: form-data; name="files"; filename="x.txt"'
+    body = f"--{boundary}\r\n{head}\r\n\r\nhello\r\n--{boundary}--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    asked = urllib.request.Request(f"{server}gradio_api/upload", body.encode(), headers)
+    with urllib.request.urlopen(asked) as answer:
+        (path,) = json.load(answer)
+    data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 32, 1, 1, None], "fn_index": 1}
+    joined = json.dumps({**data, "session_hash": "api", "trigger_id": 1}).encode()
+    headers = {"Content-Type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(f"{server}gradio_api/queue/join", joined, headers))
+    with urllib.request.urlopen(f"{server}gradio_api/queue/data?session_hash=api", timeout=60) as events:
+        completed = next(line.decode() for line in events if b"process_completed" in line)
+    assert "Invalid file type" in completed
 
 
 def test_what_takes_too_long_is_stopped(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:

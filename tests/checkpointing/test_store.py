@@ -131,4 +131,4 @@ def test_a_full_disk_leaves_the_old_state_intact(small_disk: Path) -> None:
     loaded = states.load()
     assert loaded is not None
     assert loaded.epoch == 1
-    assert [path.name for path in states.folder.iterdir()] == ["000001-00000000.state"]
+    assert sorted(path.name for path in states.folder.iterdir()) == ["000001-00000000.state", "inputs.json"]

@@ -15,7 +15,7 @@ import pytest
 from skimage.color import rgb2lab
 
 from pipeline.apps.colorize import BatchOptions, color_file
-from pipeline.apps.jobs import find_jobs
+from pipeline.apps.jobs import Naming, select
 from pipeline.errors import VideoError
 from pipeline.inference import Colorizer
 from pipeline.inference.colorizer import ColoringOptions
@@ -164,15 +164,47 @@ def test_flicker_is_the_change_of_color_where_lightness_is_still() -> None:
                                                       ("a.avi", "mpeg4", "mp3")])  # fmt: skip
 def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec: str, sound: str | None) -> None:
     film(tmp_path / name, [scene(0)], codec=codec, sound=sound)
-    (job,) = find_jobs([str(tmp_path / name)], tmp_path / "out", "png")
-    options = BatchOptions(ColoringOptions(), 1, 0.9, "png", overwrite=False, compare=False, max_pixels=10**7)
+    options = BatchOptions(Naming(tmp_path / "out", "png"), ColoringOptions(), 0.9, overwrite=False, max_pixels=10**7)
+    (job,) = select([str(tmp_path / name)], options.naming).jobs
     outcome = color_file(job, colorizer, options)
     assert outcome.status == "colored", outcome.detail
     assert f"{FRAMES} frames in 1 shots" in outcome.detail
     assert "without smoothing" in outcome.detail
-    pictures, _, packets = contents(job.target)
+    ending = Path(name).suffix
+    changed = [f"{ending} films are written as .mkv"] if ending in (".avi", ".webm") else []
+    assert list(outcome.notes) == changed
+    pictures, _, packets = contents(job.targets[0])
     assert len(pictures) == FRAMES
     assert [data for _, data in packets] == [data for _, data in contents(tmp_path / name)[2]]
+
+
+@pytest.mark.parametrize(("stated", "expected"), [
+    ([0] * 10, [0.04 * i for i in range(10)]),
+    ([0, 40, 40, 120, 160, 200, 240, 280, 320, 360], [0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.32, 0.36]),
+])  # fmt: skip
+def test_frames_that_repeat_a_time_are_all_kept(
+    tmp_path: Path, colorizer: Colorizer, stated: list[int], expected: list[float]
+) -> None:
+    """In Matroska, which holds any times."""
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        packets = []
+        for number in range(FRAMES):
+            gray = (scene(0) * 200 + number).clip(0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.dstack([gray] * 3), "rgb24")
+            frame.pts, frame.time_base = 40 * number, Fraction(1, 1000)
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        for packet, time in zip(packets, stated, strict=True):
+            packet.pts = packet.dts = time
+            container.mux(packet)
+    report = color(tmp_path / "clip.mkv", tmp_path / "out.mkv", colorizer)
+    assert report.frames == FRAMES
+    assert report.retimed > 0
+    _, times, _ = contents(tmp_path / "out.mkv")
+    assert times == pytest.approx(expected, abs=2e-3)
 
 
 def test_a_turned_film_is_turned_upright(tmp_path: Path, colorizer: Colorizer) -> None:

@@ -166,6 +166,66 @@ def test_what_a_format_does_not_hold_is_a_reason(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def odd_exif() -> bytes:
+    """With a date, a maker's note and a place, in directories of their own."""
+    exif = Image.Exif()
+    exif[0x010E] = "a street"
+    exif.get_ifd(0x8769).update({0x9003: "1936:08:01 12:00:00", 0x927C: b"maker\0\1\2"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 12.0, 30.0)})
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("name", ["lab.tif", "lab-deflate.tif", "deflate.tif", "exif.tif"])
+def test_odd_tiffs_keep_their_colors_and_their_tags(tmp_path: Path, name: str, rng: np.random.Generator) -> None:
+    image = Image.fromarray(smooth(rng))
+    if name.startswith("lab"):
+        to_lab = [ImageCms.createProfile(space) for space in ("sRGB", "LAB")]
+        source = ImageCms.profileToProfile(image, *to_lab, outputMode="LAB")
+        assert source is not None
+        source.save(tmp_path / name, compression="tiff_adobe_deflate" if "deflate" in name else "raw")
+    elif name == "deflate.tif":
+        options = {"description": "a street", "metadata": None, "resolution": (300, 300), "resolutionunit": "INCH"}
+        tifffile.imwrite(tmp_path / name, np.asarray(image), photometric="rgb", compression="adobe_deflate", **options)
+    else:
+        image.save(tmp_path / name, exif=odd_exif())
+    picture = read_picture(tmp_path / name, LIMIT)
+    assert np.abs(picture.pixels.astype(int) - np.asarray(image)).mean() < 3
+    for ending, kind in (("tif", "TIFF"), ("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP"), ("bmp", "BMP")):
+        left_out = write_picture(tmp_path / f"out.{ending}", picture.pixels, picture, kind)
+        assert left_out == ("its EXIF" if kind == "BMP" and picture.exif else "")
+        with Image.open(tmp_path / f"out.{ending}") as written:
+            assert written.getexif().get(0x010E) == (None if "lab" in name or kind == "BMP" else "a street")
+            if name == "exif.tif" and kind != "BMP":
+                assert written.getexif().get_ifd(0x8769)[0x9003] == "1936:08:01 12:00:00"
+                assert written.getexif().get_ifd(0x8825)[2] == (48.0, 12.0, 30.0)
+
+
+def test_what_a_file_cannot_take_over_is_left_out_and_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    rgb = smooth(rng)
+    long = Image.Exif()
+    long[0x010E] = "x" * 70_000  # more than a JPEG holds
+    picture = Picture(rgb, None, long.tobytes(), (300.0, 300.0), "TIFF")
+    assert write_picture(tmp_path / "out.jpg", rgb, picture, "JPEG") == "its EXIF"
+    assert write_picture(tmp_path / "out.png", rgb, picture, "PNG") == ""
+    deep = rgb.astype(np.uint16) * 257
+    picture = Picture(deep, None, odd_exif(), (300.0, 300.0), "TIFF")
+    assert write_picture(tmp_path / "deep.tif", deep, picture, "TIFF") == "its EXIF, but for the texts"
+    assert write_picture(tmp_path / "deep.png", deep, picture, "PNG") == ""
+    picture = Picture(rgb, None, b"no EXIF at all", None, "JPEG")
+    for ending, kind in (("jpg", "JPEG"), ("tif", "TIFF"), ("png", "PNG")):
+        write_picture(tmp_path / f"odd.{ending}", rgb, picture, kind)
+        assert Image.open(tmp_path / f"odd.{ending}").size == (48, 40)
+
+
+def test_rare_tiffs_are_refused_in_words(tmp_path: Path, rng: np.random.Generator) -> None:
+    tifffile.imwrite(tmp_path / "gray.tif", smooth(rng, 1).astype(np.float32) / 255)
+    with pytest.raises(ImageError, match="its samples are floating-point numbers, whose scale is not known"):
+        read_picture(tmp_path / "gray.tif", LIMIT)
+    tifffile.imwrite(tmp_path / "color.tif", smooth(rng).astype(np.float32) / 255, photometric="rgb")
+    with pytest.raises(ImageError, match="a rare kind of TIFF, such as one of floating-point samples"):
+        read_picture(tmp_path / "color.tif", LIMIT)
+
+
 def test_bounds_hold_before_decoding(tmp_path: Path, rng: np.random.Generator) -> None:
     Image.fromarray(smooth(rng)).save(tmp_path / "in.png")
     with pytest.raises(ImageError, match="too many pixels: 48x40 is over --max-pixels 100"):

@@ -32,5 +32,7 @@ def test_a_device_that_is_not_here_is_refused() -> None:
 def test_a_tracker_that_is_not_installed_is_refused(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     base = params.base.model_copy(update={"trackers": ("mlflow",), "device": "cpu"})
-    with pytest.raises(DeviceError, match=r"mlflow is not installed; install the extra twotone\[mlflow\]"):
+    with pytest.raises(
+        DeviceError, match=r"mlflow is not installed; install the extra mlflow: .*`uv sync --extra mlflow`"
+    ):
         start(base, "pretrain")

@@ -60,7 +60,7 @@ def run(params: Params, photographs: Photographs, tmp_path: Path) -> TrainingRun
     recorder.begin()
     splits = {"train": photographs, "valid": photographs}
     states, finished = SavedStates(tmp_path / "states", every=300), Finished(tmp_path / "log", "key", ())
-    return TrainingRun(config, objective, splits, recorder, states, finished)
+    return TrainingRun(config, objective, splits, "orange", recorder, states, finished)
 
 
 def conv(run: TrainingRun) -> Conv:

@@ -1,0 +1,99 @@
+"""`twotone check`: what a run would refuse, found before dvc removes a stage's outs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline import recipes
+from pipeline.errors import InputError, ParamsError, TwotoneError
+from pipeline.params import Params, parse, read
+
+
+def check_project(path: Path, changes: list[str]) -> None:
+    """Check the parameters, then all that they name; print a line for each.
+
+    Args:
+        path: params.yaml.
+        changes: key=value, laid over it.
+
+    Raises:
+        ParamsError: the schema refuses the parameters.
+        InputError: they name a source, weights, a backbone or a device that a run would refuse.
+    """
+    params = _changed(path, changes) if changes else read(path)
+    print(f"{path}: valid")
+    problems = [problem for check in (_device, _source, _generator) if (problem := _problem(check, params))]
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _problem(check: Callable[[Params], str], params: Params) -> str:
+    try:
+        print(check(params))
+    except TwotoneError as error:
+        return str(error)
+    return ""
+
+
+def _device(params: Params) -> str:
+    from pipeline.training.devices import choose_device, choose_precision
+    from pipeline.training.trackers import require_trackers
+
+    device = choose_device(params.base.device)
+    precision = choose_precision(params.base.precision, device)
+    require_trackers(params.base.trackers)
+    return f"base: {device}, {precision}"
+
+
+def _source(params: Params) -> str:
+    from pipeline.sampling.draw import refuse_impossible
+    from pipeline.sampling.sources import list_candidates
+
+    sample = params.sample
+    if sample.source == "fastai":
+        return f"sample: fastai's {sample.dataset}, which is downloaded when it is sampled"
+    candidates = list_candidates(sample, params.base.seed)
+    refuse_impossible(candidates, sample)
+    return f"sample: {len(candidates)} photographs or regions in {sample.path}, not yet decoded"
+
+
+def _generator(params: Params) -> str:
+    import torch
+
+    from pipeline.color.tensors import ColorSpace
+    from pipeline.models.generators import build_generator
+
+    space, generator = ColorSpace(params.base.color_space), params.generator
+    if generator.architecture == "dynamic_unet":
+        from pipeline.models.weights import require_weights
+
+        require_weights(generator.backbone, generator.weights)
+    shapes_only = generator.model_copy(update={"weights": "none"})
+    with torch.device("meta"):
+        network = build_generator(shapes_only, space, params.base.image_size, seed=0)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return f"generator: {generator.architecture}, {millions:.1f} M parameters, weights {generator.weights}"
+
+
+def _changed(path: Path, changes: list[str]) -> Params:
+    """params.yaml with key=value laid over it, as `dvc exp run -S` does."""
+    tree: Any = copy.deepcopy(recipes.current(path)) or {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        *blocks, name = key.split(".")
+        place = tree
+        for block in blocks:
+            place = place.setdefault(block, {}) if isinstance(place, dict) else None
+        if not equals or not isinstance(place, dict):
+            raise ParamsError(f"-S {change}: expected block.key=value, such as -S finetune.losses.l1=10")
+        try:
+            place[name] = YAML(typ="safe").load(text)
+        except YAMLError as error:
+            raise ParamsError(f"-S {change}: no YAML value: {' '.join(str(error).split())}") from None
+    return parse(tree, f"{path} with -S {' -S '.join(changes)}")

@@ -1,0 +1,84 @@
+"""Which model colors: the one that is named, else export, finetune or pretrain; a stale one with a warning."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import ModelError
+from pipeline.models.config import read_config
+
+# By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
+ORDER = ("export", "finetune", "pretrain")
+
+
+def choose_model(named: Path | None, project: Path = Path()) -> Path:
+    """The model to color with, announced on stderr.
+
+    Args:
+        named: by the user; None to choose.
+        project: the folder with checkpoints/ and dvc.lock.
+
+    Raises:
+        ModelError: there is no model.
+    """
+    path = _inside(named) if named else _best(project)
+    if not path.exists():
+        raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
+    config = read_config(path.parent if path.suffix == ".onnx" else path)
+    print(f"model {path}: {config.summary()}", file=sys.stderr)
+    return path
+
+
+def _inside(named: Path) -> Path:
+    """A weights file stands for its folder."""
+    return named.parent if named.suffix == ".safetensors" and named.is_file() else named
+
+
+def _best(project: Path) -> Path:
+    checkpoints = project / "checkpoints"
+    names = [name for name in ORDER if (checkpoints / name / "model.json").is_file()]
+    if not names:
+        raise ModelError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
+    reason = stale(names[0], project)
+    if reason:
+        print(f"warning: checkpoints/{names[0]} {reason}; dvc repro makes it anew", file=sys.stderr)
+    return checkpoints / names[0]
+
+
+def stale(name: str, project: Path) -> str:
+    """Why dvc.lock says that a model is not of today's stages; "" where it does not.
+
+    Args:
+        name: of a stage that publishes a model.
+    """
+    try:
+        lock: Any = YAML(typ="safe").load((project / "dvc.lock").read_text(encoding="utf-8"))
+        stages = lock["stages"]
+        made = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        here = made.get(f"checkpoints/{name}")
+        if here and here != folder_md5(project / "checkpoints" / name):
+            return "is not the one in dvc.lock (dvc checkout brings that back)"
+        for ancestor in ORDER[ORDER.index(name) :]:
+            for dep in stages.get(ancestor, {}).get("deps", []):
+                if dep["path"].startswith("checkpoints/") and made.get(dep["path"], dep["md5"]) != dep["md5"]:
+                    return f"was made from an earlier {dep['path']}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
+        return ""  # no DVC project, or none that can be read
+    return ""
+
+
+def folder_md5(folder: Path) -> str:
+    """DVC's hash of a folder: the MD5 of a JSON list of its files with their MD5s."""
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    entries = []
+    for name, path in files:
+        with path.open("rb") as file:
+            entries.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"

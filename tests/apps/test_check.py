@@ -1,0 +1,111 @@
+"""`twotone check` and the way back from a value that was refused, in a real project."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.helpers import ROOT, Project, environment, twotone
+
+
+@pytest.fixture
+def project(make_project: Callable[[str], Project]) -> Project:
+    project = make_project("check")
+    project.change(generator={"architecture": "compact_unet"})
+    return project
+
+
+def test_what_a_run_needs_is_listed(project: Project) -> None:
+    done = twotone(project.folder, "check")
+    assert done.returncode == 0, done.stderr
+    first, *_ = lines = done.stdout.splitlines()
+    assert first == "params.yaml: valid"
+    assert "base: cpu, fp32" in lines
+    assert "photographs or regions in pipeline/sampling/bundled.csv, not yet decoded" in done.stdout
+    assert "generator: compact_unet, 4." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("finetune.adversarial_loss=wgan", "finetune.adversarial_loss must be 'bce', 'lsgan' or 'hinge', got 'wgan'"),
+        ("finetune.losses.l2=3", "finetune.losses.l2 is not known"),
+        ("sample.train=100000", "not enough photographs for sample.train 100000"),
+        ("sample.path=nowhere.csv", "sample.path nowhere.csv: expected a CSV"),
+        ("base.device=cuda", "base.device cuda is not available here"),
+        ("seed", "-S seed: expected block.key=value"),
+    ],
+)
+def test_what_would_be_refused_is_refused(project: Project, change: str, sentence: str) -> None:
+    before = (project.folder / "params.yaml").read_bytes()
+    refused = twotone(project.folder, "check", "-S", change)
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (project.folder / "params.yaml").read_bytes() == before
+    assert not (project.folder / "data").exists()
+
+
+def test_weights_and_backbones_are_looked_for(project: Project) -> None:
+    project.change(generator={"architecture": "dynamic_unet", "weights": "nowhere.safetensors"})
+    refused = twotone(project.folder, "check")
+    assert refused.returncode == 2
+    assert "generator.weights nowhere.safetensors: no such file" in refused.stderr
+    refused = twotone(project.folder, "check", "-S", "generator.weights=none", "-S", "generator.backbone=vit_tiny")
+    assert "generator.backbone 'vit_tiny' cannot be the encoder" in refused.stderr
+
+
+def hook() -> str:
+    """The hook of the README."""
+    _, _, text = (ROOT / "README.md").read_text().partition("cat > .git/hooks/pre-commit <<'EOF'\n")
+    return text.partition("EOF\n")[0]
+
+
+def test_the_hook_of_the_readme_refuses_a_commit(project: Project) -> None:
+    path = project.folder / ".git/hooks/pre-commit"
+    path.write_text(hook())
+    path.chmod(0o755)
+    (project.folder / ".venv").symlink_to(sys.prefix)
+
+    def commit() -> subprocess.CompletedProcess[str]:
+        words = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "change"]
+        return subprocess.run(words, cwd=project.folder, env=environment(), capture_output=True, text=True)
+
+    project.change(finetune={"adversarial_loss": "wgan"})
+    refused = commit()
+    assert refused.returncode != 0
+    assert "finetune.adversarial_loss must be" in refused.stderr
+    project.change(finetune={"adversarial_loss": "lsgan"})
+    assert commit().returncode == 0
+
+
+def test_a_refused_value_costs_nothing_that_cannot_be_brought_back(
+    make_project: Callable[[str], Project],
+) -> None:
+    project = make_project("refused")
+    project.change(generator={"architecture": "compact_unet"}, pretrain={"epochs": 0}, finetune={"epochs": 0})
+    project.dvc("repro", "finetune")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "trained")
+    checkpoint = project.folder / "checkpoints/finetune/generator.safetensors"
+    before = checkpoint.read_bytes()
+    refused = project.dvc("exp", "run", "-S", "finetune.adversarial_loss=wgan", "finetune", ok=False)
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert "finetune.adversarial_loss must be 'bce', 'lsgan' or 'hinge', got 'wgan'" in said
+    assert "`git checkout params.yaml` and `dvc checkout` bring the last values and outs back" in said
+    # As the message says.
+    project.git("checkout", "params.yaml")
+    project.dvc("checkout", ok=False)  # evaluate and export have never run here: it says so, and goes on
+    assert checkpoint.read_bytes() == before
+
+
+def test_the_sentence_about_dvc_is_for_dvc(project: Project) -> None:
+    project.change(finetune={"adversarial_loss": "wgan"})
+    refused = project.run("stages", "finetune", ok=False)
+    assert "dvc checkout" not in refused.stderr
+    assert os.environ.get("DVC_STAGE") is None

@@ -1,0 +1,120 @@
+"""The README, as a reader types it: each command runs, each number is that of the committed reports."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers import ROOT, Project, environment, save_photo
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+# What is tried elsewhere: the tests themselves, and what needs a package index.
+ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[onnx,serve,film]'")
+
+
+def film(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            gray = np.full((48, 64, 3), 40 * number, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(gray, "rgb24")))
+        container.mux(video.encode(None))
+
+
+def as_typed(block: str, photographs: Path) -> str:
+    """With small counts, a real folder, and a server that ends."""
+    for old, new in (
+        ("uv run pytest                          # the tests\n", ""),
+        ("pip install uv && ", ""),
+        ("pip install '.[onnx,serve,film]'", ""),
+        ("uv run ", ""),
+        ("/absolute/path/to/photographs", str(photographs)),
+        ("/absolute/path/to/flowers", str(photographs)),
+        (
+            "sample.train=3400 -S sample.valid=250 -S sample.test=250",
+            "sample.train=20 -S sample.valid=4 -S sample.test=4",
+        ),
+        (
+            "pretrain.epochs=10 -S 'pretrain.sample_epochs=[1,10]'",
+            "pretrain.epochs=2 -S 'pretrain.sample_epochs=[1,2]'",
+        ),
+        ("twotone serve", "timeout --preserve-status 20 twotone serve --port 7913"),
+    ):
+        block = block.replace(old, new)
+    return block
+
+
+@pytest.mark.slow
+def test_every_command_runs(make_project: Callable[[str], Project], rng: np.random.Generator) -> None:
+    project = make_project("readme")
+    project.change(generator={"backbone": "test_efficientnet"})
+    photographs = project.folder / "photographs"
+    photographs.mkdir()
+    for number in range(40):
+        save_photo(photographs / f"{number}.jpg", rng)
+    save_photo(project.folder / "street.jpg", rng, (120, 90))
+    film(project.folder / "street.mp4")
+    (project.folder / ".venv").symlink_to(Path(environment()["PATH"].split(":")[0]).parent)
+    (project.folder / ".git/hooks").mkdir(exist_ok=True)
+    assert len(BLOCKS) >= 7
+    for block in BLOCKS:
+        script = as_typed(block, photographs)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=project.folder, env=environment(), capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        if "queue start" in script:
+            wait_for_the_queue(project)
+    assert Image.open(project.folder / "street-in-color.jpg").size == (120, 90)
+    assert (project.folder / "colored/street.mp4").exists()
+    assert (project.folder / "colored/39.jpg").exists()
+    assert subprocess.run(["git", "status", "--short", "colored", "dvc_plots"], cwd=project.folder,
+                          capture_output=True, text=True).stdout == ""  # fmt: skip
+
+
+def wait_for_the_queue(project: Project) -> None:
+    deadline = time.monotonic() + 600
+    while True:
+        status = project.dvc("queue", "status").stdout
+        if "Success" in status:
+            return
+        assert "Failed" not in status, project.dvc("queue", "logs", status.split()[0], ok=False).stdout
+        assert time.monotonic() < deadline, status
+        time.sleep(3)
+
+
+def reports(name: str) -> dict[str, dict[str, float]]:
+    return json.loads((ROOT / f"reports/{name}/metrics.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_the_numbers_of_the_embedded_default_are_those_of_the_committed_reports() -> None:
+    evaluated, exported = reports("evaluate"), reports("export")
+    said = re.search(
+        r"\(ab_mae ([\d.]+), where a table from lightness to color has ([\d.]+)\s+and gray\s+([\d.]+)\)", README
+    )
+    assert said
+    names = ("finetune", "lightness_table", "gray")
+    assert said.groups() == tuple(f"{evaluated[name]['ab_mae']:.1f}" for name in names)
+    row = re.search(r"^\| fp32 \| ([\d.]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    assert row
+    assert row.groups() == (f"{exported['fp32']['bytes'] / 1e6:.1f}", f"{exported['fp32']['ab_mae']:.3f}")
+
+
+def test_no_text_sends_anybody_to_another_projects_package() -> None:
+    """In the package index, the name twotone is a stranger's."""
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*"), *ROOT.glob("pipeline/**/*.py")]:
+        text = path.read_text()
+        assert not re.search(r"(install|add|uvx|pipx run)\s+(-\S+\s+)*[\"']?twotone", text), path
+        assert "twotone[" not in text, path
