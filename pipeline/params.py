@@ -6,7 +6,7 @@ Imports neither torch nor numpy, so a bad value is refused before anything slow 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -18,7 +18,7 @@ from pipeline.validation_messages import sentence, short
 
 ColorSpaceName = Literal["lab", "rgb"]
 SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
-Architecture = Literal["dynamic_unet", "pix2pix_unet", "compact_unet"]
+Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1"]
@@ -32,7 +32,7 @@ Epochs = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-SampleEpochs = tuple[Annotated[int, Field(ge=1)], ...]
+EpochNumbers = tuple[Annotated[int, Field(ge=1)], ...]
 # Sorted, because the order of a sum decides how it rounds, and must not depend on how the file was written.
 Losses = Annotated[
     dict[LossName, NonNegative], Field(min_length=1), AfterValidator(lambda weights: dict(sorted(weights.items())))
@@ -48,10 +48,32 @@ def _plain_int(value: Any) -> Any:
     return value if type(value) is int else str(value)
 
 
+def _group(value: Any) -> Any:
+    if value not in ("none", "folder") and (type(value) is not int or value < 2):
+        raise ValueError("must be none, folder, or a number of files >= 2")
+    return value
+
+
 def _usable_path(value: str) -> str:
     if "\0" in value or len(value) > 4000:
         raise ValueError("must be a path of at most 4,000 characters without NUL")
     return value
+
+
+def _no_result(value: str) -> str:
+    """DVC would refuse such a circle, too, but with the words of a graph."""
+    place = PurePosixPath(value)
+    if any(result in (place, *place.parents) for result in _RESULTS):
+        raise ValueError(
+            f"must not be what this pipeline writes itself; copy it (cp -r {value} checkpoints/start) and name the copy"
+        )
+    return value
+
+
+_RESULTS = [PurePosixPath("checkpoints", stage) for stage in ("pretrain", "finetune", "export")]
+StartFolder = Annotated[str, Field(min_length=1), AfterValidator(_usable_path), AfterValidator(_no_result)]
+NOTHING = "checkpoints/none"
+"""The folder that start_from names where a training starts from nothing: DVC watches it, so it must exist."""
 
 
 class Block(BaseModel):
@@ -87,7 +109,11 @@ class Sample(Block):
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
     train: Count
     valid: Count
-    test: Count
+    test: Annotated[int, Field(ge=0)]
+    """0: no photograph is kept for the end, and evaluate measures on those of validation."""
+    group: Annotated[Any, AfterValidator(_group)]
+    """Photographs that stay on one side of the split, such as frames of one shot: those of one folder, or so many
+    consecutive file names. none: each photograph is on its own."""
     fit: Literal["crop", "stretch"]
     """crop: the short side to image_size, then the center. stretch: both sides to image_size."""
     min_chroma: Annotated[float, Field(ge=0, le=100)]
@@ -105,7 +131,8 @@ class Generator(Block):
     weights: Annotated[str, Field(min_length=1)]
     """The encoder's first weights: none, imagenet (timm's, over the network), or a path to safetensors."""
     decoder: Literal["fastai", "halved"]
-    """dynamic_unet: fastai's own blocks, or blocks with half as many output channels, a third of the work."""
+    """dynamic_unet: fastai: the blocks of fastai's DynamicUnet. halved: blocks with half as many output channels, a
+    third of the work, for quick trials; not the network of any publication."""
     last_cross: bool
     """decoder fastai: join the input to the last layer at full resolution, as fastai does, at twice the work."""
     max_width: Annotated[int, Field(ge=0, le=4096)]
@@ -115,6 +142,8 @@ class Generator(Block):
 
 
 class Pretrain(Block):
+    start_from: StartFolder
+    """A checkpoint folder whose generator goes on learning, watched by DVC; checkpoints/none: weights are drawn."""
     epochs: Epochs
     batch_size: Count
     lr: Rate
@@ -123,14 +152,20 @@ class Pretrain(Block):
     schedule: Schedule
     losses: Losses
     """Weight of each content loss in the sum that is minimized."""
+    l1_penalty: NonNegative
+    """Weight of the sum of the absolute values of the generator's weights (not biases) in that sum; 0: none."""
     flip: bool
     """Mirror each photograph with probability 1/2."""
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
-    sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
-    """Epochs (from 1) after which preview grids are drawn."""
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    """Epochs (from 1) after which preview grids are drawn, besides the last one."""
+    sample_steps: Annotated[int, Field(ge=0)]
+    """Steps between more preview grids; 0: none."""
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
 
 
 class Discriminator(Block):
@@ -144,6 +179,9 @@ class Discriminator(Block):
 
 
 class Finetune(Block):
+    start_from: StartFolder
+    """A checkpoint folder whose generator, and discriminator where it has one, go on learning instead of pretrain's,
+    watched by DVC; checkpoints/none: pretrain's generator and a discriminator whose weights are drawn."""
     epochs: Epochs
     batch_size: Count
     lr_generator: Rate
@@ -153,6 +191,7 @@ class Finetune(Block):
     adversarial_loss: AdversarialLoss
     losses: Losses
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
+    l1_penalty: NonNegative
     schedule: Schedule
     warmup_steps: Annotated[int, Field(ge=0)]
     """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
@@ -161,7 +200,9 @@ class Finetune(Block):
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
-    sample_epochs: Annotated[SampleEpochs, BeforeValidator(_as_tuple)]
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    sample_steps: Annotated[int, Field(ge=0)]
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
 
 
 class Evaluate(Block):
@@ -232,6 +273,10 @@ def _contradictions(params: Params) -> list[str]:
             problems.append(
                 f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
             )
+    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
+        if late:
+            problems.append(f"{name}.keep_epochs must be <= {name}.epochs ({block.epochs}), got {late[0]}")
     steps = params.finetune.epochs * (params.sample.train // params.finetune.batch_size)
     if steps and params.finetune.warmup_steps >= steps:
         problems.append(

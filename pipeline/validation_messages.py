@@ -50,7 +50,7 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
     if error["type"] in ("model_type", "model_attributes_type"):
         return f"{key} must be a block of keys, got {short(error['input'])}"
     bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
-    rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"]
+    rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"].removeprefix("Value error, ")
     return f"{key} {rule}, got {short(error['input'])}"
 
 

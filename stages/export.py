@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.data.shards import Photographs
+from pipeline.data.shards import Photographs, held_out
 from pipeline.errors import ExportError, missing_extra
 from pipeline.evaluation.validation import ab_mae
 from pipeline.export.model_card import read_metrics, write_card
@@ -26,7 +26,7 @@ def run(params: Params) -> None:
     work, data = fresh_folder(Path("logs/export")), Path("data/sample")
     loaded = load_generator(Path("checkpoints/finetune"))
     evaluated = read_metrics(Path("reports/evaluate/metrics.json"))
-    train, test = (Photographs(data, split, loaded.config.image_size) for split in ("train", "test"))
+    train, test = (Photographs(data, split, loaded.config.image_size) for split in ("train", held_out(data)))
     write_onnx(loaded, work / "fp32", "fp32", train)
     differences = parity(loaded, work / "fp32", test)
     require_parity(differences)

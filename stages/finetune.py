@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tqdm import tqdm
+
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
-from pipeline.models.checkpoint import load_generator
+from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
 from pipeline.models.discriminators import build_discriminator
-from pipeline.params import Params
+from pipeline.params import NOTHING, Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import AdversarialObjective
+from pipeline.training.recorder import PreviewTimes
 from pipeline.training.run import TrainConfig, prepare, train_and_publish
 from stages.dvc import code_files, resume_folder
 
+_PRETRAINED = Path("checkpoints/pretrain")
+
 
 def run(params: Params) -> None:
-    base, block, parent = params.base, params.finetune, Path("checkpoints/pretrain")
-    accelerator, pretrained = start(base, "finetune"), load_generator(parent)
+    base, block = params.base, params.finetune
+    accelerator, pretrained = start(base, "finetune"), load_generator(_PRETRAINED)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed)
-    objective = AdversarialObjective(pretrained.network, discriminator, block, pretrained.space, accelerator)
+    begun, parents = pretrained, [_PRETRAINED]
+    if block.start_from != NOTHING:
+        folder = Path(block.start_from)
+        begun, parents = load_generator(folder), [_PRETRAINED, folder]
+        require_same_architecture(folder, begun.config, pretrained.config, "finetune.start_from")
+        has_discriminator = load_discriminator(folder, begun.config, discriminator, params.discriminator)
+        tqdm.write(f"goes on from the generator {'and the discriminator ' * has_discriminator}of {folder}")
+    model = begun.config.model_copy(
+        update={"image_size": pretrained.config.image_size, "discriminator": params.discriminator}
+    )
+    objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
     # Another seed than pretrain's, for another order of batches.
     loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, base.num_workers)
-    config = TrainConfig("finetune", block.epochs, loader, block.sample_epochs)
-    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), (parent,), code_files("finetune"))
-    run = prepare(config, objective, inputs, pretrained.config, resume_folder())
-    train_and_publish(run, pretrained.config)
+    previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
+    before = None if begun is pretrained else begun.config.training
+    config = TrainConfig("finetune", block.epochs, loader, previews, block.keep_epochs, before)
+    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
+    train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)

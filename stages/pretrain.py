@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig
+from pipeline.models.checkpoint import load_generator, require_same_architecture
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
-from pipeline.params import Params
+from pipeline.params import NOTHING, Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import ContentObjective
+from pipeline.training.recorder import PreviewTimes
 from pipeline.training.run import TrainConfig, prepare, train_and_publish
 from stages.dvc import code_files, resume_folder
 
@@ -19,11 +23,24 @@ from stages.dvc import code_files, resume_folder
 def run(params: Params) -> None:
     base, block = params.base, params.pretrain
     accelerator, space = start(base, "pretrain"), ColorSpace(base.color_space)
-    generator = build_generator(params.generator, space, base.image_size, base.seed)
+    generator, model = _generator(params)
     objective = ContentObjective(generator, block, space, accelerator)
     loader = LoaderConfig(block.batch_size, base.seed, block.flip, base.num_workers)
-    config = TrainConfig("pretrain", block.epochs, loader, block.sample_epochs)
+    previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
+    config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, model.training)
     weights = () if params.generator.weights in ("none", "imagenet") else (Path(params.generator.weights),)
-    inputs = Inputs(base, (params.generator, block), Path("data/sample"), weights, code_files("pretrain"))
-    model = ModelConfig.describe(params.generator, base.color_space, base.image_size)
+    started_from = () if block.start_from == NOTHING else (Path(block.start_from),)
+    starts = (*weights, *started_from)
+    inputs = Inputs(base, (params.generator, block), Path("data/sample"), starts, code_files("pretrain"))
     train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)
+
+
+def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:
+    """The generator with its first weights, and its description."""
+    base, folder = params.base, params.pretrain.start_from
+    model = ModelConfig.describe(params.generator, base.color_space, base.image_size)
+    if folder == NOTHING:
+        return build_generator(params.generator, ColorSpace(base.color_space), base.image_size, base.seed), model
+    loaded = load_generator(Path(folder))
+    require_same_architecture(Path(folder), loaded.config, model, "pretrain.start_from")
+    return loaded.network, loaded.config.model_copy(update={"image_size": base.image_size, "discriminator": None})

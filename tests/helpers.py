@@ -91,7 +91,7 @@ class Project:
 
 def new_project(folder: Path) -> Project:
     """A tiny project with nothing run yet."""
-    for part in ("pipeline", "stages", "recipes"):
+    for part in ("pipeline", "stages", "recipes", "checkpoints/none"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / file, folder / file)

@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline import recipes
 from pipeline.errors import InputError, ParamsError, TwotoneError
-from pipeline.params import Params, parse, read
+from pipeline.params import NOTHING, Params, parse, read
 
 
 def check_project(path: Path, changes: list[str]) -> None:
@@ -28,7 +28,7 @@ def check_project(path: Path, changes: list[str]) -> None:
     """
     params = _changed(path, changes) if changes else read(path)
     print(f"{path}: valid")
-    problems = [problem for check in (_device, _source, _generator) if (problem := _problem(check, params))]
+    problems = [problem for check in (_device, _source, _generator, _starts) if (problem := _problem(check, params))]
     if problems:
         raise InputError("; ".join(problems))
 
@@ -79,6 +79,18 @@ def _generator(params: Params) -> str:
         network = build_generator(shapes_only, space, params.base.image_size, seed=0)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return f"generator: {generator.architecture}, {millions:.1f} M parameters, weights {generator.weights}"
+
+
+def _starts(params: Params) -> str:
+    from pipeline.models.checkpoint import require_same_architecture
+    from pipeline.models.config import ModelConfig, read_config
+
+    asked = ModelConfig.describe(params.generator, params.base.color_space, params.base.image_size)
+    named = {"pretrain.start_from": params.pretrain.start_from, "finetune.start_from": params.finetune.start_from}
+    starts = {key: Path(folder) for key, folder in named.items() if folder != NOTHING}
+    for key, folder in starts.items():
+        require_same_architecture(folder, read_config(folder), asked, key)
+    return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
 
 
 def _changed(path: Path, changes: list[str]) -> Params:

@@ -99,6 +99,38 @@ def resume(
 
 
 @app.command()
+def inspect(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
+        "logs/inspect.png"
+    ),
+) -> None:
+    """Show each network layer by layer, and training photographs as training will see them."""
+    params = read(PARAMS)
+    from pipeline.apps.inspect import inspect_data, inspect_networks
+
+    inspect_networks(params)
+    inspect_data(params, Path("data/sample"), out)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Weights saved by torch: .pt, .pth, .pth.tar.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="The generator's; default: the only one that the weights fit.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures it was trained on.")] = 256,
+    discriminator: Annotated[
+        Path | None, typer.Option(help="Weights of a PatchGAN, where they are in a file of their own.")
+    ] = None,
+) -> None:
+    """Make a checkpoint folder of weights that other programs have trained."""
+    from pipeline.apps.import_weights import Request, import_weights
+
+    import_weights(Request(file, out, architecture, image_size, discriminator))
+
+
+@app.command()
 def check(
     changes: Annotated[
         list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
@@ -127,6 +159,9 @@ def colorize(
     ] = 0.9,
     format: Annotated[str | None, typer.Option(help="jpg, png, webp, tiff or bmp; default: as the photograph.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace colored copies that exist.")] = False,
+    own_lightness: Annotated[
+        bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
+    ] = False,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
 ) -> None:
@@ -138,7 +173,7 @@ def colorize(
 
     ending = format.lower().removeprefix(".") if format else None
     naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare)
-    coloring = ColoringOptions(render_size, seed, saturation)
+    coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
     raise typer.Exit(color_all(inputs, model, BatchOptions(naming, coloring, smoothing, overwrite, max_pixels)))
 
 

@@ -62,6 +62,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     colorizer = Colorizer.load(path)
     if len(naming.seeds) > 1 and not colorizer.noisy:
         raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
+    _require_own_lightness(colorizer, selection, path, options.coloring)
     require_output(naming)
     outcomes: list[Outcome] = []
     try:
@@ -138,6 +139,18 @@ def _write(picture: Picture, rgb: Samples, target: Path, options: BatchOptions) 
         before = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, 2)
         write_picture(beside, np.concatenate([before, rgb], 1), replace(picture, alpha=None), kind)
     return left_out
+
+
+def _require_own_lightness(colorizer: Colorizer, selection: Selection, model: Path, coloring: ColoringOptions) -> None:
+    if not coloring.own_lightness:
+        return
+    if not colorizer.has_own_lightness:
+        raise InputError(f"--own-lightness needs a generator of base.color_space rgb, and that of {model} gives lab")
+    if coloring.saturation != 1:
+        raise InputError("--own-lightness shows the generator's output as it is; leave --saturation out")
+    films = [job.source for job in selection.jobs if job.is_film]
+    if films:
+        raise InputError(f"--own-lightness is for photographs, and {films[0]} is a film")
 
 
 def _all_there(target: Path, options: BatchOptions) -> bool:

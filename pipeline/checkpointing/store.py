@@ -11,6 +11,8 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
 
 _MAGIC, _KEPT, _METADATA, _INPUTS = b"twotone-state-1", 2, "about", "inputs.json"
+_KEPT_FOLDER = "kept-"
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,24 @@ class SavedStates:
             )
         return None
 
+    @contextmanager
+    def keeping(self, name: str) -> Iterator[Path]:
+        """Give a folder to write to; it is kept beside the states, for the end of the training.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder / f"{_KEPT_FOLDER}{name}") as hidden:
+            yield hidden
+
+    def kept(self) -> dict[str, Path]:
+        """The folders that were kept, by their names."""
+        return {path.name.removeprefix(_KEPT_FOLDER): path for path in sorted(self.folder.glob(f"{_KEPT_FOLDER}*"))}
+
     def clear(self) -> None:
-        """Delete all states, and what a killed process left half-written."""
-        for path in [*self.files(), self.folder / _INPUTS, *self.folder.glob(f"{HIDDEN}*")]:
+        """Delete all states, all that was kept beside them, and what a killed process left half-written."""
+        for path in [*self.files(), *self.kept().values(), self.folder / _INPUTS, *self.folder.glob(f"{HIDDEN}*")]:
             remove(path)
 
     def files(self) -> list[Path]:

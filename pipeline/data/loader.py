@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.shards import Photographs
+from pipeline.types import Pixels
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ def plain_batches(photographs: Photographs, batch_size: int) -> Iterator[Tensor]
     return _load(view, batch_size, 0, drop_last=False)
 
 
+def augmented(pixels: Pixels, config: LoaderConfig, epoch: int, index: int) -> Pixels:
+    """A photograph as training sees it in an epoch: (S, S, 3) uint8 -> (S, S, 3).
+
+    Args:
+        index: of the photograph in its split.
+    """
+    # No stream of random numbers: each photograph has its own, whichever process asks.
+    if config.flip and np.random.default_rng([config.seed, epoch, index]).random() < 0.5:
+        return np.ascontiguousarray(pixels[:, ::-1])
+    return pixels
+
+
 class _Shuffled(Dataset[Tensor]):
     def __init__(self, photographs: Photographs, order: list[int], config: LoaderConfig, epoch: int):
         self._photographs, self._order = photographs, order
@@ -53,12 +66,7 @@ class _Shuffled(Dataset[Tensor]):
 
     def __getitem__(self, position: int) -> Tensor:
         index = self._order[position]
-        pixels = self._photographs[index]
-        # No stream of random numbers: each photograph has its own, whichever process asks.
-        own = [self._config.seed, self._epoch, index]
-        if self._config.flip and np.random.default_rng(own).random() < 0.5:
-            pixels = np.ascontiguousarray(pixels[:, ::-1])
-        return torch.from_numpy(pixels)
+        return torch.from_numpy(augmented(self._photographs[index], self._config, self._epoch, index))
 
 
 def _load(view: _Shuffled, batch_size: int, num_workers: int, *, drop_last: bool) -> Iterator[Tensor]:

@@ -75,6 +75,11 @@ def _open(path: Path, size: int) -> Pixels:
     return shard
 
 
+def held_out(folder: Path) -> str:
+    """The split that results are measured on: test, or valid where the sample has no test photographs."""
+    return "test" if any(folder.glob("test-*.npy")) else "valid"
+
+
 def sample_source(folder: Path) -> str:
     """The source of the sample's photographs, from sample.json.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.evaluation.metrics import METRICS, libraries
@@ -23,17 +24,26 @@ def write_report(folder: Path, scores: Scores, images: dict[str, Pixels], protoc
     write_json(folder / "protocol.json", protocol)
 
 
-def protocol(photographs: int, lightness_bins: int, model: ModelConfig) -> dict[str, object]:
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on what."""
+
+    split: str
+    photographs: int
+    kept: list[str]
+    """Generators of epochs that were kept: pretrain-epoch-0020."""
+
+
+def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dict[str, object]:
     """How the numbers were made.
 
     Args:
-        photographs: how many are in the test split.
         lightness_bins: rows of the lightness table.
         model: the fine-tuned generator.
     """
     size = model.image_size
     return {
-        "photographs": {"count": photographs, "split": "test", "resolution": [size, size]},
+        "photographs": {"count": measured.photographs, "split": measured.split, "resolution": [size, size]},
         "means": "of the metric over photographs, each photograph weighing the same",
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
@@ -45,6 +55,7 @@ def protocol(photographs: int, lightness_bins: int, model: ModelConfig) -> dict[
             "equal intervals of L",
             "pretrain": "the generator of checkpoints/pretrain: after the content loss alone, or untrained at 0 epochs",
             "finetune": "the generator of checkpoints/finetune: after adversarial training",
+            **{name: f"the generator of checkpoints/{name.replace('-', '/', 1)}" for name in measured.kept},
         },
         "libraries": libraries(),
     }

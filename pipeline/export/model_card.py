@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.errors import ModelError
 from pipeline.models.config import ModelConfig
-from pipeline.params import LossName, Params
+from pipeline.params import LossName, Params, Sample
 
 # https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.
 _CARD = """---
@@ -55,8 +55,8 @@ of. Lightness is the photograph's own; only color comes from the network.
 
 ## Evaluation
 
-Means over {test} photographs of the test split, none of which were trained on, at {image_size} px. Lower is better for
-ab_mae, ciede2000 and colorfulness_delta. gray, constant and lightness_table are baselines without a network.
+{measured} Means at {image_size} px. Lower is better for ab_mae, ciede2000 and colorfulness_delta. gray, constant and
+lightness_table are baselines without a network.
 
 {table}
 
@@ -119,13 +119,23 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             f"PatchGAN ({params.finetune.adversarial_loss} + {_losses(params.finetune.losses)})",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
-            test=sample.test,
+            measured=_measured_on(params.sample),
             table=_table(scores),
             exported=_exported(exported),
             parameters=_parameters(params),
         ),
         encoding="utf-8",
     )
+
+
+def _measured_on(sample: Sample) -> str:
+    count, split = (sample.test, "the test split") if sample.test else (sample.valid, "the validation split")
+    if sample.source == "bundled":
+        return (
+            f"On {count} regions of {split}. Training saw other regions of the same five photographs: these numbers "
+            "say nothing of other photographs."
+        )
+    return f"On {count} photographs of {split}, none of which were trained on."
 
 
 def _source(params: Params) -> str:

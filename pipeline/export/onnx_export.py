@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.errors import ExportError
-from pipeline.inference.networks import ONNX_FILE, Network, load_network, onnx_runtime, with_noise
+from pipeline.inference.networks import ONNX_FILE, Network, load_network, onnx_runtime, uniform_noise, with_noise
 from pipeline.models.checkpoint import LoadedGenerator
-from pipeline.models.config import Interface, ModelConfig, write_config
+from pipeline.models.config import Dropout, Interface, ModelConfig, write_config
 from pipeline.models.generators import NoiseInput
-from pipeline.models.layers import KeptDropout
+from pipeline.models.layers import FromNoise
 from pipeline.params import OnnxVariant
 
 # Largest difference allowed between torch and ONNX Runtime in fp32, Lab units.
@@ -33,13 +33,12 @@ _CALIBRATION = 32
 def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, calibration: Photographs) -> None:
     """Write generator.onnx and model.json.
 
-    Dropout that stays on as noise is left out: an exported model of that kind gives one coloring. Noise that is an
-    input channel stays one, which the caller fills.
+    Noise becomes inputs, which the caller fills: a channel of the input, or the numbers by which dropout drops.
 
     Args:
         calibration: training photographs, from which int8 takes the ranges of its activations.
     """
-    network = _without_own_noise(loaded.network)
+    network = _with_all_noise_given(loaded)
     content = _fp32(network, loaded)
     if variant == "fp16":
         content = _fp16(content)
@@ -48,10 +47,13 @@ def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, cali
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ONNX_FILE).write_bytes(content)
     digest = {ONNX_FILE: hashlib.sha256(content).hexdigest()}
-    write_config(folder, loaded.config.model_copy(update={"sha256": digest, "interface": interface(loaded.config)}))
+    described = {"sha256": digest, "interface": interface(loaded.config, network.shapes), "discriminator": None}
+    write_config(folder, loaded.config.model_copy(update=described))
 
 
-def interface(config: ModelConfig) -> Interface:
+def interface(config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> Interface:
+    """dropouts: channels, and how many times smaller than the picture, of each dropout that stays on."""
+    numbered = enumerate(dropouts, start=1)
     lab = config.color_space == "lab"
     level = "gray / 127.5 - 1, gray being the 8-bit sRGB value of a neutral of lightness L*"
     noise = ("standard normal noise",) if config.generator.noise == "input" else ()
@@ -60,6 +62,7 @@ def interface(config: ModelConfig) -> Interface:
         channels=(*(("L* / 50 - 1",) if lab else (level,) * 3), *noise),
         output="colors",
         colors=("a* / 110", "b* / 110") if lab else ("R / 127.5 - 1", "G / 127.5 - 1", "B / 127.5 - 1"),
+        dropout=tuple(Dropout(input=f"dropout_{n}", channels=channels, smaller=d) for n, (channels, d) in numbered),
         multiple_of=config.multiple,
     )
 
@@ -69,7 +72,7 @@ def parity(loaded: LoadedGenerator, folder: Path, photographs: Photographs) -> d
 
     On the first photographs, at three square sizes and an oblong one.
     """
-    exported, network = load_network(folder), _without_own_noise(loaded.network)
+    exported, network = load_network(folder), _with_all_noise_given(loaded)
     batch = next(iter(plain_batches(photographs, batch_size=2)))
     unit = loaded.config.multiple
     size = max(unit, loaded.config.image_size // unit * unit)
@@ -78,7 +81,7 @@ def parity(loaded: LoadedGenerator, folder: Path, photographs: Photographs) -> d
         resized = F.interpolate(batch.float(), (height, width), mode="bicubic", antialias=True)
         condition, _ = loaded.space.encode(resized.clamp(0, 255).round().to(torch.uint8))
         with torch.inference_mode():
-            ours = loaded.space.ab(network(_network_input(condition, loaded.config)))
+            ours = loaded.space.ab(network(*_network_inputs(condition, loaded.config, network.shapes)))
         theirs = loaded.space.ab(as_function(exported)(condition))
         differences[f"{height}x{width}"] = float((ours - theirs).abs().max())
     return differences
@@ -99,42 +102,50 @@ def as_function(network: Network) -> Callable[[Tensor], Tensor]:
     return lambda condition: torch.from_numpy(network.run(condition.contiguous().numpy(), 0))
 
 
-def _network_input(condition: Tensor, config: ModelConfig) -> Tensor:
-    """The condition, with the noise that Network.run adds for seed 0."""
-    if config.generator.noise != "input":
-        return condition
-    return torch.from_numpy(with_noise(condition.contiguous().numpy(), 0))
+def _network_inputs(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> list[Tensor]:
+    """The condition with the noise that Network.run adds for seed 0."""
+    x = condition.contiguous().numpy()
+    inputs = [with_noise(x, 0) if config.generator.noise == "input" else x, *uniform_noise(dropouts, x, 0)]
+    return [torch.from_numpy(given) for given in inputs]
 
 
-def _without_own_noise(network: nn.Module) -> nn.Module:
-    inner = network.network if isinstance(network, NoiseInput) else network
-    for module in inner.modules():
-        if isinstance(module, KeptDropout):
-            module.kept = False
-    return inner.eval()
+def _with_all_noise_given(loaded: LoadedGenerator) -> FromNoise:
+    network = loaded.network.network if isinstance(loaded.network, NoiseInput) else loaded.network
+    return FromNoise(network.eval(), _in_channels(loaded))
 
 
-def _fp32(network: nn.Module, loaded: LoadedGenerator) -> bytes:
-    config = loaded.config
-    channels = loaded.space.in_channels + (config.generator.noise == "input")
-    names = interface(config)
-    axes = {0: "batch", 2: "height", 3: "width"}
+def _in_channels(loaded: LoadedGenerator) -> int:
+    return loaded.space.in_channels + (loaded.config.generator.noise == "input")
+
+
+def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
+    config, side = loaded.config, 2 * loaded.config.multiple
+    names = interface(config, network.shapes)
+    inputs = [names.input, *(dropout.input for dropout in names.dropout)]
+    shapes = [(_in_channels(loaded), 1), *network.shapes]
+    zeros = [torch.zeros(1, channels, side // smaller, side // smaller) for channels, smaller in shapes]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, ONNX_FILE)
         # The tracer warns of every comparison of sizes; `parity` tries other sizes.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
-            (torch.zeros(1, channels, 2 * config.multiple, 2 * config.multiple),),
+            tuple(zeros),
             path,
             # The newer exporter does not know DynamicUnet's hooks.
             dynamo=False,
             opset_version=_OPSET,
-            input_names=[names.input],
+            input_names=inputs,
             output_names=[names.output],
-            dynamic_axes={names.input: axes, names.output: axes},
+            dynamic_axes={names.output: _axes(names.input)} | {name: _axes(name) for name in inputs},
         )
         return path.read_bytes()
+
+
+def _axes(name: str) -> dict[int, str]:
+    """The names of the sizes that may vary."""
+    of = "" if name == "condition" else f"{name}_"
+    return {0: "batch", 2: f"{of}height", 3: f"{of}width"}
 
 
 def _fp16(content: bytes) -> bytes:
@@ -170,7 +181,7 @@ def _int8(content: bytes, loaded: LoadedGenerator, calibration: Photographs) -> 
             str(small),
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
+            op_types_to_quantize=["Conv", "ConvTranspose"],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -179,9 +190,12 @@ def _int8(content: bytes, loaded: LoadedGenerator, calibration: Photographs) -> 
 
 
 def _calibration_inputs(loaded: LoadedGenerator, calibration: Photographs) -> Iterator[dict[str, Any]]:
-    name = interface(loaded.config).input
+    network = _with_all_noise_given(loaded)
+    names = interface(loaded.config, network.shapes)
+    inputs = [names.input, *(dropout.input for dropout in names.dropout)]
     for number, batch in enumerate(plain_batches(calibration, batch_size=1)):
         if number == _CALIBRATION:
             return
         condition, _ = loaded.space.encode(batch)
-        yield {name: _network_input(condition, loaded.config).contiguous().numpy()}
+        given = _network_inputs(condition, loaded.config, network.shapes)
+        yield {name: tensor.contiguous().numpy() for name, tensor in zip(inputs, given, strict=True)}

@@ -36,6 +36,8 @@ class ColoringOptions:
     """Seed of the noise of a generator that has some."""
     saturation: float = 1.0
     """Factor of the chroma, 0 to 10; 0 is gray."""
+    own_lightness: bool = False
+    """Whether an RGB generator's own output is shown, lightness and all, enlarged to the picture's size."""
 
 
 class Colorizer:
@@ -69,6 +71,11 @@ class Colorizer:
     def noisy(self) -> bool:
         """Whether another seed gives other colors."""
         return self._network.config.generator.noise != "none"
+
+    @property
+    def has_own_lightness(self) -> bool:
+        """Whether the generator gives RGB, and so a lightness that is not the photograph's."""
+        return self._network.config.color_space == "rgb"
 
     @overload
     def __call__(
@@ -113,6 +120,8 @@ class Colorizer:
         if not 0 <= options.saturation <= 10:
             raise ValueError(f"saturation must be in 0..10, got {options.saturation}")
         pixels = _require_photograph(pixels)
+        if options.own_lightness:
+            return self._own_rgb(pixels, options)
         light = self.reduced_lightness(pixels, options.render_size)
         return self.join(pixels, light, self.ab(light, options.seed) * np.float32(options.saturation))
 
@@ -144,16 +153,37 @@ class Colorizer:
 
     def ab(self, light: Floats, seed: int = 0) -> Floats:
         """The network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
-        height, width = light.shape
-        multiple = self._network.config.multiple
-        # Mirrored at the right and the bottom, so that padding gives the network no new edge.
-        padded = np.pad(light, ((0, -height % multiple), (0, -width % multiple)), "symmetric")
+        (height, width), padded = light.shape, self._padded(light)
         if self._network.config.color_space == "lab":
             output = self._network.run((padded / np.float32(50) - np.float32(1))[None, None], seed)
             return output[0, :, :height, :width] * np.float32(AB_SCALE)
+        return chromaticity(self._rgb(padded, seed)[:, :height, :width])
+
+    def _rgb(self, padded: Floats, seed: int) -> Floats:
+        """What an RGB generator gives: (h, w) L* -> (3, h, w) sRGB in [0, 1]."""
         gray = (gray_level(padded) * 2 - 1)[None, None].repeat(3, 1)
-        output = self._network.run(gray, seed)
-        return chromaticity(((output[0, :, :height, :width] + 1) / 2).clip(0, 1))
+        rgb: Floats = ((self._network.run(gray, seed)[0] + 1) / 2).clip(0, 1)
+        return rgb
+
+    def _own_rgb(self, pixels: Samples, options: ColoringOptions) -> Samples:
+        """An RGB generator's output at the size of the pixels."""
+        if not self.has_own_lightness:
+            raise ValueError("own lightness needs a generator that was trained with base.color_space rgb")
+        if options.saturation != 1:
+            raise ValueError("own lightness shows the generator's output as it is: saturation must be 1")
+        light = self.reduced_lightness(pixels, options.render_size)
+        height, width = light.shape
+        rgb = self._rgb(self._padded(light), options.seed)[:, :height, :width]
+        size = (pixels.shape[1], pixels.shape[0])
+        planes = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in rgb]
+        largest = np.iinfo(pixels.dtype).max
+        return np.asarray((np.dstack(planes).clip(0, 1) * largest).round(), pixels.dtype)
+
+    def _padded(self, light: Floats) -> Floats:
+        """Mirrored at the right and the bottom, so that padding gives the network no new edge."""
+        height, width = light.shape
+        multiple = self._network.config.multiple
+        return np.pad(light, ((0, -height % multiple), (0, -width % multiple)), "symmetric")
 
     def join(self, pixels: Samples, light: Floats, ab: Floats) -> Samples:
         """Join the pixels' own lightness with the color of their small copy.

@@ -45,18 +45,19 @@ def _torch(folder: Path) -> Network:
 
     from pipeline.models.checkpoint import load_generator
     from pipeline.models.generators import NoiseInput
+    from pipeline.models.layers import FromNoise
 
     loaded = load_generator(folder)
     # The noise is made here in NumPy, so that a seed gives the same colors with and without torch.
     noise_input = isinstance(loaded.network, NoiseInput)
-    network = loaded.network.network if isinstance(loaded.network, NoiseInput) else loaded.network
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inner = loaded.network.network if isinstance(loaded.network, NoiseInput) else loaded.network
+    network = FromNoise(inner.to(memory_format=torch.channels_last), loaded.space.in_channels + noise_input)  # type: ignore[call-overload]
 
     def run(x: Floats, seed: int) -> Floats:
         condition = torch.from_numpy(with_noise(x, seed) if noise_input else x)
-        torch.manual_seed(seed)
+        uniforms = [torch.from_numpy(uniform) for uniform in uniform_noise(network.shapes, x, seed)]
         with torch.inference_mode():
-            colors: Floats = network(condition.to(memory_format=torch.channels_last)).float().numpy()
+            colors: Floats = network(condition.to(memory_format=torch.channels_last), *uniforms).float().numpy()
         return colors
 
     return Network(loaded.config, run)
@@ -90,14 +91,23 @@ def _onnx(path: Path) -> Network:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base
         raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    (given,) = session.get_inputs()
+    given = session.get_inputs()[0].name
     noise_input = config.generator.noise == "input"
+    dropouts = config.interface.dropout if config.interface else ()
 
     def run(x: Floats, seed: int) -> Floats:
-        (colors,) = session.run(None, {given.name: with_noise(x, seed) if noise_input else x})
+        uniforms = uniform_noise(tuple((dropout.channels, dropout.smaller) for dropout in dropouts), x, seed)
+        noise = {dropout.input: uniform for dropout, uniform in zip(dropouts, uniforms, strict=True)}
+        (colors,) = session.run(None, {given: with_noise(x, seed) if noise_input else x, **noise})
         return np.asarray(colors, np.float32)
 
     return Network(config, run)
+
+
+def uniform_noise(shapes: tuple[tuple[int, int], ...], x: Floats, seed: int) -> list[Floats]:
+    """Numbers in [0, 1) for each dropout that stays on: (N, C, H / d, W / d) for (C, d) in shapes, x (N, _, H, W)."""
+    rng, (n, _, height, width) = np.random.default_rng(seed), x.shape
+    return [rng.random((n, channels, height // d, width // d), np.float32) for channels, d in shapes]
 
 
 def with_noise(x: Floats, seed: int) -> Floats:

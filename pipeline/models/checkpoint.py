@@ -17,6 +17,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, ModelError
 from pipeline.models.config import ModelConfig, read_config, write_config
 from pipeline.models.generators import build_generator
+from pipeline.params import Discriminator
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,46 @@ def load_generator(folder: Path) -> LoadedGenerator:
         ) from None
     load_weights(network, folder, "generator", config)
     return LoadedGenerator(network.eval(), config)
+
+
+def require_same_architecture(folder: Path, config: ModelConfig, asked: ModelConfig, key: str) -> None:
+    """Check that the model of a folder is the network that the parameters ask for.
+
+    Args:
+        key: of params.yaml, that names the folder.
+
+    Raises:
+        ModelError: they differ; says in what.
+    """
+    ours, theirs = asked.network(), config.network()
+    differences = [
+        f"{name} is {ours.get(name)!r} here and {theirs.get(name)!r} there"
+        for name in dict.fromkeys([*ours, *theirs])
+        if ours.get(name) != theirs.get(name)
+    ]
+    if differences:
+        raise ModelError(
+            f"{key} {folder}: another network: {', '.join(differences)}; set params.yaml to what {folder}/model.json "
+            "says"
+        )
+
+
+def load_discriminator(folder: Path, config: ModelConfig, network: nn.Module, params: Discriminator) -> bool:
+    """Fill a discriminator, made by params, from the folder's, where it has one; says whether it has.
+
+    Raises:
+        ModelError: the folder's is damaged or of another network.
+    """
+    if not (folder / "discriminator.safetensors").exists():
+        return False
+    if config.discriminator not in (None, params):
+        theirs = ", ".join(f"{key} {value!r}" for key, value in config.discriminator.model_dump().items())
+        raise ModelError(
+            f"finetune.start_from {folder}: its discriminator is another network ({theirs}); set the block "
+            f"discriminator of params.yaml to it, or delete {folder / 'discriminator.safetensors'} for a new one"
+        )
+    load_weights(network, folder, "discriminator", config)
+    return True
 
 
 def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfig) -> None:

@@ -8,12 +8,20 @@ from pydantic import ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.files import write_json
-from pipeline.params import Architecture, Block, ColorSpaceName, Generator
+from pipeline.params import Architecture, Block, ColorSpaceName, Discriminator, Generator
 
 FORMAT = 1
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
-_MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256}
+_MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256, "pix2pix_unet_leaky": 256}
+
+
+class Dropout(Block):
+    """An input of noise: (N, channels, H / smaller, W / smaller)."""
+
+    input: str
+    channels: int
+    smaller: int
 
 
 class Interface(Block):
@@ -26,6 +34,8 @@ class Interface(Block):
     output: str
     colors: tuple[str, ...]
     """Each channel of the output."""
+    dropout: tuple[Dropout, ...] = ()
+    """More inputs: uniform numbers in [0, 1), float32. Others give another coloring."""
     multiple_of: int
     """What H and W must be a multiple of: mirror the photograph at its right and bottom, and cut the colors back."""
 
@@ -39,6 +49,8 @@ class Training(Block):
     validation_photographs: int
     ab_mae: float
     """Mean absolute error of a and b on the validation photographs, Lab units."""
+    before: Training | None = None
+    """The training that it went on from, by start_from."""
 
 
 class Scores(Block):
@@ -60,6 +72,8 @@ class ModelConfig(Block):
     """Side of the photographs it was trained on, pixels; other multiples of `multiple` work too."""
     sha256: dict[str, str]
     """SHA-256 of each weights file beside model.json."""
+    discriminator: Discriminator | None = None
+    """Of the discriminator beside the generator, where there is one."""
     training: Training | None = None
     """None for a generator that was never trained here."""
     scores: Scores | None = None
@@ -72,13 +86,25 @@ class ModelConfig(Block):
         """A model whose weights are not saved yet."""
         return cls(format=FORMAT, generator=generator, color_space=color_space, image_size=image_size, sha256={})
 
+    def network(self) -> dict[str, object]:
+        """The parameters that decide which network it is. What its encoder started from is none of them."""
+        keys = {"architecture", "noise"}
+        if self.generator.architecture == "dynamic_unet":
+            keys |= {"backbone", "decoder", "max_width"}
+            keys |= {"last_cross"} if self.generator.decoder == "fastai" else set()
+        decisive = {f"generator.{key}": getattr(self.generator, key) for key in sorted(keys)}
+        # The others are the same at every size.
+        sized = {"base.image_size": self.image_size} if self.generator.architecture in _MULTIPLES else {}
+        return {**decisive, "base.color_space": self.color_space, **sized}
+
     def summary(self) -> str:
         """What it is, what it was trained on and how well it does, in a line."""
         generator = self.generator
         body = f" on {generator.backbone}" if generator.architecture == "dynamic_unet" else ""
         parts = [f"{generator.architecture}{body}, {self.image_size} px"]
         if self.training:
-            parts.append(f"trained on {self.training.photographs:,} photographs ({self.training.source})")
+            more = " after others" if self.training.before else ""
+            parts.append(f"trained on {self.training.photographs:,} photographs ({self.training.source}){more}")
         if self.scores:
             parts.append(
                 f"ab_mae {self.scores.ab_mae:.2f} on {self.scores.photographs:,} unseen photographs, where a table "
@@ -99,7 +125,7 @@ class ModelConfig(Block):
 
 def write_config(folder: Path, config: ModelConfig) -> None:
     """Write model.json."""
-    write_json(folder / "model.json", config.model_dump(mode="json", exclude_none=True))
+    write_json(folder / "model.json", config.model_dump(mode="json", exclude_defaults=True))
 
 
 def read_config(folder: Path) -> ModelConfig:

@@ -34,6 +34,11 @@ def _pix2pix_unet(params: Generator, shape: Shape) -> nn.Module:
     return Pix2PixUnet(shape.in_channels, shape.out_channels, shape.image_size, noisy=noisy)
 
 
+def _pix2pix_unet_leaky(params: Generator, shape: Shape) -> nn.Module:
+    noisy = params.noise == "dropout"
+    return Pix2PixUnet(shape.in_channels, shape.out_channels, shape.image_size, noisy=noisy, leaky=True)
+
+
 def _compact_unet(params: Generator, shape: Shape) -> nn.Module:
     return CompactUnet(shape.in_channels, shape.out_channels, noisy=params.noise == "dropout")
 
@@ -41,6 +46,7 @@ def _compact_unet(params: Generator, shape: Shape) -> nn.Module:
 GENERATORS: dict[Architecture, Callable[[Generator, Shape], nn.Module]] = {
     "dynamic_unet": _dynamic_unet,
     "pix2pix_unet": _pix2pix_unet,
+    "pix2pix_unet_leaky": _pix2pix_unet_leaky,
     "compact_unet": _compact_unet,
 }
 """(block `generator`, shape) -> network, its weights drawn from torch's global random numbers.

@@ -10,10 +10,53 @@ from torch import Tensor, nn
 class KeptDropout(nn.Module):
     """Dropout that stays on at inference, as the noise z of Isola et al. 2017."""
 
-    kept = True
+    uniform: Tensor | None = None
+    """Numbers in [0, 1) of the shape of the input, by which values are dropped; None: torch draws them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, 0.5, training=True) if self.kept else x
+        if self.uniform is None:
+            return F.dropout(x, 0.5, training=True)
+        return x * (self.uniform >= 0.5).to(x.dtype) * 2
+
+
+class FromNoise(nn.Module):
+    """A generator as a function of its input and of all its noise: the numbers of each KeptDropout, in their order.
+
+    Their shapes, without N: (C, H / d, W / d) for (C, d) in `shapes`.
+    """
+
+    def __init__(self, network: nn.Module, in_channels: int):
+        super().__init__()
+        self.network = network
+        self.dropouts = [module for module in network.modules() if isinstance(module, KeptDropout)]
+        self.shapes = _input_shapes(network, self.dropouts, in_channels)
+
+    def forward(self, x: Tensor, *uniforms: Tensor) -> Tensor:
+        for dropout, uniform in zip(self.dropouts, uniforms, strict=True):
+            dropout.uniform = uniform
+        colors: Tensor = self.network(x)
+        for dropout in self.dropouts:
+            dropout.uniform = None
+        return colors
+
+
+_PROBE = 256
+
+
+def _input_shapes(network: nn.Module, modules: list[KeptDropout], in_channels: int) -> tuple[tuple[int, int], ...]:
+    """(channels, how many times smaller than the picture) of what each module is given."""
+    shapes: list[tuple[int, int]] = []
+
+    def note(_module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
+        shapes.append((given[0].shape[1], _PROBE // given[0].shape[2]))
+
+    handles = [module.register_forward_hook(note) for module in modules]
+    if modules:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, in_channels, _PROBE, _PROBE))
+    for handle in handles:
+        handle.remove()
+    return tuple(shapes)
 
 
 def conv3(in_channels: int, width: int) -> list[nn.Module]:

@@ -1,8 +1,9 @@
-"""The generator `pix2pix_unet`: the U-Net of pix2pix."""
+"""The generators `pix2pix_unet`, the U-Net of pix2pix, and `pix2pix_unet_leaky`, as S0 of docs/references.md has it."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.layers import KeptDropout
@@ -13,9 +14,15 @@ class Pix2PixUnet(nn.Module):
 
     Encoder C64-C128-C256-C512-C512-C512-C512-C512, decoder CD512-CD512-CD512-C512-C256-C128-C64, at 256 pixels;
     smaller images are halved as often as possible, and the innermost blocks fall away.
+
+    Args:
+        leaky: S0's form. Its skips, and the innermost block, pass through LeakyReLU instead of ReLU on their way into
+            the decoder, and its weights start as torch draws them instead of from normal(0, 0.02).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, image_size: int, *, noisy: bool = False):
+    def __init__(
+        self, in_channels: int, out_channels: int, image_size: int, *, noisy: bool = False, leaky: bool = False
+    ):
         super().__init__()
         # The lowest set bit says how often a size can be halved.
         halvings = min(8, (image_size & -image_size).bit_length() - 1)
@@ -30,12 +37,16 @@ class Pix2PixUnet(nn.Module):
             in_channels = width
         self.up = nn.ModuleList()
         for i, width in enumerate(reversed(widths[:-1])):
+            # The innermost block comes from the encoder, as skips do.
+            activated = _LeakySkip(in_channels // 2 if i else 0) if leaky else nn.ReLU()
             dropout: list[nn.Module] = [KeptDropout() if noisy else nn.Dropout(0.5)] if i < 3 else []
             conv_up = nn.ConvTranspose2d(in_channels, width, 4, 2, 1, bias=False)
-            self.up.append(nn.Sequential(nn.ReLU(), conv_up, nn.BatchNorm2d(width), *dropout))
+            self.up.append(nn.Sequential(activated, conv_up, nn.BatchNorm2d(width), *dropout))
             in_channels = 2 * width
-        self.last = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1), nn.Tanh())
-        self.apply(_init_normal)
+        activated = _LeakySkip(in_channels // 2) if leaky else nn.ReLU()
+        self.last = nn.Sequential(activated, nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1), nn.Tanh())
+        if not leaky:
+            self.apply(_init_normal)
 
     def forward(self, x: Tensor) -> Tensor:
         skips = []
@@ -46,6 +57,18 @@ class Pix2PixUnet(nn.Module):
             x = torch.cat([block(x), skip], 1)
         colors: Tensor = self.last(x)
         return colors
+
+
+class _LeakySkip(nn.Module):
+    """ReLU on the first channels, which come from the decoder, and LeakyReLU on the others, which come from a skip."""
+
+    def __init__(self, decoder_channels: int):
+        super().__init__()
+        self._decoder_channels = decoder_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        decoder, skip = x[:, : self._decoder_channels], x[:, self._decoder_channels :]
+        return torch.cat([F.relu(decoder), F.leaky_relu(skip, 0.2)], 1)
 
 
 def _init_normal(module: nn.Module) -> None:

@@ -26,12 +26,10 @@ from pipeline.media.decoding import decode
 from pipeline.params import Sample
 from pipeline.sampling.candidates import SPLITS, Candidate
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
+from pipeline.sampling.groups import Groups
 from pipeline.types import Pixels
 
 COLUMNS = ["path", "sha256", "width", "height", "mean_chroma", "split", "reason"]
-
-# Held-out splits are filled first: asking for more training photographs later leaves them as they were.
-FILL_ORDER = ("test", "valid", "train")
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,17 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
     drawn: Counter[str] = Counter()
     duplicates = DuplicateFinder()
     rows: list[dict[str, Any]] = []
-    pool = (candidate for candidate in _shuffled(candidates, seed) if _split_for(candidate, drawn, wanted))
+    groups = Groups(sample.group, candidates)
+    ordered = groups.together(_shuffled(candidates, seed))
+    pool = (candidate for candidate in ordered if groups.split_for(candidate, drawn, wanted))
     with ProcessPoolExecutor(_processes(), multiprocessing.get_context("spawn")) as workers:
         task = partial(examine, sample=sample, size=size)
         with tqdm(total=sum(wanted.values()), desc="sample", unit="photo") as bar:
             for examined in _in_order(workers, task, pool, ahead=_processes() * 16):
-                split = _split_for(examined.candidate, drawn, wanted)
+                split = groups.split_for(examined.candidate, drawn, wanted)
                 if split is None:  # its split was filled while it was being decoded
                     continue
+                groups.bind(examined.candidate, split)
                 reason = examined.reason or _duplicate(examined, split, duplicates)
                 rows.append(examined.row(split, reason))
                 if not reason and examined.pixels is not None:
@@ -99,7 +100,8 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
     write_csv(out / "manifest.csv", rows, COLUMNS)
     rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
     _refuse_too_many(rejected, len(rows), sample, out / "manifest.csv")
-    usable = f"{_label(sample)} has {drawn.total()} usable: {len(candidates)} candidates, {_summary(rejected)}"
+    grouped = f" in {len(groups)} groups, each in one split" if len(groups) else ""
+    usable = f"{_label(sample)} has {drawn.total()} usable: {len(candidates)} candidates{grouped}, {_summary(rejected)}"
     _refuse_shortage(drawn, wanted, f"{usable}; {out / 'manifest.csv'} has each reason")
     return {"candidates": len(candidates), **{s: drawn[s] for s in SPLITS}, "rejected": dict(rejected)}
 
@@ -167,14 +169,6 @@ def _shuffled(candidates: list[Candidate], seed: int) -> list[Candidate]:
     """In random order: first those whose split the source decides, then those that stand in for rejected ones."""
     order = np.random.default_rng([seed, 0x5A]).permutation(len(candidates))
     return sorted((candidates[i] for i in order), key=lambda candidate: candidate.split is None)
-
-
-def _split_for(candidate: Candidate, drawn: Counter[str], wanted: dict[str, int]) -> str | None:
-    """The split that takes the candidate: its own, or else the first that is not full yet."""
-    for split in FILL_ORDER:
-        if candidate.split in (None, split) and drawn[split] < wanted[split]:
-            return split
-    return None
 
 
 def _in_order(

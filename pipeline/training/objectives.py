@@ -43,7 +43,7 @@ class Objective(ABC):
         self.space, self.accelerator = space, accelerator
         self.ema = Ema(self.generator, params.ema_decay)
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
-        self._schedule, self._clip_norm = params.schedule, params.clip_norm
+        self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty
 
     @abstractmethod
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
@@ -107,6 +107,16 @@ class Objective(ABC):
                 "--clear` and run again to train from the beginning"
             ) from None
 
+    def _penalty(self) -> dict[str, Tensor]:
+        """`l1_penalty`: its weight times the sum of the absolute weights of the generator; {} where it has none.
+
+        Biases and normalizations, which have one dimension, are left out, as is usual.
+        """
+        if not self._l1_penalty:
+            return {}
+        sums = [weight.abs().sum() for weight in self.generator.parameters() if weight.dim() > 1]
+        return {"l1_penalty": self._l1_penalty * torch.stack(sums).sum()}
+
     def _update(self, loss: Tensor, name: str) -> None:
         """One step of a network's optimizer down the gradient of the loss."""
         self.optimizers[name].zero_grad()
@@ -126,10 +136,10 @@ class ContentObjective(Objective):
         self._content = ContentLoss(params.losses, space)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:  # noqa: ARG002
-        losses = self._content(self.generator(condition).float(), target)
-        self._update(self._content.weight * losses["content"], "generator")
+        losses, penalty = self._content(self.generator(condition).float(), target), self._penalty()
+        self._update(self._content.weight * losses["content"] + sum(penalty.values()), "generator")
         self.ema.update()
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {name: loss.detach() for name, loss in {**losses, **penalty}.items()}
 
 
 class AdversarialObjective(Objective):
@@ -174,11 +184,11 @@ class AdversarialObjective(Objective):
         self._discriminator.requires_grad_(False)
         logits = self._discriminator(condition, fake).float()
         adversarial = generator_loss(self._params.adversarial_loss, logits)
-        content = self._content(fake, target)
-        loss = adversarial + self._content.weight * content["content"]
+        content, penalty = self._content(fake, target), self._penalty()
+        loss = adversarial + self._content.weight * content["content"] + sum(penalty.values())
         if learns:
             self._update(loss, "generator")
             self.ema.update()
         self._discriminator.requires_grad_(True)
-        losses = {"adversarial": adversarial, **content, "generator": loss}
+        losses = {"adversarial": adversarial, **content, **penalty, "generator": loss}
         return {name: value.detach() for name, value in losses.items()}

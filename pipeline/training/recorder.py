@@ -1,7 +1,8 @@
-"""The record of a run: history.csv, and preview grids of what the generator paints."""
+"""The record of a run: history.csv, steps.csv, and preview grids of what the generator paints."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,36 @@ from pipeline.data.shards import Photographs
 from pipeline.evaluation.validation import inference
 from pipeline.files import fresh_folder, write_csv
 from pipeline.media.grids import Row, save_grid
+from pipeline.training.step_losses import StepLosses
 from pipeline.types import Pixels
 
 # Photographs in a preview: a grid must fit a screen.
 _COLUMNS = 8
 
 
+@dataclass(frozen=True)
+class PreviewTimes:
+    """When previews are drawn."""
+
+    epochs: tuple[int, ...]
+    """After these epochs (from 1)."""
+    last_epoch: int = 0
+    """And after the last one, however many epochs there are."""
+    steps: int = 0
+    """And after every so many steps; 0: never."""
+
+
 class Recorder:
-    """Writes history.csv and samples/ below a folder as training goes on.
+    """Writes history.csv, steps.csv and samples/ below a folder as training goes on.
 
     Args:
-        preview_epochs: epochs (from 1) after which previews are drawn.
+        steps: of the whole training.
     """
 
-    def __init__(self, folder: Path, space: ColorSpace, preview_epochs: tuple[int, ...]):
-        self.folder, self._space, self._preview_epochs = folder, space, preview_epochs
+    def __init__(self, folder: Path, space: ColorSpace, times: PreviewTimes, steps: int):
+        self.folder, self._space, self._times = folder, space, times
         self.history: list[dict[str, float]] = []
+        self.step_losses = StepLosses(steps)
 
     def begin(self) -> None:
         """Delete the record of an earlier run.
@@ -42,14 +57,27 @@ class Recorder:
         (self.folder / "samples").mkdir()
 
     def record(self, row: dict[str, float]) -> None:
-        """Append one epoch and write the whole history again."""
+        """Append one epoch and write both tables again."""
         self.history.append(row)
-        self._write_history()
+        self._write_tables()
 
-    def preview(self, epoch: int, generator: nn.Module, splits: dict[str, Photographs], device: torch.device) -> None:
-        """After the epochs asked for: gray, colored and true, for the first photographs of each split."""
-        if epoch not in self._preview_epochs:
-            return
+    def preview_due(self, *, epoch: int = 0, step: int = 0) -> str:
+        """The name of the previews that are asked for after an epoch or a step (from 1); "" for none."""
+        if epoch and epoch in (*self._times.epochs, self._times.last_epoch):
+            return f"epoch-{epoch:04d}"
+        if step and self._times.steps and step % self._times.steps == 0:
+            return f"step-{step:07d}"
+        return ""
+
+    def preview(
+        self, name: str, generator: nn.Module, splits: dict[str, Photographs], device: torch.device
+    ) -> list[Path]:
+        """Draw gray, colored and true, for the first photographs of each split: samples/<split>-<name>.png.
+
+        Returns:
+            The files.
+        """
+        files = []
         for split, photographs in splits.items():
             batch = next(iter(plain_batches(photographs, _COLUMNS))).to(device)
             condition, target = self._space.encode(batch)
@@ -57,34 +85,43 @@ class Recorder:
                 output = generator(condition).float()
             rows = [
                 Row("gray", self._pixels(condition, gray_output(self._space, condition, target))),
-                Row(f"epoch {epoch}", self._pixels(condition, output)),
+                Row("colored", self._pixels(condition, output)),
                 Row("truth", self._pixels(condition, target)),
             ]
-            save_grid(self.folder / "samples" / f"{split}-epoch-{epoch:04d}.png", rows)
+            files.append(self.folder / "samples" / f"{split}-{name}.png")
+            save_grid(files[-1], rows)
+        return files
 
     def state_dict(self) -> dict[str, Any]:
         """The record so far, as tensors and JSON values by name."""
         previews = {path.name: path.read_bytes() for path in sorted((self.folder / "samples").glob("*.png"))}
         tensors = {f"preview.{name}": torch.frombuffer(bytearray(png), dtype=torch.uint8)
                    for name, png in previews.items()}  # fmt: skip
-        return {"history": self.history, **tensors}
+        return {"history": self.history, **self.step_losses.state_dict(), **tensors}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Put back what `state_dict` gave."""
         self.history = list(state["history"])
+        self.step_losses.load_state_dict(state, device)
         if self.history:
-            self._write_history()
+            self._write_tables()
         for name, value in state.items():
             if name.startswith("preview."):
                 file = Path(name.removeprefix("preview.")).name
                 (self.folder / "samples" / file).write_bytes(value.numpy().tobytes())
 
-    def _write_history(self) -> None:
-        text = [{k: v if isinstance(v, int) else f"{v:.6g}" for k, v in r.items()} for r in self.history]
-        write_csv(self.folder / "history.csv", text, list(self.history[-1]))
+    def _write_tables(self) -> None:
+        steps = self.step_losses.table()
+        _write_table(self.folder / "history.csv", self.history, list(self.history[-1]))
+        _write_table(self.folder / "steps.csv", steps, list(steps[-1]) if steps else ["step", "content"])
 
     def _pixels(self, condition: Tensor, output: Tensor) -> Pixels:
         return np.asarray(to_uint8(self._space.decode(condition, output)).permute(0, 2, 3, 1).cpu())
+
+
+def _write_table(path: Path, rows: list[dict[str, float]], columns: list[str]) -> None:
+    text = [{k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()} for row in rows]
+    write_csv(path, text, columns)
 
 
 def gray_output(space: ColorSpace, condition: Tensor, target: Tensor) -> Tensor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +23,10 @@ from pipeline.evaluation.validation import ab_mae, inference
 from pipeline.files import publish, require_writable, write_json
 from pipeline.models.checkpoint import save_model
 from pipeline.models.config import ModelConfig, Training
+from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import Objective
-from pipeline.training.recorder import Recorder
+from pipeline.training.recorder import PreviewTimes, Recorder
+from pipeline.training.trackers import log_pictures
 
 # Reading a loss makes a GPU wait; after so many steps it is soon enough to stop a failing run.
 _CHECK_EVERY = 10
@@ -38,8 +38,11 @@ class TrainConfig:
     stage: str
     epochs: int
     loader: LoaderConfig
-    preview_epochs: tuple[int, ...]
-    """Epochs (from 1) after which previews are drawn."""
+    previews: PreviewTimes
+    keep_epochs: tuple[int, ...] = ()
+    """Epochs (from 1) whose generator is published beside the last one."""
+    started_from: Training | None = None
+    """What the model that start_from names had learnt before."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def prepare(
         SampleError: the sample is absent, damaged or of another image size.
     """
     splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
-    recorder = Recorder(Path("logs", config.stage), objective.space, config.preview_epochs)
+    steps = config.epochs * (len(splits["train"]) // config.loader.batch_size)
+    recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps)
     key = fingerprint(config.stage, inputs, objective.accelerator)
     every = 60 * inputs.base.save_every_minutes
     states = SavedStates(resume_folder / config.stage / key, every, inputs.params())
@@ -114,25 +118,26 @@ def train_and_publish(run: TrainingRun, model: ModelConfig) -> None:
             tqdm.write("only comments and texts of the code have changed: publishing the same results again")
         else:
             run.recorder.begin()
-            train(run)
+            train(run, model)
             save_results(run, model)
             run.finished.record()
         publish_results(run)
         run.states.clear()
 
 
-def train(run: TrainingRun) -> None:
+def train(run: TrainingRun, model: ModelConfig) -> None:
     """Run all epochs, from saved state where there is some."""
     epochs = run.config.epochs
     if epochs == 0:
         run.recorder.record({"epoch": 0, "valid_ab_mae": validate(run)})
         return
-    with listening() as stop, _translated_errors():
+    with listening() as stop, translated_errors():
         position = resume(run)
         while position.epoch < epochs:
             losses = run_epoch(run, position, stop)
             position = Position(position.epoch + 1)
             close_epoch(run, position.epoch, losses)
+            keep(run, position.epoch, model)
             save(run, position)
             stop.obey()
 
@@ -144,8 +149,8 @@ def resume(run: TrainingRun) -> Position:
         _mention_other_states(run.states.folder)
         return Position()
     run.objective.load_state_dict(state.contents)
-    run.recorder.load_state_dict(state.contents)
     device = run.objective.accelerator.device
+    run.recorder.load_state_dict(state.contents, device)
     sums = {name: value.to(device) for name, value in below(state.contents, "sum.").items()}
     tqdm.write(f"resumed after epoch {state.epoch} and {state.batches} batches of the next")
     return Position(state.epoch, state.batches, sums)
@@ -167,6 +172,8 @@ def run_epoch(run: TrainingRun, position: Position, stop: StopRequest) -> dict[s
         losses = objective.step(*objective.space.encode(batch.to(objective.accelerator.device)), step)
         position.batches += 1
         position.sums = {key: position.sums.get(key, 0) + loss for key, loss in losses.items()}
+        run.recorder.step_losses.add(losses)
+        draw_previews(run, run.recorder.preview_due(step=step + 1), step + 1)
         pausing = stop.number is not None or run.states.due()
         if pausing or position.batches % _CHECK_EVERY == 0:
             bar.set_postfix({key: f"{mean:.4g}" for key, mean in _means(position, step).items()} | _speed(bar, config))
@@ -185,10 +192,19 @@ def close_epoch(run: TrainingRun, epoch: int, losses: dict[str, float]) -> None:
     with objective.ema.applied():
         error = validate(run)
         run.recorder.record({"epoch": epoch, **losses, **objective.rates(), "valid_ab_mae": error})
-        run.recorder.preview(epoch, objective.generator, run.splits, objective.accelerator.device)
-    objective.accelerator.log(run.recorder.history[-1], step=epoch)
+    draw_previews(run, run.recorder.preview_due(epoch=epoch), epoch * run.steps_per_epoch)
+    objective.accelerator.log(run.recorder.history[-1], step=epoch * run.steps_per_epoch)
     text = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     tqdm.write(f"epoch {epoch}/{run.config.epochs}: {text}, valid ab_mae {error:.3f}")
+
+
+def draw_previews(run: TrainingRun, name: str, step: int) -> None:
+    """Draw the previews of that name, where they are due, and show them to the trackers."""
+    if name:
+        objective = run.objective
+        with objective.ema.applied():
+            files = run.recorder.preview(name, objective.generator, run.splits, objective.accelerator.device)
+        log_pictures(objective.accelerator, files, step)
 
 
 def validate(run: TrainingRun) -> float:
@@ -197,6 +213,13 @@ def validate(run: TrainingRun) -> float:
     with inference(objective.generator):
         device = objective.accelerator.device
         return ab_mae(objective.generator, run.splits["valid"], objective.space, batch_size, device)
+
+
+def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
+    """Keep the generator of an epoch that is asked for, to be published with the last one."""
+    if epoch in run.config.keep_epochs:
+        with run.states.keeping(f"epoch-{epoch:04d}") as folder, run.objective.ema.applied():
+            save_model(folder, {"generator": run.objective.unwrapped()["generator"]}, _trained(run, model))
 
 
 def save(run: TrainingRun, position: Position) -> None:
@@ -213,15 +236,17 @@ def save_results(run: TrainingRun, model: ModelConfig) -> None:
     last = {name: float(f"{value:.6g}") for name, value in compared.items()}
     write_json(run.recorder.folder / "metrics.json", last)
     if run.config.epochs:
-        model = model.model_copy(update={"training": _training(run, last["valid_ab_mae"])})
+        model = _trained(run, model)
     with run.objective.ema.applied():
         save_model(run.recorder.folder / "model", run.objective.unwrapped(), model)
+    for name, folder in run.states.kept().items():
+        publish(folder, run.recorder.folder / "model" / name)
 
 
 def publish_results(run: TrainingRun) -> None:
     """Publish reports/<stage>/ and then checkpoints/<stage>/: weights there mean that all is done."""
     stage, work = run.config.stage, run.recorder.folder
-    for name in ("metrics.json", "history.csv", "samples"):
+    for name in ("metrics.json", "history.csv", "steps.csv", "samples"):
         publish(work / name, Path("reports", stage, name))
     publish(work / "model", Path("checkpoints", stage))
 
@@ -231,9 +256,18 @@ def _is_setting(column: str) -> bool:
     return column == "epoch" or column.startswith("lr_")
 
 
-def _training(run: TrainingRun, error: float) -> Training:
+def _trained(run: TrainingRun, model: ModelConfig) -> ModelConfig:
+    """The description of a model that has learnt what this run has taught it so far."""
     train, valid = (len(run.splits[split]) for split in ("train", "valid"))
-    return Training(source=run.source, photographs=train, validation_photographs=valid, ab_mae=error)
+    error = float(f"{run.recorder.history[-1]['valid_ab_mae']:.6g}")
+    training = Training(
+        source=run.source,
+        photographs=train,
+        validation_photographs=valid,
+        ab_mae=error,
+        before=run.config.started_from,
+    )
+    return model.model_copy(update={"training": training})
 
 
 def _speed(bar: tqdm[Tensor], config: TrainConfig) -> dict[str, str]:
@@ -258,27 +292,3 @@ def _require_finite(objective: Objective, when: str) -> None:
 def _mention_other_states(folder: Path) -> None:
     if any(path.parent != folder for path in folder.parent.glob("*/[0-9]*.state")):
         tqdm.write(f"note: {folder.parent} holds saved state of other parameters, data or code; see `twotone resume`")
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Turn what torch raises as a plain RuntimeError into a sentence that says what to do."""
-    try:
-        yield
-    except RuntimeError as error:
-        text = " ".join(str(error).split())[:200]
-        if "deterministic" in text:
-            raise TrainingError(
-                f"an operation may give other bits on the next run ({text}); nothing was published; take another "
-                "network or device, or set base.deterministic to false"
-            ) from None
-        if "DataLoader worker" in text:
-            raise TrainingError(
-                f"a process that loads photographs ended ({text}); nothing was published; is there enough "
-                "memory? set base.num_workers to 0 to load without such processes"
-            ) from None
-        if "out of memory" in text or "can't allocate memory" in text:
-            raise TrainingError(
-                f"not enough memory ({text}); nothing was published; set a smaller batch_size or base.image_size"
-            ) from None
-        raise

@@ -7,7 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from accelerate import Accelerator
+from PIL import Image
 
 from pipeline.errors import DeviceError, missing_extra
 
@@ -21,6 +23,21 @@ def require_trackers(names: Sequence[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise DeviceError(missing_extra(f"base.trackers: {name} is not installed", name))
+
+
+def log_pictures(accelerator: Accelerator, files: Sequence[Path], step: int) -> None:
+    """Show PNG files to every tracker, each under its name without the epoch or step at the end."""
+    for tracker in accelerator.trackers:
+        for file in files:
+            split = file.stem.partition("-")[0]
+            if tracker.name == "dvclive":
+                tracker.tracker.log_image(file.name, file)
+            elif tracker.name == "mlflow":
+                tracker.log_artifact(str(file), "samples")
+            else:
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                with Image.open(file) as image:
+                    tracker.log_images({f"samples/{split}": np.asarray(image)[None]}, step=step, **layout)
 
 
 def start_trackers(accelerator: Accelerator, stage: str) -> None:

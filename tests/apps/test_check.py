@@ -26,7 +26,7 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
     assert first == "params.yaml: valid"
     assert "base: cpu, fp32" in lines
     assert "photographs or regions in pipeline/sampling/bundled.csv, not yet decoded" in done.stdout
-    assert "generator: compact_unet, 4." in done.stdout
+    assert "generator: compact_unet, 5." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.checkpointing.finished import Finished
@@ -19,13 +20,16 @@ from pipeline.data.loader import LoaderConfig
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import TrainingError
 from pipeline.evaluation.validation import ab_mae, inference
-from pipeline.params import Params
+from pipeline.models.config import ModelConfig, read_config
+from pipeline.params import Params, read
 from pipeline.training.ema import Ema
 from pipeline.training.objectives import ContentObjective
-from pipeline.training.recorder import Recorder
+from pipeline.training.recorder import PreviewTimes, Recorder
 from pipeline.training.run import TrainConfig, TrainingRun, train
+from tests.helpers import QUICKSTART
 
 LAB = ColorSpace("lab")
+MODEL = ModelConfig.describe(read(QUICKSTART).generator, "lab", 32)
 
 
 class Conv(nn.Module):
@@ -55,8 +59,10 @@ def run(params: Params, photographs: Photographs, tmp_path: Path) -> TrainingRun
     """Two epochs of two steps."""
     block = params.pretrain.model_copy(update={"lr": 0.1})
     objective = ContentObjective(Conv(), block, LAB, Accelerator(cpu=True))
-    config = TrainConfig("pretrain", 2, LoaderConfig(batch_size=4, seed=1, flip=True), (2,))
-    recorder = Recorder(tmp_path / "log", LAB, (2,))
+    config = TrainConfig(
+        "pretrain", 2, LoaderConfig(batch_size=4, seed=1, flip=True), PreviewTimes((), last_epoch=2, steps=3), (1,)
+    )
+    recorder = Recorder(tmp_path / "log", LAB, config.previews, steps=4)
     recorder.begin()
     splits = {"train": photographs, "valid": photographs}
     states, finished = SavedStates(tmp_path / "states", every=300), Finished(tmp_path / "log", "key", ())
@@ -76,7 +82,7 @@ def error(network: nn.Module, photographs: Photographs) -> float:
 
 def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Photographs, tmp_path: Path) -> None:
     before = error(conv(run), photographs)
-    train(run)
+    train(run, MODEL)
     assert conv(run).calls == 4
     with (tmp_path / "log/history.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -84,12 +90,33 @@ def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Pho
     assert float(rows[-1]["valid_ab_mae"]) < before
     assert sorted(path.name for path in (tmp_path / "log/samples").iterdir()) == [
         "train-epoch-0002.png",
+        "train-step-0000003.png",
         "valid-epoch-0002.png",
+        "valid-step-0000003.png",
     ]
+    with (tmp_path / "log/steps.csv").open() as file:
+        steps = list(csv.DictReader(file))
+    assert [row["step"] for row in steps] == ["1", "2", "3", "4"]
+    for epoch, row in enumerate(rows):
+        own = [float(step["content"]) for step in steps[2 * epoch : 2 * epoch + 2]]
+        assert float(row["content"]) == pytest.approx(np.mean(own), rel=1e-4)
+
+
+def test_the_generator_of_an_epoch_is_kept_as_it_was(run: TrainingRun) -> None:
+    train(run, MODEL)
+    kept = run.states.kept()
+    assert list(kept) == ["epoch-0001"]
+    first, last = load_file(kept["epoch-0001"] / "generator.safetensors"), conv(run).state_dict()
+    assert not torch.equal(first["conv.weight"], last["conv.weight"])
+    described = read_config(kept["epoch-0001"]).training
+    assert described is not None
+    assert described.ab_mae == pytest.approx(run.recorder.history[0]["valid_ab_mae"], rel=1e-5)
+    run.states.clear()
+    assert not run.states.kept()
 
 
 def test_no_epochs_still_validates(run: TrainingRun) -> None:
-    train(replace(run, config=replace(run.config, epochs=0)))
+    train(replace(run, config=replace(run.config, epochs=0)), MODEL)
     (row,) = run.recorder.history
     assert row["epoch"] == 0
     assert row["valid_ab_mae"] > 0
@@ -101,7 +128,7 @@ def test_a_loss_that_is_not_finite_stops_training(run: TrainingRun, value: float
     assert bias is not None
     nn.init.constant_(bias, value)
     with pytest.raises(TrainingError, match=r"the content loss is (nan|inf) by step"):
-        train(run)
+        train(run, MODEL)
 
 
 def test_too_little_memory_is_a_sentence(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +137,7 @@ def test_too_little_memory_is_a_sentence(run: TrainingRun, monkeypatch: pytest.M
 
     monkeypatch.setattr(Conv, "forward", forward)
     with pytest.raises(TrainingError, match=r"not enough memory .*; set a smaller batch_size or base\.image_size"):
-        train(run)
+        train(run, MODEL)
 
 
 def test_ab_mae_of_gray_is_the_mean_absolute_ab(photographs: Photographs) -> None:

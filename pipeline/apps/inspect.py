@@ -1,0 +1,102 @@
+"""`twotone inspect`: the networks layer by layer, and training photographs before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.apps.tables import print_table
+from pipeline.color.tensors import ColorSpace, lab_to_rgb, rgb_to_lab, to_uint8
+from pipeline.data.loader import LoaderConfig, augmented
+from pipeline.data.shards import Photographs
+from pipeline.errors import SampleError
+from pipeline.media.grids import Row, save_grid
+from pipeline.models.discriminators import build_discriminator
+from pipeline.models.generators import build_generator
+from pipeline.params import Params
+from pipeline.types import Pixels
+
+_COLUMNS, _EPOCHS = 8, (1, 2, 3)
+
+
+def inspect_networks(params: Params) -> None:
+    """Print a table of the layers of each network: kind, output for one photograph, parameters.
+
+    Raises:
+        BackboneError: the backbone cannot be the encoder of a U-Net.
+    """
+    space, size = ColorSpace(params.base.color_space), params.base.image_size
+    # On shapes alone: nothing is fetched, drawn or computed.
+    with torch.device("meta"):
+        generator = params.generator.model_copy(update={"weights": "none"})
+        networks: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
+            f"generator: {params.generator.architecture}": (
+                build_generator(generator, space, size, seed=0),
+                (torch.zeros(1, space.in_channels, size, size),),
+            ),
+            f"discriminator: {params.discriminator.receptive_field}-pixel PatchGAN": (
+                build_discriminator(params.discriminator, space, seed=0),
+                (torch.zeros(1, space.in_channels, size, size), torch.zeros(1, space.out_channels, size, size)),
+            ),
+        }
+    for title, (network, inputs) in networks.items():
+        rows = layers(network, inputs)
+        total = sum(parameter.numel() for parameter in network.parameters())
+        shapes = ", ".join(_shape(given) for given in inputs)
+        print(f"{title}, {total:,} parameters; given {shapes}")
+        print_table(("layer", "kind", "output", "parameters"), rows)
+        print()
+
+
+def layers(network: nn.Module, inputs: tuple[Tensor, ...]) -> list[tuple[str, str, str, str]]:
+    """(name, kind, shape of the output, parameters) of each layer, in the order in which they run."""
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(name: str, layer: nn.Module) -> None:
+        count = sum(parameter.numel() for parameter in layer.parameters())
+        layer.register_forward_hook(
+            lambda _layer, _given, output: rows.append((name, type(layer).__name__, _shape(output), f"{count:,}"))
+        )
+
+    for name, layer in network.named_modules():
+        # A spectrally normalized convolution has its weight in a child of its own, which is no layer.
+        if "parametrizations" not in name and {part for part, _ in layer.named_children()} <= {"parametrizations"}:
+            note(name, layer)
+    with torch.no_grad():
+        network.eval()(*inputs)
+    return rows
+
+
+def inspect_data(params: Params, sample: Path, out: Path) -> None:
+    """Draw the first training photographs: as they are, as three epochs see them, and what the generator is given.
+
+    Raises:
+        SampleError: the sample is damaged, or of another image size.
+        OSError: the picture cannot be written.
+    """
+    if not sample.is_dir():
+        raise SampleError(f"{sample}: no sample yet, so there are no photographs to show; run dvc repro sample")
+    photographs = Photographs(sample, "train", params.base.image_size)
+    numbers = range(min(_COLUMNS, len(photographs)))
+    flip = params.pretrain.flip if params.pretrain.epochs else params.finetune.flip
+    config = LoaderConfig(1, params.base.seed, flip)
+    rows = [Row("photograph", np.stack([photographs[i] for i in numbers]))]
+    for epoch in _EPOCHS:
+        seen = np.stack([augmented(photographs[i], config, epoch, i) for i in numbers])
+        rows.append(Row(f"epoch {epoch}", seen))
+    save_grid(out, [*rows, Row("input", _gray(rows[-1].images))])
+    print(f"{out}: {len(numbers)} of {len(photographs)} training photographs, as epochs 1 to 3 see them, and in gray")
+
+
+def _gray(photographs: Pixels) -> Pixels:
+    """(N, S, S, 3) -> the same in gray of equal lightness."""
+    lab = rgb_to_lab(torch.from_numpy(photographs).permute(0, 3, 1, 2))
+    gray = to_uint8(lab_to_rgb(torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1)))
+    return np.asarray(gray.permute(0, 2, 3, 1))
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape)

@@ -1,0 +1,150 @@
+"""A finished model goes on: start_from, keep_epochs, no test split, through the stages and through dvc."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.helpers import Project, save_photo, twotone
+from tests.nursery import Nursery
+
+GENERATOR = "checkpoints/{}/generator.safetensors"
+
+
+@pytest.fixture(scope="module")
+def trained(make_project: Callable[[str], Project], nursery: Nursery) -> Project:
+    """Trained in both stages, and its result copied to checkpoints/start."""
+    project = make_project("going-on")
+    project.change(generator={"architecture": "compact_unet"}, pretrain={"epochs": 2, "keep_epochs": [1]})
+    for stage in ("sample", "pretrain", "finetune"):
+        nursery.run(project.folder, stage)
+    shutil.copytree(project.folder / "checkpoints/finetune", project.folder / "checkpoints/start")
+    return project
+
+
+@pytest.fixture
+def project(trained: Project, tmp_path: Path) -> Project:
+    shutil.copytree(trained.folder, tmp_path / "copy", symlinks=True)
+    return Project(tmp_path / "copy")
+
+
+def described(project: Project, folder: str) -> dict[str, dict[str, object]]:
+    return json.loads((project.folder / folder / "model.json").read_text())  # type: ignore[no-any-return]
+
+
+def same(project: Project, one: str, other: str) -> bool:
+    first, second = (load_file(project.folder / name) for name in (one, other))
+    return all(bool((first[key] == second[key]).all()) for key in first)
+
+
+def test_no_epochs_publish_the_model_that_it_started_from(project: Project, nursery: Nursery) -> None:
+    start = {"epochs": 0, "start_from": "checkpoints/start"}
+    project.change(pretrain={**start, "keep_epochs": []}, finetune=start)
+    for stage in ("pretrain", "finetune"):
+        nursery.run(project.folder, stage)
+        for name in ("generator", "discriminator")[: 1 if stage == "pretrain" else 2]:
+            path = f"{name}.safetensors"
+            published = (project.folder / "checkpoints" / stage / path).read_bytes()
+            assert published == (project.folder / "checkpoints/start" / path).read_bytes()
+    # What it has learnt from, too.
+    assert described(project, "checkpoints/finetune") == described(project, "checkpoints/start")
+
+
+def test_training_goes_on_with_other_photographs_and_another_rate(project: Project, nursery: Nursery) -> None:
+    project.change(sample={"train": 12}, pretrain={"epochs": 1, "lr": 1e-5, "start_from": "checkpoints/start"})
+    project.change(pretrain={"keep_epochs": []})
+    nursery.run(project.folder, "sample")
+    nursery.run(project.folder, "pretrain")
+    before, after = (
+        load_file(project.folder / f"checkpoints/{name}/generator.safetensors") for name in ("start", "pretrain")
+    )
+    moved = max(float((after[key] - before[key]).abs().max()) for key in before if key.endswith("weight"))
+    # Three steps of at most a little over the rate each: these are the same weights, and not drawn ones.
+    assert 0 < moved < 1e-4
+    training = described(project, "checkpoints/pretrain")["training"]
+    assert training["photographs"] == 12
+    assert training["before"]["photographs"] == 8  # type: ignore[index]
+
+
+def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Project) -> None:
+    stages = project.dvc("repro", "--dry", "finetune").stdout
+    assert "Running stage 'finetune'" in stages
+    project.change(finetune={"start_from": "checkpoints/start", "epochs": 1}, pretrain={"epochs": 0})
+    project.change(pretrain={"keep_epochs": []})
+    done = project.dvc("repro", "finetune")
+    assert "goes on from the generator and the discriminator of checkpoints/start" in done.stdout
+    assert not json.loads(project.dvc("status", "--json", "finetune").stdout)
+    (project.folder / "checkpoints/start/note.txt").write_text("another")
+    assert "finetune" in json.loads(project.dvc("status", "--json", "finetune").stdout)
+
+
+@pytest.mark.parametrize(
+    ("stage", "blocks", "reason"),
+    [
+        (
+            "pretrain",
+            {"generator": {"architecture": "pix2pix_unet"}},
+            "pretrain.start_from checkpoints/start: another network: generator.architecture is 'pix2pix_unet' here and "
+            "'compact_unet' there",
+        ),
+        ("pretrain", {"base": {"color_space": "rgb"}}, "base.color_space is 'rgb' here and 'lab' there"),
+        (
+            "finetune",
+            {"discriminator": {"channels": 16}},
+            "finetune.start_from checkpoints/start: its discriminator is another network (receptive_field 70, channels",
+        ),
+    ],
+)
+def test_another_network_is_refused(
+    project: Project, nursery: Nursery, stage: str, blocks: dict[str, dict[str, object]], reason: str
+) -> None:
+    project.change(**blocks, **{stage: {"start_from": "checkpoints/start"}})
+    done = nursery.start(project.folder, stage).wait()
+    assert done.returncode == 2
+    assert reason in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
+    done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/finetune", ok=False)
+    assert done.returncode == 2
+    assert "cp -r checkpoints/finetune checkpoints/start" in done.stderr
+    done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/nowhere", ok=False)
+    assert done.returncode == 2
+    assert "checkpoints/nowhere/model.json: no such file" in done.stderr
+    done = project.twotone("check", "-S", "pretrain.keep_epochs=[3]", ok=False)
+    assert "pretrain.keep_epochs must be <= pretrain.epochs (2), got 3" in done.stderr
+
+
+def test_kept_epochs_color_and_are_measured(project: Project, nursery: Nursery) -> None:
+    kept = "checkpoints/pretrain/epoch-0001"
+    assert not same(project, f"{kept}/generator.safetensors", GENERATOR.format("pretrain"))
+    import numpy as np
+
+    save_photo(project.folder / "photo.png", np.random.default_rng(0))
+    colored = twotone(project.folder, "colorize", "photo.png", "-o", "out", "--model", kept)
+    assert colored.returncode == 0, colored.stderr
+    nursery.run(project.folder, "evaluate")
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    assert list(metrics) == ["constant", "finetune", "gray", "lightness_table", "pretrain", "pretrain-epoch-0001"]
+    assert metrics["pretrain-epoch-0001"]["ab_mae"] != metrics["pretrain"]["ab_mae"]
+    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text())
+    assert protocol["colorizers"]["pretrain-epoch-0001"] == f"the generator of {kept}"
+
+
+def test_without_a_test_split_evaluate_says_what_it_measures_on(project: Project, nursery: Nursery) -> None:
+    project.change(sample={"test": 0})
+    nursery.run(project.folder, "sample")
+    done = nursery.start(project.folder, "evaluate").wait()
+    assert done.returncode == 0, done.stdout
+    assert "sample.test is 0: measuring on the photographs of validation" in done.stdout
+    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text())
+    assert protocol["photographs"] == {"count": 3, "resolution": [32, 32], "split": "valid"}
+    nursery.run(project.folder, "export")
+    card = (project.folder / "checkpoints/export/README.md").read_text()
+    assert "On 3 regions of the validation split. Training saw other regions of the same five photographs" in card
