@@ -13,8 +13,8 @@ from stages.dvc import STAGES
 
 # dvc says which stage it runs.
 _WAY_BACK = (
-    "\ndvc has removed the outs of this stage already; `git checkout params.yaml` and `dvc checkout` bring the last "
-    "values and outs back, and `twotone check` finds such values before"
+    "\ndvc has removed the outs of this stage already; `git checkout params.yaml dvc.lock reports` and then `dvc "
+    "checkout` bring back those of the last commit, and `twotone check` finds such values before"
 )
 
 

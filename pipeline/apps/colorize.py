@@ -22,6 +22,7 @@ from pipeline.types import Samples
 
 # More photographs than this are counted and not listed, but for those that failed.
 _LONG_LIST = 20
+_NAMED_KEPT = 5
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
     if not options.overwrite:
         targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
     if not targets:
-        return Outcome(job.source, "kept", f"{next(iter(job.targets.values()))} exists")
+        return Outcome(job.source, "kept", str(next(iter(job.targets.values()))))
     make = _color_film if job.is_film else _color_photograph
     try:
         for target in targets.values():
@@ -119,7 +120,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
         video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.naming.compare)
         report = color_video(job.source, target, colorizer, video)
         texts.append(
-            f"{report.frames} frames in {report.shots} shots -> {target}, "
+            f"{report.frames} frames, shots: {report.shots} -> {target}, "
             f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
         )
         if report.damaged:
@@ -184,7 +185,12 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()))
         print(f"not colored, being no photographs or films: {kinds}")
     if counts["kept"]:
-        print(f"{counts['kept']} were colored before and kept; --overwrite colors them again")
+        names = [outcome.detail for outcome in outcomes if outcome.status == "kept"]
+        more = f" and {len(names) - _NAMED_KEPT} more" if len(names) > _NAMED_KEPT else ""
+        print(
+            f"kept, because a copy was there already, whichever photograph, model or options it was made with: "
+            f"{', '.join(names[:_NAMED_KEPT])}{more}; --overwrite replaces them, another --out keeps both"
+        )
     for outcome in outcomes:
         if outcome.status == "failed":
             print(f"failed: {outcome.source}: {outcome.detail}")

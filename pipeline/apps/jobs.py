@@ -73,6 +73,11 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     if _is_file_name(naming.out):
         selection.jobs = [_single_job([source for source, _ in sources.values()], naming)]
         return selection
+    if len(sources) == 1 and not naming.out.exists() and _looks_like_a_file(naming.out):
+        writable = ", ".join(sorted({f".{ending}" for ending in WRITABLE} | set(CONTAINERS.values())))
+        raise InputError(
+            f"--out {naming.out}: {naming.out.suffix} cannot be written; name a folder, or a file in {writable}"
+        )
     taken = {_key(source) for source, _ in sources.values()}
     for source, inside in sources.values():
         target = naming.out / inside.with_suffix(_ending(source, naming.ending))
@@ -89,6 +94,8 @@ def require_output(naming: Naming) -> None:
         InputError: it cannot be written.
     """
     folder = naming.out.parent if _is_file_name(naming.out) else naming.out
+    if folder.is_file():
+        raise InputError(f"--out {folder} is a file and no picture or film; name a folder")
     try:
         require_writable(folder)
     except OSError as error:
@@ -146,8 +153,12 @@ def _sources(inputs: Sequence[str], out: Path, left_out: Counter[str]) -> Iterat
         elif path.exists():
             yield path, Path(path.name)
         elif glob.has_magic(text):
-            files = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
-            yield from ((file, Path(file.name)) for file in files if file.is_file())
+            for file in (Path(name) for name in sorted(glob.glob(text, recursive=True))):
+                kind = _kind_left_out(file, file.parent, out)
+                if kind:
+                    left_out[kind] += 1
+                elif file.is_file():
+                    yield file, Path(file.name)
         else:
             raise InputError(f"{text}: no such file or folder")
 
@@ -168,6 +179,11 @@ def _kind_left_out(file: Path, folder: Path, out: Path) -> str:
 def _is_file_name(out: Path) -> bool:
     """Whether --out names a picture or a film, and no folder."""
     return out.suffix.lower() in {*(f".{ending}" for ending in WRITABLE), *CONTAINERS} and not out.is_dir()
+
+
+def _looks_like_a_file(out: Path) -> bool:
+    """street.gif, but not a folder such as colored or 2024.11."""
+    return out.suffix[1:].isalnum() and not out.suffix[1:].isdigit() and len(out.suffix) <= 5
 
 
 def _ending(source: Path, asked: str | None) -> str:

@@ -50,7 +50,8 @@ def list_trainings(folder: Path, params: Path) -> None:
         rows.append((training.stage, training.fingerprint[:_DIGITS], *position, _ago(training.age), size, changed))
     if rows:
         print_table(headers, rows)
-    print(f"interrupted trainings in {folder}: {len(rows)}; dvc repro goes on with that of today's parameters and data")
+    goes_on = "; dvc repro goes on with that of today's parameters and data" if rows else ""
+    print(f"interrupted trainings in {folder}: {len(rows) or 'none'}{goes_on}")
 
 
 def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.apps.colorize import BatchOptions, color_file
 from pipeline.apps.jobs import Naming, select
+from pipeline.color.tensors import ColorSpace
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.models.checkpoint import load_generator
 from tests.conftest import MakeModel
 from tests.helpers import EIGHT_BIT, save_photo, twotone
 
@@ -92,6 +95,37 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(box: Path) -> No
     assert not (box / "out").exists()
 
 
+def test_the_own_lightness_of_an_rgb_generator(box: Path, make_model: MakeModel) -> None:
+    rgb, lab = str(make_model(space="rgb")), str(make_model())
+    done = colorize(box, "box/one.png", "-o", "own", "--own-lightness", "--model", rgb)
+    assert done.returncode == 0, done.stderr
+    before, own = (np.asarray(Image.open(box / place)) for place in ("box/one.png", "own/one.png"))
+    assert own.shape == before.shape
+    assert np.abs(rgb2lab(own)[..., 0] - rgb2lab(before)[..., 0]).max() > 5
+    # What the network gives, enlarged, and nothing else.
+    network = load_generator(Path(rgb)).network
+    gray = ColorSpace("rgb").encode(torch.from_numpy(resized(before, 32)).permute(2, 0, 1)[None])[0]
+    expected = ((network(gray)[0, :, : gray.shape[2], : gray.shape[3]] + 1) / 2).clamp(0, 1).detach()
+    shrunk = np.asarray(Image.fromarray(own).resize(expected.shape[:0:-1], Image.Resampling.BOX)) / 255
+    assert np.abs(shrunk - expected.permute(1, 2, 0).numpy()).mean() < 0.06
+    for words, reason in (
+        (("--model", lab), "--own-lightness needs a generator of base.color_space rgb, and that of"),
+        (("--model", rgb, "--saturation", "2"), "leave --saturation out"),
+    ):
+        refused = colorize(box, "box/one.png", "-o", "out", "--own-lightness", *words)
+        assert refused.returncode == 2
+        assert reason in refused.stderr
+
+
+def resized(pixels: np.ndarray, short_side: int) -> np.ndarray:
+    """To a short side, and mirrored to multiples of 32."""
+    height, width = pixels.shape[:2]
+    scale = short_side / min(height, width)
+    size = (round(width * scale), round(height * scale))
+    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    return np.pad(small, ((0, -size[1] % 32), (0, -size[0] % 32), (0, 0)), "symmetric")
+
+
 def naming(out: Path, **options: Any) -> Naming:
     return Naming(out, **options)
 
@@ -151,6 +185,9 @@ def test_what_is_left_out_is_counted_by_kind(box: Path, model: Path, rng: np.ran
     save_photo(box / "box/.thumbnails/one.png", rng)
     (box / "box/README").write_text("no ending")
     (box / "box/inner/broken.jpg").unlink()
+    pattern = colorize(box, "box/*", "-o", "other", "--model", str(model))
+    assert pattern.returncode == 0
+    assert "not colored, being no photographs or films: 1 .txt, 1 without an ending" in pattern.stdout
     done = colorize(box, "box", "-o", "out", "--model", str(model))
     assert done.returncode == 0
     assert "not colored, being no photographs or films: 1 .txt, 3 hidden, 1 without an ending" in done.stdout
@@ -165,6 +202,7 @@ def test_the_output_can_be_a_file(box: Path, model: Path) -> None:
         (("box",), "out.jpg", "--out out.jpg names one file for 3 photographs; name a folder"),
         (("box/one.png",), "out.mp4", "--out out.mp4: one.png can be written as .bmp, .jpeg, .jpg, .png"),
         (("box/one.png",), "box/one.png", "box/one.png would be overwritten by its own colors"),
+        (("box/one.png",), "out.xyz", "--out out.xyz: .xyz cannot be written; name a folder, or a file in .bmp, .jpeg"),
     ):
         refused = colorize(box, *inputs, "-o", out, *words)
         assert refused.returncode == 2
@@ -175,7 +213,7 @@ def test_an_output_that_cannot_be_written_is_found_before_coloring(box: Path, mo
     (box / "out").write_text("a file where the folder should be")
     done = colorize(box, "box/one.png", "-o", "out", "--model", str(model))
     assert done.returncode == 2
-    assert "error: --out out cannot be written: File exists" in done.stderr
+    assert "error: --out out is a file and no picture or film; name a folder" in done.stderr
     assert "colorize:" not in done.stderr  # no progress bar yet
 
 
@@ -221,7 +259,8 @@ def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path,
         assert lines[-2].startswith("failed: box/inner/broken.jpg: unreadable: none of JPEG")
         assert lines[-1].startswith(f"{colored} colored, {kept} kept as they were, 1 failed; model ")
         assert len(lines) < 6
-    assert "32 were colored before and kept; --overwrite colors them again" in second.stdout
+    assert "kept, because a copy was there already, whichever photograph, model or options" in second.stdout
+    assert ": out/000.png, out/001.png, out/002.png, out/003.png, out/004.png and 27 more; --ov" in second.stdout
 
 
 def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.random.Generator) -> None:

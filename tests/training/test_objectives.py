@@ -153,3 +153,29 @@ def test_what_is_missing_from_a_state_is_named(params: Params) -> None:
     rest = {key: value for key, value in state.items() if not key.startswith("optimizer.generator.1.")}
     with pytest.raises(SavedStateError, match=r"1 of 4 parameters"):
         stateful(params).load_state_dict(rest)
+
+
+def test_the_l1_penalty_is_the_sum_of_the_absolute_weights(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    """Its gradient, over that of the content loss: the weight of the penalty times the sign of each weight."""
+    gradients, losses = [], []
+    for penalty in (0.0, 0.25):
+        torch.manual_seed(0)
+        net, block = Tiny(), params.pretrain.model_copy(update={"l1_penalty": penalty, "lr": 1e-12})
+        size = float(net.conv.weight.detach().abs().sum())
+        losses.append(ContentObjective(net, block, LAB, accelerator).step(*batch, 0))
+        assert net.conv.weight.grad is not None
+        assert net.conv.bias is not None
+        assert net.conv.bias.grad is not None
+        gradients.append((net.conv.weight.grad, net.conv.bias.grad))
+    torch.testing.assert_close(gradients[1][0] - gradients[0][0], 0.25 * net.conv.weight.sign(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradients[1][1], gradients[0][1])
+    assert "l1_penalty" not in losses[0]
+    assert float(losses[1]["l1_penalty"]) == pytest.approx(0.25 * size, rel=1e-5)
+
+
+def test_finetuning_has_the_penalty_too(params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator) -> None:
+    losses = adversarial(params, Tiny(), accelerator, l1_penalty=0.5).step(*batch, 0)
+    parts = losses["adversarial"] + 100 * losses["content"] + losses["l1_penalty"]
+    torch.testing.assert_close(losses["generator"], parts)

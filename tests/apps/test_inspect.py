@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from pipeline.color.tensors import ColorSpace
+from pipeline.models.generators import build_generator
+from pipeline.params import read
+from tests.helpers import Project, twotone
+from tests.nursery import Nursery
+
+
+@pytest.fixture(scope="module")
+def project(make_project: Callable[[str], Project], nursery: Nursery) -> Project:
+    project = make_project("inspect")
+    project.change(sample={"train": 16})
+    nursery.run(project.folder, "sample")
+    return project
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+@pytest.mark.parametrize("architecture", ["dynamic_unet", "pix2pix_unet", "compact_unet"])
+def test_every_layer_of_both_networks(project: Project, architecture: str, norm: str) -> None:
+    project.change(generator={"architecture": architecture}, discriminator={"norm": norm})
+    done = twotone(project.folder, "inspect")
+    assert done.returncode == 0, done.stderr
+    tables = done.stdout.split("discriminator: 70-pixel PatchGAN")
+    params = read(project.folder / "params.yaml")
+    network = build_generator(params.generator, ColorSpace("lab"), 32, seed=0)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert len(re.findall(r" Conv(?:Transpose)?2d ", tables[0])) == len(convolutions)
+    assert len(re.findall(r"Conv2d ", tables[1])) == 5
+    counts = [
+        int(line.split()[-1].replace(",", ""))
+        for line in tables[0].splitlines()
+        if re.search(r"\d+x\d+ +[\d,]+ *$", line)
+    ]
+    total = sum(parameter.numel() for parameter in network.parameters())
+    assert sum(counts) == total
+    assert f"generator: {architecture}, {total:,} parameters; given 1x1x32x32" in tables[0]
+
+
+def test_photographs_as_training_sees_them(project: Project) -> None:
+    done = twotone(project.folder, "inspect", "-o", "seen.png")
+    assert "seen.png: 8 of 16 training photographs" in done.stdout
+    grid = np.asarray(Image.open(project.folder / "seen.png"))[:, 96:]
+    pitch = 98
+    cells = [[grid[y * pitch : y * pitch + 96, x * pitch : x * pitch + 96] for x in range(8)] for y in range(5)]
+    flipped = [np.array_equal(cells[row][x], cells[0][x][:, ::-1]) for row in (1, 2, 3) for x in range(8)]
+    same = [np.array_equal(cells[row][x], cells[0][x]) for row in (1, 2, 3) for x in range(8)]
+    assert all(one != other for one, other in zip(flipped, same, strict=True))
+    assert 4 < sum(flipped) < 20
+    gray = cells[4][0]
+    assert (gray.max(-1) - gray.min(-1)).max() <= 1
+
+
+def test_without_a_sample_it_says_so(make_project: Callable[[str], Project]) -> None:
+    done = twotone(make_project("no-sample").folder, "inspect")
+    assert done.returncode == 1
+    assert "data/sample: no sample yet, so there are no photographs to show; run dvc repro sample" in done.stderr
