@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_a_recipe_is_valid_and_opens_with_command_data_and_expectation(name: str
     assert f"Command: twotone recipe {name} && dvc repro" in text
     assert "Data:" in text
     assert "Expect:" in text
+    assert "Differs:" in text or name == "quickstart"
+    # An expectation is a measurement, or says that it is none.
+    assert re.search(r"\bab_mae\b|not run at full size", text)
+    assert "@" not in text
 
 
 def test_what_the_references_fix() -> None:
@@ -54,7 +59,27 @@ def test_what_the_references_fix() -> None:
     assert long.finetune.sample_epochs == (20, 80, 140)
     scratch = parse(recipes.compose(RECIPES, "pix2pix_scratch"))
     assert scratch.finetune.sample_epochs == tuple(range(5, 251, 5))
-    assert (scratch.finetune.lr_generator, scratch.finetune.beta1, scratch.finetune.losses) == (2e-4, 0.5, {"l1": 100})
+    assert (scratch.finetune.lr_generator, scratch.finetune.beta1, scratch.finetune.losses) == (
+        2e-4,
+        0.5,
+        {"l1": 66.6667},
+    )
+    # 100 times the mean over L, a and b, of which the error of L is zero.
+    assert scratch.finetune.losses["l1"] == pytest.approx(100 * 2 / 3, rel=1e-5)
+    assert scratch.generator.architecture == "pix2pix_unet_leaky"
+    assert long.finetune.keep_epochs == (20, 80)
+    assert two_stage.generator.backbone == "resnet18.tv_in1k"
+    arrays = parse(recipes.compose(RECIPES, "lab_arrays_mse"))
+    assert (arrays.base.image_size, arrays.finetune.batch_size, arrays.finetune.epochs) == (256, 8, 60)
+    compact = parse(recipes.compose(RECIPES, "compact_lsgan"))
+    assert (compact.finetune.epochs, compact.finetune.losses, compact.discriminator.conditional) == (
+        10,
+        {"l1": 100},
+        False,
+    )
+    systems = [scratch, two_stage, long, arrays, compact]
+    assert {system.base.precision for system in systems} == {"fp32"}
+    assert {system.sample.min_chroma for system in [*systems, parse(recipes.compose(RECIPES, "rgb_stl10"))]} == {0}
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -96,6 +121,9 @@ def shrunk(name: str, make_project: Callable[[str], Project]) -> Project:
     # Tests have no network: the encoder's weights are drawn.
     small = {**TINY, "generator": {**TINY["generator"], "weights": "none"}}
     small["pretrain"] = {**TINY["pretrain"], "epochs": min(1, whole.pretrain.epochs)}
+    small["finetune"] = {**TINY["finetune"], "keep_epochs": [1] if whole.finetune.keep_epochs else []}
+    # The frames are 20 and random: runs of 50 would put all of them on one side.
+    small["sample"] = {**TINY["sample"], "group": "none" if whole.sample.group == "none" else 2}
     project.change(**small)
     return project
 
