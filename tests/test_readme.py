@@ -12,9 +12,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from tests.helpers import ROOT, Project, environment, save_photo
+from pipeline.color.tensors import ColorSpace
+from pipeline.models.generators import build_generator
+from pipeline.params import read
+from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -65,6 +69,9 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
         save_photo(photographs / f"{number}.jpg", rng)
     save_photo(project.folder / "street.jpg", rng, (120, 90))
     film(project.folder / "street.mp4")
+    # As fastai's users save theirs; of the smallest size that `import` knows.
+    space, base = ColorSpace("lab"), read(QUICKSTART).generator
+    torch.save(build_generator(base, space, 64, seed=0).state_dict(), project.folder / "res18-unet.pt")
     (project.folder / ".venv").symlink_to(Path(environment()["PATH"].split(":")[0]).parent)
     (project.folder / ".git/hooks").mkdir(exist_ok=True)
     assert len(BLOCKS) >= 7

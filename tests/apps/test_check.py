@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -97,11 +98,13 @@ def test_a_refused_value_costs_nothing_that_cannot_be_brought_back(
     assert refused.returncode != 0
     said = refused.stdout + refused.stderr
     assert "finetune.adversarial_loss must be 'bce', 'lsgan' or 'hinge', got 'wgan'" in said
-    assert "`git checkout params.yaml` and `dvc checkout` bring the last values and outs back" in said
+    assert "`git checkout params.yaml dvc.lock reports` and then `dvc checkout` bring back" in said
     # As the message says.
-    project.git("checkout", "params.yaml")
+    project.git("checkout", "params.yaml", "dvc.lock", "reports")
     project.dvc("checkout", ok=False)  # evaluate and export have never run here: it says so, and goes on
     assert checkpoint.read_bytes() == before
+    assert (project.folder / "reports/finetune/metrics.json").exists()
+    assert not json.loads(project.dvc("status", "--json", "finetune").stdout)
 
 
 def test_the_sentence_about_dvc_is_for_dvc(project: Project) -> None:

@@ -17,8 +17,8 @@ from pipeline.checkpointing.store import SavedStates, State
 from tests.helpers import QUICKSTART, ROOT, twotone
 
 
-def save(folder: Path, stage: str, fingerprint: str, lr: float = 0.002) -> SavedStates:
-    inputs = {"base": {"seed": 123}, "pretrain": {"lr": lr, "sample_epochs": [1, 14], "losses": {"l1": 1.0}}}
+def save(folder: Path, stage: str, fingerprint: str, lr: float = 0.001) -> SavedStates:
+    inputs = {"base": {"seed": 123}, "pretrain": {"lr": lr, "sample_epochs": [1, 10], "losses": {"l1": 1.0}}}
     states = SavedStates(folder / ".resume" / stage / fingerprint, every=300, inputs=inputs)
     states.save(State(3, 41, {"weights": torch.zeros(300_000)}))
     return states
@@ -41,7 +41,7 @@ def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> N
     first, *others = lines[1:-1]
     assert " ".join(first.split()) == "finetune cccccccccccc 3 41 2 h ago 1.1 the same"
     assert len(others) == 2
-    assert "pretrain.lr 0.0005, now 0.002" in next(line for line in others if "bbbb" in line)
+    assert "pretrain.lr 0.0005, now 0.001" in next(line for line in others if "bbbb" in line)
     assert lines[-1].startswith("interrupted trainings in .resume: 3; ")
 
 

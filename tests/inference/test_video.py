@@ -169,7 +169,7 @@ def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec
     (job,) = select([str(tmp_path / name)], options.naming).jobs
     outcome = color_file(job, colorizer, options)
     assert outcome.status == "colored", outcome.detail
-    assert f"{FRAMES} frames in 1 shots" in outcome.detail
+    assert f"{FRAMES} frames, shots: 1" in outcome.detail
     assert "without smoothing" in outcome.detail
     ending = Path(name).suffix
     changed = [f"{ending} films are written as .mkv"] if ending in (".avi", ".webm") else []
