@@ -20,7 +20,7 @@ ColorSpaceName = Literal["lab", "rgb"]
 SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1"]
 AdversarialLoss = Literal["bce", "lsgan", "hinge"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
@@ -89,13 +89,13 @@ class Base(Block):
     """lab: L in, ab out. rgb: gray repeated to three channels in, RGB out."""
     device: DeviceName
     precision: Precision
-    """auto is bf16 where the hardware gains by it, fp32 elsewhere."""
+    """auto is bf16 where the hardware gains by it, fp32 elsewhere. tf32: fp32 whose products NVIDIA GPUs round."""
     deterministic: bool
     """Refuse operations that may give other bits on the next run."""
     num_workers: Annotated[int, Field(ge=0, le=64)]
     """Loader processes; any number gives the same batches, so DVC does not watch it."""
     save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]
-    """Minutes between two saves of a training's state, besides the one after every epoch. DVC does not watch it."""
+    """Minutes between two saves of a training's state, besides that after the last epoch. DVC does not watch it."""
     trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(_as_tuple)]
     """Report each epoch to these too, through Accelerate; each needs the extra of its name. DVC does not watch it."""
 

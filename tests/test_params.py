@@ -39,7 +39,7 @@ def test_the_params_of_quickstart_are_valid() -> None:
         ("finetune", "lr_generator", float("nan"), "finetune.lr_generator must be"),
         ("base", "image_size", 65, "base.image_size must be a multiple of 32, got 65"),
         ("base", "image_size", True, "base.image_size must be a whole number, got True"),
-        ("base", "precision", "fp8", "base.precision must be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+        ("base", "precision", "fp8", "base.precision must be 'auto', 'fp32', 'tf32', 'bf16' or 'fp16', got 'fp8'"),
         ("sample", "train", 0, "sample.train must be >= 1, got 0"),
         ("pretrain", "batch_size", 10_000, "pretrain.batch_size must be <= sample.train (352), got 10000"),
         ("pretrain", "epochz", 3, "pretrain.epochz is not a key this project knows; did you mean epochs?"),

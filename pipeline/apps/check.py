@@ -45,7 +45,7 @@ def _device(params: Params) -> str:
     from pipeline.training.devices import choose_device, choose_precision
     from pipeline.training.trackers import require_trackers
 
-    device = choose_device(params.base.device)
+    device = choose_device(params.base.device, params.base.deterministic)
     precision = choose_precision(params.base.precision, device)
     require_trackers(params.base.trackers)
     return f"base: {device}, {precision}"

@@ -80,13 +80,13 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
     if not sample.is_dir():
         raise SampleError(f"{sample}: no sample yet, so there are no photographs to show; run dvc repro sample")
     photographs = Photographs(sample, "train", params.base.image_size)
-    numbers = range(min(_COLUMNS, len(photographs)))
+    numbers = list(range(min(_COLUMNS, len(photographs))))
     flip = params.pretrain.flip if params.pretrain.epochs else params.finetune.flip
     config = LoaderConfig(1, params.base.seed, flip)
-    rows = [Row("photograph", np.stack([photographs[i] for i in numbers]))]
+    rows = [Row("photograph", photographs.gather(numbers))]
     for epoch in _EPOCHS:
-        seen = np.stack([augmented(photographs[i], config, epoch, i) for i in numbers])
-        rows.append(Row(f"epoch {epoch}", seen))
+        batch = torch.from_numpy(photographs.gather(numbers))
+        rows.append(Row(f"epoch {epoch}", augmented(batch, config, epoch, numbers).numpy()))
     save_grid(out, [*rows, Row("input", _gray(rows[-1].images))])
     print(f"{out}: {len(numbers)} of {len(photographs)} training photographs, as epochs 1 to 3 see them, and in gray")
 

@@ -53,6 +53,7 @@ def fingerprint(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
             "code": code_digest(inputs.code),
             "environment": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "cuda": [torch.version.cuda, torch.backends.cudnn.version()] if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
             "precision": accelerator.mixed_precision,
             # The order of a sum over threads depends on their number, and so does its rounding.
             "threads": torch.get_num_threads(),

@@ -63,8 +63,7 @@ class ColorSpace:
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """(N, 3, H, W) sRGB, uint8 or float in [0, 255] -> (N, 3, H, W) float32 L*a*b*."""
     linear = _curve(rgb.device)[rgb.long()] if rgb.dtype == torch.uint8 else _linear(rgb / 255)
-    matrix = torch.tensor(XYZ_FROM_RGB, device=rgb.device) / torch.tensor(WHITE, device=rgb.device)[:, None]
-    xyz = torch.einsum("xc,nchw->nxhw", matrix, linear)
+    xyz = torch.einsum("xc,nchw->nxhw", _to_xyz(rgb.device), linear)
     f = torch.where(xyz > EPSILON, xyz.clamp(min=EPSILON) ** (1 / 3), SLOPE * xyz + OFFSET)
     x, y, z = f.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
@@ -77,9 +76,8 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     f = torch.stack([y + lab[:, 1] / 500, y, (y - lab[:, 2] / 200).clamp(min=0)], 1)
     threshold = EPSILON ** (1 / 3)
     xyz = torch.where(f > threshold, f**3, (f - OFFSET) / SLOPE)
-    matrix = torch.linalg.inv(torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)).float()
-    scaled = xyz * torch.tensor(WHITE, device=lab.device)[:, None, None]
-    linear = torch.einsum("cx,nxhw->nchw", matrix.to(lab.device), scaled).clamp(min=0)
+    matrix, white = _from_xyz(lab.device)
+    linear = torch.einsum("cx,nxhw->nchw", matrix, xyz * white[:, None, None]).clamp(min=0)
     encoded = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055, 12.92 * linear)
     return encoded.clamp(0, 1)
 
@@ -91,6 +89,19 @@ def to_uint8(rgb: Tensor) -> Tensor:
 
 def _linear(encoded: Tensor) -> Tensor:
     return torch.where(encoded > 0.04045, ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, encoded / 12.92)
+
+
+# Made once for each device: copying a matrix to a GPU at every step would make the CPU wait for it.
+@lru_cache(maxsize=4)
+def _to_xyz(device: torch.device) -> Tensor:
+    return torch.tensor(XYZ_FROM_RGB, device=device) / torch.tensor(WHITE, device=device)[:, None]
+
+
+@lru_cache(maxsize=4)
+def _from_xyz(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The matrix from XYZ to linear RGB, and the white point."""
+    matrix = torch.linalg.inv(torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)).float()
+    return matrix.to(device), torch.tensor(WHITE, device=device)
 
 
 @lru_cache(maxsize=4)

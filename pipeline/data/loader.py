@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.shards import Photographs
-from pipeline.types import Pixels
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,17 @@ def plain_batches(photographs: Photographs, batch_size: int) -> Iterator[Tensor]
     return _load(view, batch_size, 0, drop_last=False)
 
 
-def augmented(pixels: Pixels, config: LoaderConfig, epoch: int, index: int) -> Pixels:
-    """A photograph as training sees it in an epoch: (S, S, 3) uint8 -> (S, S, 3).
+def augmented(batch: Tensor, config: LoaderConfig, epoch: int, indices: list[int]) -> Tensor:
+    """Photographs as training sees them in an epoch: (N, S, S, 3) uint8 -> the same shape.
 
     Args:
-        index: of the photograph in its split.
+        indices: of the photographs in their split.
     """
+    if not config.flip:
+        return batch
     # No stream of random numbers: each photograph has its own, whichever process asks.
-    if config.flip and np.random.default_rng([config.seed, epoch, index]).random() < 0.5:
-        return np.ascontiguousarray(pixels[:, ::-1])
-    return pixels
+    mirrored = [np.random.default_rng([config.seed, epoch, index]).random() < 0.5 for index in indices]
+    return torch.where(torch.tensor(mirrored)[:, None, None, None], batch.flip(2), batch)
 
 
 class _Shuffled(Dataset[Tensor]):
@@ -65,11 +65,19 @@ class _Shuffled(Dataset[Tensor]):
         return len(self._order)
 
     def __getitem__(self, position: int) -> Tensor:
-        index = self._order[position]
-        return torch.from_numpy(augmented(self._photographs[index], self._config, self._epoch, index))
+        return self.__getitems__([position])[0]
+
+    def __getitems__(self, positions: list[int]) -> Tensor:
+        """A whole batch at once, which is several times faster than photograph by photograph."""
+        indices = [self._order[position] for position in positions]
+        return augmented(torch.from_numpy(self._photographs.gather(indices)), self._config, self._epoch, indices)
 
 
 def _load(view: _Shuffled, batch_size: int, num_workers: int, *, drop_last: bool) -> Iterator[Tensor]:
-    loader = DataLoader(view, batch_size, num_workers=num_workers, drop_last=drop_last)
+    loader = DataLoader(view, batch_size, num_workers=num_workers, drop_last=drop_last, collate_fn=_as_it_is)  # type: ignore[arg-type]
     for batch in loader:
         yield batch.permute(0, 3, 1, 2)
+
+
+def _as_it_is(batch: Tensor) -> Tensor:
+    return batch

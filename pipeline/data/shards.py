@@ -45,6 +45,7 @@ class Photographs:
     """
 
     def __init__(self, folder: Path, split: str, size: int):
+        self._origin = (folder, split, size)
         paths = sorted(folder.glob(f"{split}-*.npy"))
         if not paths:
             raise SampleError(f"{folder}: no shards {split}-*.npy; run the sample stage (dvc repro)")
@@ -60,6 +61,14 @@ class Photographs:
         number = bisect.bisect_right(self._ends, index)
         shard = self._shards[number]
         return np.array(shard[index - (self._ends[number] - len(shard))])
+
+    def gather(self, indices: list[int]) -> Pixels:
+        """Several at once: (N, S, S, 3) uint8."""
+        return np.stack([self[index] for index in indices])
+
+    def __reduce__(self) -> tuple[type[Photographs], tuple[Path, str, int]]:
+        """Another process maps the files again; it would otherwise be sent all pixels."""
+        return Photographs, self._origin
 
 
 def _open(path: Path, size: int) -> Pixels:

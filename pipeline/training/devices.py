@@ -18,7 +18,7 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     Raises:
         DeviceError: base.device is not available or cannot compute in base.precision, or a tracker is not installed.
     """
-    device = choose_device(base.device)
+    device = choose_device(base.device, base.deterministic)
     if base.deterministic:
         # cuBLAS reads it at its first call; NVIDIA advises 8 buffers of 4 MiB.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -26,13 +26,19 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     torch.set_deterministic_debug_mode("error" if base.deterministic else "default")
     # Denormal numbers slow some CPUs down a hundredfold and teach nothing.
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = not base.deterministic
+    # Determinism alone would fill every new tensor with NaN first.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(base.seed)
     precision = choose_precision(base.precision, device)
+    # On its own torch lets CUDA round the inputs of convolutions to TF32's 10 bits.
+    torch.backends.cudnn.conv.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     trackers = list(base.trackers) if stage else []
     require_trackers(trackers)
     accelerator = Accelerator(
         cpu=device == "cpu",
-        mixed_precision="no" if precision == "fp32" else precision,
+        mixed_precision="no" if precision in ("fp32", "tf32") else precision,
         dynamo_backend="no",
         log_with=list(trackers) or None,
         project_dir=str(FOLDER) if trackers else None,
@@ -42,11 +48,12 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     return accelerator
 
 
-def choose_device(asked: DeviceName) -> str:
-    """cuda, mps or cpu; auto takes the first that is available."""
+def choose_device(asked: DeviceName, deterministic: bool) -> str:
+    """cuda, mps or cpu; auto takes the first that is available and, where that is asked for, deterministic."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if asked == "auto":
-        return next(name for name, yes in available.items() if yes)
+        # MPS has no deterministic backward pass of max pooling, which nearly every backbone has.
+        return next(name for name, yes in available.items() if yes and not (name == "mps" and deterministic))
     if not available[asked]:
         names = ", ".join(name for name, yes in available.items() if yes)
         raise DeviceError(f"base.device {asked} is not available here; allowed: auto, {names}")
@@ -63,6 +70,8 @@ def choose_precision(asked: Precision, device: str) -> str:
     """
     if asked == "fp16" and device == "cpu":
         raise DeviceError("base.precision fp16 needs a GPU; on a CPU set auto, fp32 or bf16")
+    if asked == "tf32" and device != "cuda":
+        raise DeviceError(f"base.precision tf32 needs an NVIDIA GPU; on {device} set auto, fp32 or bf16")
     if asked != "auto":
         return asked
     if device == "cuda":

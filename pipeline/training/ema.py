@@ -33,11 +33,12 @@ class Ema:
         self.updates += 1
         # Early on the average follows faster; otherwise a short training would publish its first weights.
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in self._network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
+        state = self._network.state_dict()
+        moving = [name for name, value in state.items() if value.is_floating_point()]
+        # All at once: a GPU would otherwise start hundreds of tiny kernels.
+        torch._foreach_lerp_([self.average[name] for name in moving], [state[name] for name in moving], 1 - decay)
+        for name in state.keys() - set(moving):
+            self.average[name].copy_(state[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
 from pipeline.params import AdversarialLoss, LossName
 
@@ -17,7 +18,8 @@ Loss = Callable[[Tensor, Tensor, ColorSpace], Tensor]
 LOSSES: dict[LossName, Loss] = {
     "l1": lambda output, target, _space: F.l1_loss(output, target),
     "mse": lambda output, target, _space: F.mse_loss(output, target),
-    "smooth_l1": lambda output, target, _space: F.smooth_l1_loss(output, target),
+    # Quadratic within one Lab unit: with torch's beta of 1 it would be half of mse everywhere.
+    "smooth_l1": lambda output, target, _space: F.smooth_l1_loss(output, target, beta=1 / AB_SCALE),
 }
 
 

@@ -122,7 +122,10 @@ class Objective(ABC):
         self.optimizers[name].zero_grad()
         self.accelerator.backward(loss)
         if self._clip_norm:
-            self.accelerator.clip_grad_norm_(self.networks[name].parameters(), self._clip_norm)
+            # Not accelerate's clip_grad_norm_: it unscales the other network's gradients, too, so that one overflow
+            # of fp16 halves the scale twice.
+            self.accelerator.unscale_gradients(self.optimizers[name])  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.networks[name].parameters(), self._clip_norm)
         self.optimizers[name].step()
 
 
@@ -131,7 +134,10 @@ class ContentObjective(Objective):
 
     def __init__(self, generator: nn.Module, params: Pretrain, space: ColorSpace, accelerator: Accelerator):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        adamw = AdamW(generator.parameters(), params.lr, weight_decay=params.weight_decay)
+        # As fastai does: normalizations and biases, which have one dimension, do not decay.
+        weights, others = ([p for p in generator.parameters() if (p.dim() > 1) == many] for many in (True, False))
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        adamw = AdamW(groups, params.lr, weight_decay=params.weight_decay)
         super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
         self._content = ContentLoss(params.losses, space)
 

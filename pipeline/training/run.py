@@ -138,7 +138,9 @@ def train(run: TrainingRun, model: ModelConfig) -> None:
             position = Position(position.epoch + 1)
             close_epoch(run, position.epoch, losses)
             keep(run, position.epoch, model)
-            save(run, position)
+            # After the last epoch, so that a disk that is full when publishing costs no training.
+            if stop.number is not None or run.states.due() or position.epoch == epochs:
+                save(run, position)
             stop.obey()
 
 

@@ -6,7 +6,8 @@ import math
 
 from pipeline.params import Schedule
 
-# fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
+# The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
+# Its momentum, which fastai moves the other way, stays where it is here.
 _WARM, _START, _END = 0.25, 1 / 25, 1e-5
 
 

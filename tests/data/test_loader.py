@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ def test_plain_batches_keep_order_and_the_rest(photographs: Photographs) -> None
     batches = list(plain_batches(photographs, batch_size=4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert np.array_equal(torch.cat(batches)[8].permute(1, 2, 0).numpy(), photographs[8])
+
+
+def test_another_process_is_sent_no_pixels(photographs: Photographs) -> None:
+    sent = pickle.dumps(photographs)
+    assert len(sent) < 1000
+    again = pickle.loads(sent)
+    assert len(again) == 10
+    assert np.array_equal(again[8], photographs[8])
 
 
 @pytest.mark.usefixtures("photographs")

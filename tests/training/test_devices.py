@@ -24,9 +24,18 @@ def test_bf16_only_where_the_hardware_gains(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_device_that_is_not_here_is_refused() -> None:
     with pytest.raises(DeviceError, match=r"base\.device cuda is not available here; allowed: auto, cpu"):
-        choose_device("cuda")
+        choose_device("cuda", deterministic=True)
     with pytest.raises(DeviceError, match="fp16 needs a GPU"):
         choose_precision("fp16", "cpu")
+    with pytest.raises(DeviceError, match="tf32 needs an NVIDIA GPU"):
+        choose_precision("tf32", "cpu")
+
+
+def test_a_mac_trains_on_its_gpu_only_where_the_bits_may_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto", deterministic=True) == "cpu"
+    assert choose_device("auto", deterministic=False) == "mps"
 
 
 def test_a_tracker_that_is_not_installed_is_refused(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,10 @@ def test_values_by_hand() -> None:
 def test_content_losses_by_hand() -> None:
     output, target = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1.0])
     values = {name: loss(output, target, ColorSpace("lab")).item() for name, loss in LOSSES.items()}
-    assert values == pytest.approx({"l1": 1.25, "mse": 2.125, "smooth_l1": (0.125 + 1.5) / 2})
+    # Far from the truth smooth_l1 is l1 less half of its beta, one Lab unit; within it, it is quadratic.
+    assert values == pytest.approx({"l1": 1.25, "mse": 2.125, "smooth_l1": 1.25 - 0.5 / 110})
+    near = LOSSES["smooth_l1"](torch.tensor([0.5 / 110]), torch.zeros(1), ColorSpace("lab")).item()
+    assert near == pytest.approx(0.5 * (0.5 / 110) ** 2 * 110)
 
 
 def test_the_table_has_every_loss_of_the_schema() -> None:

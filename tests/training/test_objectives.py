@@ -179,3 +179,16 @@ def test_finetuning_has_the_penalty_too(params: Params, batch: tuple[Tensor, Ten
     losses = adversarial(params, Tiny(), accelerator, l1_penalty=0.5).step(*batch, 0)
     parts = losses["adversarial"] + 100 * losses["content"] + losses["l1_penalty"]
     torch.testing.assert_close(losses["generator"], parts)
+
+
+def test_normalizations_and_biases_do_not_decay(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    """With gradients of zero, the decay is all that moves a weight."""
+    net, block = Tiny(), params.pretrain.model_copy(update={"lr": 0.1, "weight_decay": 0.5, "losses": {"l1": 0.0}})
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    ContentObjective(net, block, LAB, accelerator).step(*batch, 0)
+    after = dict(net.named_parameters())
+    torch.testing.assert_close(after["conv.weight"], before["conv.weight"] * (1 - 0.1 * 0.5))
+    for name in ("conv.bias", "norm.weight", "norm.bias"):
+        assert torch.equal(after[name], before[name]), name
