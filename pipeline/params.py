@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.contradictions import contradictions
 from pipeline.errors import ParamsError
 from pipeline.validation_messages import sentence, short
 
@@ -129,7 +130,8 @@ class Generator(Block):
     backbone: Annotated[str, Field(min_length=1)]
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1)]
-    """The encoder's first weights: none, imagenet (timm's, over the network), or a path to safetensors."""
+    """The encoder's first weights: none, imagenet (from an installed package of the extra `weights`, else the hub's
+    cache, else timm's hub), or a path to safetensors."""
     decoder: Literal["fastai", "halved"]
     """dynamic_unet: fastai: the blocks of fastai's DynamicUnet. halved: blocks with half as many output channels, a
     third of the work, for quick trials; not the network of any publication."""
@@ -148,6 +150,8 @@ class Pretrain(Block):
     batch_size: Count
     lr: Rate
     """Peak learning rate of AdamW."""
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)]
+    """Times the learning rate of dynamic_unet's backbone: a pretrained one may learn slower than its decoder."""
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     schedule: Schedule
     losses: Losses
@@ -239,7 +243,7 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError("\n".join(f"{where}: {sentence(e, Params)}" for e in error.errors())) from None
-    problems = _contradictions(params)
+    problems = contradictions(params)
     if problems:
         raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems))
     return params
@@ -260,39 +264,3 @@ def read(path: Path) -> Params:
     if not isinstance(raw, Mapping):
         raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {short(raw)}")
     return parse(raw, str(path))
-
-
-def _contradictions(params: Params) -> list[str]:
-    problems = []
-    if params.pretrain.epochs and not any(params.pretrain.losses.values()):
-        problems.append(f"pretrain.losses must give a loss a weight > 0, got {params.pretrain.losses}")
-    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
-        if block.epochs and block.batch_size == 1:
-            problems.append(f"{name}.batch_size must be >= 2: batch normalization has nothing to compare, got 1")
-        if block.epochs and block.batch_size > params.sample.train:
-            problems.append(
-                f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
-            )
-    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
-        late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
-        if late:
-            problems.append(f"{name}.keep_epochs must be <= {name}.epochs ({block.epochs}), got {late[0]}")
-    steps = params.finetune.epochs * (params.sample.train // params.finetune.batch_size)
-    if steps and params.finetune.warmup_steps >= steps:
-        problems.append(
-            f"finetune.warmup_steps must be < all {steps} steps of finetune, got {params.finetune.warmup_steps}; "
-            "the generator would never learn"
-        )
-    if params.generator.architecture != "dynamic_unet" and params.generator.weights != "none":
-        problems.append(
-            f"generator.weights must be none for generator.architecture {params.generator.architecture}, "
-            f"which has no backbone, got {params.generator.weights!r}"
-        )
-    # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
-    smallest = {1: 32, 16: 32, 70: 32, 286: 128}[params.discriminator.receptive_field]
-    if params.finetune.epochs and params.base.image_size < smallest:
-        problems.append(
-            f"base.image_size must be >= {smallest} for discriminator.receptive_field "
-            f"{params.discriminator.receptive_field}, got {params.base.image_size}"
-        )
-    return problems

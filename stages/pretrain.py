@@ -12,6 +12,7 @@ from pipeline.data.loader import LoaderConfig
 from pipeline.models.checkpoint import load_generator, require_same_architecture
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
+from pipeline.models.packaged_weights import packaged_file
 from pipeline.params import NOTHING, Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import ContentObjective
@@ -28,11 +29,16 @@ def run(params: Params) -> None:
     loader = LoaderConfig(block.batch_size, base.seed, block.flip, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, model.training)
-    weights = () if params.generator.weights in ("none", "imagenet") else (Path(params.generator.weights),)
-    started_from = () if block.start_from == NOTHING else (Path(block.start_from),)
-    starts = (*weights, *started_from)
-    inputs = Inputs(base, (params.generator, block), Path("data/sample"), starts, code_files("pretrain"))
+    inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
     train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)
+
+
+def _starts(params: Params) -> tuple[Path, ...]:
+    """The files and folders that the first weights are from."""
+    weights, folder = params.generator.weights, params.pretrain.start_from
+    packaged = packaged_file(params.generator.backbone) if weights == "imagenet" else None
+    file = packaged if weights in ("none", "imagenet") else Path(weights)
+    return tuple(path for path in (file, None if folder == NOTHING else Path(folder)) if path)
 
 
 def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:

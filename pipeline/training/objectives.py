@@ -14,6 +14,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from pipeline.checkpointing.optimizers import below, load_optimizer_tensors, optimizer_tensors
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import SavedStateError
+from pipeline.models.generators import encoder
 from pipeline.params import Finetune, Pretrain
 from pipeline.training.ema import Ema
 from pipeline.training.losses import ContentLoss, discriminator_loss, generator_loss
@@ -59,7 +60,7 @@ class Objective(ABC):
         """Set the learning rates that the schedule gives at this step of all."""
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * lr_factor(self._schedule, step, steps)
+                group["lr"] = self._rates[name] * group.get("factor", 1.0) * lr_factor(self._schedule, step, steps)
 
     def rates(self) -> dict[str, float]:
         """The current learning rates: lr_<name>."""
@@ -134,10 +135,7 @@ class ContentObjective(Objective):
 
     def __init__(self, generator: nn.Module, params: Pretrain, space: ColorSpace, accelerator: Accelerator):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # As fastai does: normalizations and biases, which have one dimension, do not decay.
-        weights, others = ([p for p in generator.parameters() if (p.dim() > 1) == many] for many in (True, False))
-        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-        adamw = AdamW(groups, params.lr, weight_decay=params.weight_decay)
+        adamw = AdamW(_groups(generator, params), params.lr, weight_decay=params.weight_decay)
         super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
         self._content = ContentLoss(params.losses, space)
 
@@ -146,6 +144,22 @@ class ContentObjective(Objective):
         self._update(self._content.weight * losses["content"] + sum(penalty.values()), "generator")
         self.ema.update()
         return {name: loss.detach() for name, loss in {**losses, **penalty}.items()}
+
+
+def _groups(generator: nn.Module, params: Pretrain) -> list[dict[str, Any]]:
+    """Parameters that learn alike: decoder first, whose rate is the one that is reported, then encoder.
+
+    As fastai does, normalizations and biases, which have one dimension, do not decay.
+    """
+    body = encoder(generator)
+    own = {id(parameter) for parameter in body.parameters()} if body else set()
+    groups = []
+    for inside, factor in ((False, 1.0), (True, params.encoder_lr_factor)):
+        for decays in (True, False):
+            members = [p for p in generator.parameters() if (id(p) in own) == inside and (p.dim() > 1) == decays]
+            decay = {} if decays else {"weight_decay": 0.0}
+            groups += [{"params": members, "factor": factor, **decay}] if members else []
+    return groups
 
 
 class AdversarialObjective(Objective):

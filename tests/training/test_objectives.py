@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import SavedStateError
 from pipeline.models.discriminators import build_discriminator
+from pipeline.models.generators import build_generator
 from pipeline.params import Params
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 
@@ -192,3 +193,21 @@ def test_normalizations_and_biases_do_not_decay(
     torch.testing.assert_close(after["conv.weight"], before["conv.weight"] * (1 - 0.1 * 0.5))
     for name in ("conv.bias", "norm.weight", "norm.bias"):
         assert torch.equal(after[name], before[name]), name
+
+
+@pytest.mark.parametrize("decoder", ["fastai", "halved"])
+def test_a_pretrained_encoder_may_learn_slower(params: Params, accelerator: Accelerator, decoder: str) -> None:
+    chosen = params.generator.model_copy(update={"decoder": decoder, "max_width": 64})
+    generator = build_generator(chosen, LAB, 32, seed=0)
+    before = {name: value.detach().clone() for name, value in generator.named_parameters()}
+    block = params.pretrain.model_copy(update={"encoder_lr_factor": 0.01, "lr": 1e-3, "weight_decay": 0.0})
+    objective = ContentObjective(generator, block, LAB, accelerator)
+    objective.set_rates(0, 1)
+    rate = objective.rates()["lr_generator"]
+    objective.step(*LAB.encode(torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)), 0)
+    # Adam's first step moves each weight by its rate.
+    moved = {name: float((value - before[name]).abs().max()) for name, value in generator.named_parameters()}
+    inside = {name for name in moved if name.startswith(("layers.0.", "encoder."))}
+    assert inside
+    assert max(moved[name] for name in inside) == pytest.approx(0.01 * rate, abs=1e-7)
+    assert max(moved[name] for name in moved.keys() - inside) == pytest.approx(rate, rel=0.02)

@@ -1,0 +1,50 @@
+"""Values of params.yaml that are each allowed, but not together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
+
+def contradictions(params: Params) -> list[str]:
+    """A sentence for each."""
+    problems = []
+    if params.pretrain.epochs and not any(params.pretrain.losses.values()):
+        problems.append(f"pretrain.losses must give a loss a weight > 0, got {params.pretrain.losses}")
+    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        if block.epochs and block.batch_size == 1:
+            problems.append(f"{name}.batch_size must be >= 2: batch normalization has nothing to compare, got 1")
+        if block.epochs and block.batch_size > params.sample.train:
+            problems.append(
+                f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
+            )
+    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
+        if late:
+            problems.append(f"{name}.keep_epochs must be <= {name}.epochs ({block.epochs}), got {late[0]}")
+    steps = params.finetune.epochs * (params.sample.train // params.finetune.batch_size)
+    if steps and params.finetune.warmup_steps >= steps:
+        problems.append(
+            f"finetune.warmup_steps must be < all {steps} steps of finetune, got {params.finetune.warmup_steps}; "
+            "the generator would never learn"
+        )
+    if params.generator.architecture != "dynamic_unet" and params.generator.weights != "none":
+        problems.append(
+            f"generator.weights must be none for generator.architecture {params.generator.architecture}, "
+            f"which has no backbone, got {params.generator.weights!r}"
+        )
+    if params.generator.architecture != "dynamic_unet" and params.pretrain.encoder_lr_factor != 1:
+        problems.append(
+            f"pretrain.encoder_lr_factor must be 1 for generator.architecture {params.generator.architecture}, "
+            f"which has no backbone, got {params.pretrain.encoder_lr_factor:g}"
+        )
+    # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
+    smallest = {1: 32, 16: 32, 70: 32, 286: 128}[params.discriminator.receptive_field]
+    if params.finetune.epochs and params.base.image_size < smallest:
+        problems.append(
+            f"base.image_size must be >= {smallest} for discriminator.receptive_field "
+            f"{params.discriminator.receptive_field}, got {params.base.image_size}"
+        )
+    return problems
