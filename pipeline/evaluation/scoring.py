@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,19 +36,25 @@ class Scores:
 def score_all(predictors: dict[str, Predictor], test: Photographs, names: list[str], batch_size: int) -> Scores:
     """names: of the test photographs, in their order."""
     rows: list[dict[str, Any]] = []
-    first = 0
-    with tqdm(total=len(test), desc="evaluate", unit="photo") as bar:
+    # Threads: what takes the time is in NumPy and SciPy, which let others run meanwhile.
+    with tqdm(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
         for batch in plain_batches(test, batch_size):
             truths = _photographs(rgb_to_lab(batch)[:, 1:], batch)
-            for predictor, predict in predictors.items():
-                for index, (colored, true) in enumerate(zip(_photographs(*predict(batch)), truths, strict=True), first):
-                    row = {"index": index, "path": names[index], "colorizer": predictor}
-                    truth = {"truth_colorfulness": colorfulness(true.rgb)}
-                    rows.append(row | score(colored, true) | truth)
-            first += len(batch)
-            bar.update(len(batch))
-    rows.sort(key=lambda row: int(row["index"]))
+            colored = {name: _photographs(*predict(batch)) for name, predict in predictors.items()}
+            by_photograph = [{name: own[number] for name, own in colored.items()} for number in range(len(truths))]
+            for scores in threads.map(_compare, by_photograph, truths):
+                index = len(rows) // len(predictors)
+                rows += [
+                    {"index": index, "path": names[index], "colorizer": name} | one for name, one in scores.items()
+                ]
+                bar.update()
     return Scores(rows)
+
+
+def _compare(colored: dict[str, Photograph], true: Photograph) -> dict[str, dict[str, float]]:
+    """All metrics of a photograph by colorizer, and the colorfulness of the true one."""
+    truth = {"truth_colorfulness": colorfulness(true.rgb)}
+    return {name: score(photograph, true) | truth for name, photograph in colored.items()}
 
 
 def first_images(predictors: dict[str, Predictor], test: Photographs, columns: int) -> dict[str, Pixels]:
