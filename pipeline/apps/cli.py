@@ -164,15 +164,18 @@ def colorize(
     ] = False,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
+    shard: Annotated[
+        str, typer.Option(help="3/16: every 16th file, from the third on; for an archive that several machines color.")
+    ] = "1/1",
 ) -> None:
     """Color photographs, and films, at their own size and lightness."""
     from pipeline.apps.colorize import BatchOptions
     from pipeline.apps.colorize import colorize as color_all
-    from pipeline.apps.jobs import Naming
+    from pipeline.apps.jobs import Naming, parse_shard
     from pipeline.inference.colorizer import ColoringOptions
 
     ending = format.lower().removeprefix(".") if format else None
-    naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare)
+    naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
     coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
     raise typer.Exit(color_all(inputs, model, BatchOptions(naming, coloring, smoothing, overwrite, max_pixels)))
 

@@ -29,6 +29,8 @@ class Naming:
     """One coloring for each; several have their seed before the ending."""
     compare: bool = False
     """Whether before and after are written side by side, too."""
+    shard: tuple[int, int] = (1, 1)
+    """(number, of how many): which part of the files is colored here."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,22 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
         if target.resolve() == source.resolve():
             raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {naming.out}")
         selection.jobs.append(_job_for(source, target, naming, taken))
+    # After all have their names: whichever machine colors a photograph, its copy is called the same.
+    number, count = naming.shard
+    selection.jobs = selection.jobs[number - 1 :: count]
     return selection
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """3/16 -> (3, 16).
+
+    Raises:
+        InputError: it is no such fraction.
+    """
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise InputError(f"--shard must be NUMBER/COUNT with 1 <= NUMBER <= COUNT, such as 3/16, got {text!r}")
+    return int(number), int(count)
 
 
 def require_output(naming: Naming) -> None:

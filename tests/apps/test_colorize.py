@@ -126,6 +126,30 @@ def resized(pixels: np.ndarray, short_side: int) -> np.ndarray:
     return np.pad(small, ((0, -size[1] % 32), (0, -size[0] % 32), (0, 0)), "symmetric")
 
 
+def test_shards_color_each_photograph_once_side_by_side(box: Path, model: Path, rng: np.random.Generator) -> None:
+    (box / "box/inner/broken.jpg").unlink()
+    for number in range(9):
+        save_photo(box / f"box/{number}.png", rng)
+        save_photo(box / f"box/{number}.gif", rng)  # whose copies are PNG files, too
+    words = [str(Path(sys.executable).with_name("twotone")), "colorize", "box", "-o", "out", "--model", str(model)]
+    running = [
+        subprocess.Popen(
+            [*words, "--shard", f"{n}/3"], cwd=box, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for n in (1, 2, 3)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    colored = [int(re.findall(r"(\d+) colored, 0 kept", text)[0]) for text in said]
+    assert colored == [7, 7, 6]
+    whole = colorize(box, "box", "-o", "out", "--model", str(model))
+    assert "0 colored, 20 kept as they were, 0 failed" in whole.stdout
+    for shard in ("0/3", "4/3", "1", "a/b"):
+        refused = colorize(box, "box", "-o", "out", "--model", str(model), "--shard", shard)
+        assert refused.returncode == 2
+        assert "--shard must be NUMBER/COUNT" in refused.stderr
+
+
 def naming(out: Path, **options: Any) -> Naming:
     return Naming(out, **options)
 
