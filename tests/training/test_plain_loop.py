@@ -1,6 +1,6 @@
 """Fifty steps against the plain loop of the tutorials: contiguous, Adam, the generator run twice a step.
 
-In double precision: with single, Adam turns the roundings of tiny gradients into whole steps, and two correct loops part.
+In double precision: with single, Adam turns roundings of tiny gradients into whole steps, and two correct loops part.
 """
 
 from __future__ import annotations

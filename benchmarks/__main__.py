@@ -1,0 +1,254 @@
+"""python -m benchmarks: ours against the plain loop of the tutorials, in alternation, as ratios.
+
+Each row is the median of several pairs, with their spread; beside it, where there is one, the share that ours reaches
+of the machine's own limit, which is measured in the same run. `--json FILE` writes the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import tutorial
+from benchmarks.machine import copy_rate, matrix_rate, timed
+from pipeline.checkpointing.store import SavedStates, State
+from pipeline.color.tensors import ColorSpace
+from pipeline.data.loader import LoaderConfig, train_batches
+from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.evaluation.scoring import score_all
+from pipeline.models.discriminators import build_discriminator
+from pipeline.models.generators import build_generator
+from pipeline.params import Params, read
+from pipeline.sampling.candidates import Candidate
+from pipeline.sampling.draw import draw
+from pipeline.training.devices import choose_precision, start
+from pipeline.training.objectives import AdversarialObjective, ContentObjective, Objective
+
+LAB = ColorSpace("lab")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured, on what."""
+
+    params: Params
+    folder: Path
+    """For photographs and states."""
+    batch_size: int
+    repeats: int
+    device: torch.device
+
+    @property
+    def size(self) -> int:
+        return self.params.base.image_size
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    ours: float
+    """Seconds."""
+    reference: float
+    spread: tuple[float, float]
+    """Smallest and largest ratio of a pair."""
+    share: float | None = None
+    """Of the machine's limit."""
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        return self.reference / self.ours
+
+
+def pairs(name: str, ours: Callable[[], object], reference: Callable[[], object], setting: Setting) -> Row:
+    """Run both in alternation."""
+    ours()
+    reference()
+    times = [(timed(ours, setting.device), timed(reference, setting.device)) for _ in range(setting.repeats)]
+    ratios = [other / own for own, other in times]
+    own, other = (statistics.median(column) for column in zip(*times, strict=True))
+    return Row(name, own, other, (min(ratios), max(ratios)))
+
+
+def training_rows(setting: Setting) -> Iterator[Row]:
+    """The two kinds of step, each with the share of the matrix rate in the precision that is used."""
+    accelerator = start(setting.params.base)
+    precision = choose_precision(setting.params.base.precision, setting.device.type)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    limit = matrix_rate(dtype, setting.device)
+    rgb = torch.randint(0, 256, (setting.batch_size, 3, setting.size, setting.size), dtype=torch.uint8)
+    condition, target = LAB.encode(rgb.to(setting.device))
+
+    def networks() -> tuple[nn.Module, nn.Module]:
+        generator = build_generator(setting.params.generator, LAB, setting.size, 0)
+        judge = build_discriminator(setting.params.discriminator, LAB, 0)
+        return generator.to(setting.device), judge.to(setting.device)
+
+    generator, _ = networks()
+    adam = torch.optim.Adam(generator.parameters(), 1e-4)
+    content = ContentObjective(networks()[0], setting.params.pretrain, LAB, accelerator)
+    row = pairs(
+        "L1 step",
+        lambda: content.step(condition, target, 0),
+        lambda: tutorial.l1_step(generator, adam, condition, target),
+        setting,
+    )
+    yield _with_share(row, content, limit, precision, (condition, target))
+    plain, adversarial = tutorial.Gan(*networks()), None
+    adversarial = AdversarialObjective(*networks(), setting.params.finetune, LAB, accelerator)
+    row = pairs(
+        "adversarial step",
+        lambda: adversarial.step(condition, target, 0),
+        lambda: plain.step(condition, target),
+        setting,
+    )
+    yield _with_share(row, adversarial, limit, precision, (condition, target))
+
+
+def _with_share(
+    row: Row, objective: Objective, limit: float, precision: str, batch: tuple[torch.Tensor, torch.Tensor]
+) -> Row:
+    with FlopCounterMode(display=False) as counter:
+        objective.step(*batch, 0)
+    share = counter.get_total_flops() / row.ours / limit
+    return Row(row.name, row.ours, row.reference, row.spread, share, f"{precision}, of the matrix rate")
+
+
+def batch_row(setting: Setting, files: list[Path], photographs: Photographs) -> Row:
+    config, count = LoaderConfig(setting.batch_size, 0, flip=True), 2
+
+    def ours() -> None:
+        for number, batch in enumerate(train_batches(photographs, config, 1)):
+            LAB.encode(batch.to(setting.device))
+            if number + 1 == count:
+                return
+
+    def reference() -> None:
+        for number, (lightness, ab) in enumerate(tutorial.batches(files, setting.size, setting.batch_size)):
+            lightness.to(setting.device), ab.to(setting.device)
+            if number + 1 == count:
+                return
+
+    return pairs("batches to the device, with L*a*b*", ours, reference, setting)
+
+
+def evaluate_row(setting: Setting) -> Row:
+    """Against SSIM and CIEDE2000 alone, photograph by photograph; ours are all metrics."""
+    _, photographs = photographs_for(replace(setting, folder=setting.folder / "few"), 16)
+    darker = {"darker": lambda rgb: (rgb[:, :2].float() * 0, (rgb * 0.9).to(torch.uint8))}
+    names = [str(i) for i in range(len(photographs))]
+
+    def reference() -> None:
+        for index in range(len(photographs)):
+            pixels = photographs[index]
+            tutorial.similarity((pixels * 0.9).astype(np.uint8), pixels)
+
+    row = pairs("evaluate, all metrics", lambda: score_all(darker, photographs, names, 8), reference, setting)
+    milliseconds = 1000 * row.ours / len(photographs)
+    return Row(row.name, row.ours, row.reference, row.spread, None, f"{milliseconds:.0f} ms a photograph and colorizer")
+
+
+def sample_row(setting: Setting, files: list[Path]) -> Row:
+    """Against decoding and resizing alone."""
+    counts = {"train": len(files), "valid": 0, "test": 0, "min_chroma": 0.0, "fit": "stretch"}
+    block = setting.params.sample.model_copy(update=counts)
+    candidates = [Candidate(file.name, file) for file in files]
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory(dir=setting.folder) as name:
+            draw(candidates, block, setting.size, 0, Path(name))
+
+    def reference() -> None:
+        for file in files:
+            np.array(Image.open(file).convert("RGB").resize((setting.size, setting.size), Image.Resampling.BICUBIC))
+
+    return pairs("sample, JPEG to shard", ours, reference, setting)
+
+
+def saving_row(setting: Setting) -> Row:
+    """A state of the generator with Adam's averages, against a plain copy of as many bytes."""
+    states = SavedStates(setting.folder / "states", every=0)
+    weights = build_generator(setting.params.generator, LAB, setting.size, 0).state_dict()
+    contents = {f"{kind}.{name}": value for kind in ("w", "m", "v") for name, value in weights.items()}
+    size = sum(value.numel() * value.element_size() for value in contents.values())
+    plain = bytes(size)
+    row = pairs(
+        "saving a state",
+        lambda: states.save(State(1, 0, contents)),
+        lambda: (setting.folder / "plain").write_bytes(plain),
+        setting,
+    )
+    return Row(row.name, row.ours, row.reference, row.spread, None, f"{size / 2**20 / row.ours:.0f} MiB/s")
+
+
+def photographs_for(setting: Setting, count: int) -> tuple[list[Path], Photographs]:
+    """The same photographs as JPEG files of 640x480 and as a shard."""
+    setting.folder.mkdir(exist_ok=True)
+    rng, writer = np.random.default_rng(0), ShardWriter(setting.folder, "train")
+    files = []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        files.append(setting.folder / f"{number:04d}.jpg")
+        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(files[-1], quality=90)
+        with Image.open(files[-1]) as image:
+            writer.add(np.array(image.resize((setting.size, setting.size), Image.Resampling.BICUBIC)))
+    writer.close()
+    return files, Photographs(setting.folder, "train", setting.size)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("recipes/quickstart.yaml"))
+    parser.add_argument("--size", type=int, default=256, help="side of the photographs, pixels")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--photographs", type=int, default=200, help="how many are sampled")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the numbers here, too")
+    given = parser.parse_args()
+    params = read(given.params)
+    params = params.model_copy(update={"base": params.base.model_copy(update={"image_size": given.size})})
+    device = start(params.base).device
+    with tempfile.TemporaryDirectory() as name:
+        setting = Setting(params, Path(name), given.batch_size, given.repeats, device)
+        files, photographs = photographs_for(setting, given.photographs)
+        limits = {
+            "fp32, GFLOP/s": matrix_rate(torch.float32, device) / 1e9,
+            "bf16, GFLOP/s": matrix_rate(torch.bfloat16, device) / 1e9,
+            "copy, GB/s": copy_rate(device) / 1e9,
+        }
+        print(f"{device}, {torch.get_num_threads()} threads; " + ", ".join(f"{k} {v:,.0f}" for k, v in limits.items()))
+        print("\n| row | ours, ms | reference, ms | ratio | of pairs | share of the limit |\n|---|---|---|---|---|---|")
+        rows = []
+        jobs: list[Callable[[], Iterator[Row]]] = [
+            lambda: training_rows(setting),
+            lambda: iter([batch_row(setting, files, photographs)]),
+            lambda: iter([evaluate_row(setting)]),
+            lambda: iter([sample_row(setting, files)]),
+            lambda: iter([saving_row(setting)]),
+        ]
+        for job in jobs:
+            for row in job():
+                rows.append(row)
+                share = f"{row.share:.0%} " if row.share else ""
+                cells = (row.name, f"{1000 * row.ours:,.0f}", f"{1000 * row.reference:,.0f}", f"{row.ratio:.2f}")
+                print(
+                    f"| {' | '.join(cells)} | {row.spread[0]:.2f}-{row.spread[1]:.2f} | {share}{row.note} |", flush=True
+                )
+    if given.json:
+        numbers = [asdict(row) | {"ratio": row.ratio} for row in rows]
+        given.json.write_text(json.dumps({"limits": limits, "rows": numbers}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
