@@ -99,6 +99,19 @@ def resume(
 
 
 @app.command()
+def compare(
+    revision: Annotated[
+        str | None, typer.Argument(help="A commit, a branch or an experiment; default: pretrain of this run.")
+    ] = None,
+    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+) -> None:
+    """Compare the scores of this run with another's, photograph by photograph: is there a difference at all?"""
+    from pipeline.apps.compare import compare as print_comparison
+
+    print_comparison(revision, colorizer)
+
+
+@app.command()
 def inspect(
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
         "logs/inspect.png"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ class Metric:
     """(colored, true) -> value."""
     definition: str
     """A sentence for protocol.json: formula, units, source."""
+    better: Literal["lower", "higher", ""]
+    """Which value is nearer to the truth; "" where that depends."""
 
 
 def colorfulness(rgb: Pixels) -> float:
@@ -94,32 +97,38 @@ METRICS: dict[str, Metric] = {
         _ab_mae,
         "mean absolute error of a and b, over pixels and both channels; Lab units; before gamut clipping where "
         "the generator gives Lab",
+        "lower",
     ),
     "psnr_rgb": Metric(
         lambda colored, true: _psnr(colored.rgb / 255, true.rgb / 255, 1.0),
         f"10 log10(1 / MSE) of 8-bit sRGB scaled to [0, 1]; dB, at most {PSNR_LIMIT:.0f}",
+        "higher",
     ),
     "psnr_ab": Metric(
         lambda colored, true: _psnr(colored.ab, true.ab, 220.0),
         f"10 log10(220^2 / MSE) of a and b, clipped as in ab_mae; dB, at most {PSNR_LIMIT:.0f}",
+        "higher",
     ),
     "ssim": Metric(
         _ssim,
         "structural similarity of 8-bit sRGB, 11x11 Gaussian window of sigma 1.5, mean of the channels "
         "(Wang et al. 2004)",
+        "higher",
     ),
-    "ciede2000": Metric(_ciede2000, "mean CIEDE2000 difference of 8-bit sRGB (Sharma et al. 2005); Lab units"),
+    "ciede2000": Metric(_ciede2000, "mean CIEDE2000 difference of 8-bit sRGB (Sharma et al. 2005); Lab units", "lower"),
     "colorfulness": Metric(
         lambda colored, _true: colorfulness(colored.rgb),
         "Hasler and Suesstrunk 2003 on 8-bit sRGB, signed opponents R-G and (R+G)/2-B",
+        "",
     ),
     "colorfulness_delta": Metric(
-        _colorfulness_delta, "absolute difference of the colorfulness from the true photograph's"
+        _colorfulness_delta, "absolute difference of the colorfulness from the true photograph's", "lower"
     ),
     "auc": Metric(
         _auc,
         "area under the share of pixels whose ab distance is at most t, t = 0..150 in steps of 1, "
         "scaled to [0, 1] (Zhang et al. 2016, not rebalanced)",
+        "higher",
     ),
 }
 

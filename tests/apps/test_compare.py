@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from pipeline.evaluation.comparison import difference, mean_interval
+from pipeline.evaluation.metrics import METRICS
+from tests.helpers import twotone
+
+
+def test_the_interval_is_that_of_student_for_normal_numbers(rng: np.random.Generator) -> None:
+    values = rng.normal(3, 2, 400)
+    low, high = mean_interval(values)
+    expected = t.interval(0.95, 399, values.mean(), values.std(ddof=1) / math.sqrt(400))
+    assert (low, high) == pytest.approx(expected, abs=0.03)
+    assert mean_interval(values) == (low, high)
+    assert mean_interval(np.full(5, 7.0)) == (7, 7)
+
+
+def test_chance_is_rarely_called_a_difference(rng: np.random.Generator) -> None:
+    said = 0
+    for _ in range(100):
+        one, other = ({str(i): value for i, value in enumerate(rng.normal(0, 1, 60))} for _ in range(2))
+        said += difference(one, other).verdict("lower") != "no difference"
+    assert said <= 12
+
+
+def test_pairs_find_what_means_would_hide(rng: np.random.Generator) -> None:
+    """Photographs differ by ten units, the runs by a tenth of one."""
+    hard = rng.normal(20, 10, 50)
+    before = {str(i): value for i, value in enumerate(hard)}
+    after = {
+        str(i): value - 0.1 + noise for i, (value, noise) in enumerate(zip(hard, rng.normal(0, 0.05, 50), strict=True))
+    }
+    found = difference(before, after)
+    assert [found.verdict(better) for better in ("lower", "higher", "")] == ["better", "worse", "differs"]
+    with pytest.raises(ValueError, match="the same photographs"):
+        difference(before, {"other": 1.0, "more": 2.0})
+
+
+def write(folder: Path, ab_mae: dict[str, float], names: str = "photo") -> None:
+    """per_image.csv: ab_mae by colorizer, with noise that is the photograph's own."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(0, 3, 40)
+    path = folder / "reports/evaluate/per_image.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["index", "path", "colorizer", *METRICS])
+        writer.writeheader()
+        for colorizer, mean in ab_mae.items():
+            for i in range(40):
+                value = mean + own[i] + rng.normal(0, 0.1)
+                writer.writerow(
+                    {"index": i, "path": f"{names}-{i}", "colorizer": colorizer} | dict.fromkeys(METRICS, value)
+                )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=tmp_path, check=True)
+
+    git("init", "-q")
+    write(tmp_path, {"pretrain": 12.0, "finetune": 11.0})
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    git("update-ref", "refs/exps/ab/cdef/vivid", "HEAD")
+    write(tmp_path, {"pretrain": 12.0, "finetune": 10.5})
+    return tmp_path
+
+
+@pytest.mark.parametrize("revision", ["HEAD", "vivid"])
+def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> None:
+    done = twotone(repository, "compare", revision)
+    assert done.returncode == 0, done.stderr
+    assert f"finetune of {revision}" in done.stdout
+    verdicts = {line.split()[0]: line.rsplit(maxsplit=1)[-1] for line in done.stdout.splitlines()[1:-1]}
+    assert (verdicts["ab_mae"], verdicts["ssim"], verdicts["colorfulness"]) == ("better", "worse", "differs")
+    same = twotone(repository, "compare", revision, "--colorizer", "pretrain")
+    # The same draw: not a digit differs.
+    assert "no difference" in next(line for line in same.stdout.splitlines() if line.startswith("ab_mae"))
+
+
+def test_finetuning_against_pretraining(repository: Path) -> None:
+    done = twotone(repository, "compare")
+    assert done.stdout.splitlines()[0].split()[:3] == ["metric", "pretrain", "finetune"]
+    assert "-1.5" in next(line for line in done.stdout.splitlines() if line.startswith("ab_mae"))
+    assert "means over 40 photographs, paired" in done.stdout
+
+
+def test_what_cannot_be_compared_is_said(repository: Path) -> None:
+    for words, reason in (
+        (("nowhere",), "nowhere: no commit, branch or experiment with reports/evaluate/per_image.csv"),
+        (("HEAD", "--colorizer", "blue"), "HEAD has no colorizer 'blue'; there are pretrain, finetune"),
+    ):
+        refused = twotone(repository, "compare", *words)
+        assert refused.returncode == 2
+        assert reason in refused.stderr
+    write(repository, {"pretrain": 12.0, "finetune": 11.0}, names="other")
+    assert "measured on other photographs (0 of 40 are the same)" in twotone(repository, "compare", "HEAD").stderr
+    (repository / "reports/evaluate/per_image.csv").unlink()
+    assert "run dvc repro evaluate" in twotone(repository, "compare").stderr
