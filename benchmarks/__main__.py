@@ -105,7 +105,7 @@ def training_rows(setting: Setting) -> Iterator[Row]:
         setting,
     )
     yield _with_share(row, content, limit, precision, (condition, target))
-    plain, adversarial = tutorial.Gan(*networks()), None
+    plain = tutorial.Gan(*networks())
     adversarial = AdversarialObjective(*networks(), setting.params.finetune, LAB, accelerator)
     row = pairs(
         "adversarial step",

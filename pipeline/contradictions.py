@@ -24,6 +24,11 @@ def contradictions(params: Params) -> list[str]:
         late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
         if late:
             problems.append(f"{name}.keep_epochs must be <= {name}.epochs ({block.epochs}), got {late[0]}")
+    if params.sample.group != "none" and params.sample.source != "folder":
+        problems.append(
+            f"sample.group must be none for sample.source {params.sample.source}, got {params.sample.group!r}; only "
+            "the files of a folder have folders and neighbors"
+        )
     steps = params.finetune.epochs * (params.sample.train // params.finetune.batch_size)
     if steps and params.finetune.warmup_steps >= steps:
         problems.append(

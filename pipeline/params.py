@@ -61,18 +61,20 @@ def _usable_path(value: str) -> str:
     return value
 
 
-def _no_result(value: str) -> str:
-    """DVC would refuse such a circle, too, but with the words of a graph."""
+def _start(value: str) -> str:
+    """DVC would refuse a circle, too, but with the words of a graph."""
     place = PurePosixPath(value)
+    if ".." in place.parts:
+        raise ValueError("must be a path without ..")
     if any(result in (place, *place.parents) for result in _RESULTS):
         raise ValueError(
             f"must not be what this pipeline writes itself; copy it (cp -r {value} checkpoints/start) and name the copy"
         )
-    return value
+    return str(place)
 
 
 _RESULTS = [PurePosixPath("checkpoints", stage) for stage in ("pretrain", "finetune", "export")]
-StartFolder = Annotated[str, Field(min_length=1), AfterValidator(_usable_path), AfterValidator(_no_result)]
+StartFolder = Annotated[str, Field(min_length=1), AfterValidator(_usable_path), AfterValidator(_start)]
 NOTHING = "checkpoints/none"
 """The folder that start_from names where a training starts from nothing: DVC watches it, so it must exist."""
 

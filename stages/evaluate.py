@@ -18,7 +18,9 @@ from pipeline.training.devices import start
 
 def run(params: Params) -> None:
     block, seed, data = params.evaluate, params.base.seed, Path("data/sample")
-    work, device = fresh_folder(Path("logs/evaluate")), start(params.base).device
+    # As protocol.json says, and whatever training computed in.
+    exact = params.base.model_copy(update={"precision": "fp32"})
+    work, device = fresh_folder(Path("logs/evaluate")), start(exact).device
     split = held_out(data)
     if split != "test":
         tqdm.write("sample.test is 0: measuring on the photographs of validation")

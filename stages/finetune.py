@@ -38,7 +38,9 @@ def run(params: Params) -> None:
     # Another seed than pretrain's, for another order of batches.
     loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
-    before = None if begun is pretrained else begun.config.training
+    # What pretrain has learnt in this run is no earlier training, but what it went on from is.
+    earlier = begun.config.training
+    before = earlier.before if begun is pretrained and earlier else earlier
     config = TrainConfig("finetune", block.epochs, loader, previews, block.keep_epochs, before)
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
     train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)

@@ -121,6 +121,21 @@ def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
     assert "pretrain.keep_epochs must be <= pretrain.epochs (2), got 3" in done.stderr
 
 
+def test_what_came_before_is_not_forgotten_by_finetuning(project: Project, nursery: Nursery) -> None:
+    project.change(
+        pretrain={"epochs": 1, "start_from": "checkpoints/start", "keep_epochs": []}, evaluate={"columns": 2}
+    )
+    for stage in ("pretrain", "finetune", "evaluate", "export"):
+        nursery.run(project.folder, stage)
+    assert described(project, "checkpoints/finetune")["training"]["before"]
+    colored = twotone(project.folder, "compare")
+    assert colored.returncode == 0
+    project.change(sample={"source": "folder"})
+    nursery.start(project.folder, "export").wait()
+    card = (project.folder / "checkpoints/export/README.md").read_text()
+    assert "The model that it went on from was trained on 8 photographs (bundled)" in card
+
+
 def test_kept_epochs_color_and_are_measured(project: Project, nursery: Nursery) -> None:
     kept = "checkpoints/pretrain/epoch-0001"
     assert not same(project, f"{kept}/generator.safetensors", GENERATOR.format("pretrain"))

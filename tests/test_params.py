@@ -49,6 +49,7 @@ def test_the_params_of_quickstart_are_valid() -> None:
         ("discriminator", "receptive_field", True, "discriminator.receptive_field must be 1, 16, 70 or 286, got"),
         ("pretrain", "batch_size", 1, "pretrain.batch_size must be >= 2"),
         ("finetune", "warmup_steps", 22, "finetune.warmup_steps must be < all 22 steps of finetune, got 22"),
+        ("sample", "group", "folder", "sample.group must be none for sample.source bundled, got 'folder'"),
         ("base", "trackers", "wandb", "base.trackers must be a list, got 'wandb'"),
         ("discriminator", "receptive_field", 286, "base.image_size must be >= 128"),
         ("pretrain", "losses", {}, "pretrain.losses must name at least one, got {}"),

@@ -82,14 +82,21 @@ def _generator(params: Params) -> str:
 
 
 def _starts(params: Params) -> str:
-    from pipeline.models.checkpoint import require_same_architecture
+    from pipeline.color.tensors import ColorSpace
+    from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
     from pipeline.models.config import ModelConfig, read_config
+    from pipeline.models.discriminators import build_discriminator
 
     asked = ModelConfig.describe(params.generator, params.base.color_space, params.base.image_size)
     named = {"pretrain.start_from": params.pretrain.start_from, "finetune.start_from": params.finetune.start_from}
     starts = {key: Path(folder) for key, folder in named.items() if folder != NOTHING}
     for key, folder in starts.items():
-        require_same_architecture(folder, read_config(folder), asked, key)
+        config = read_config(folder)
+        require_same_architecture(folder, config, asked, key)
+        load_generator(folder)
+        if key == "finetune.start_from":
+            judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
+            load_discriminator(folder, config, judge, params.discriminator)
     return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
 
 

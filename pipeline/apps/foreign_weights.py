@@ -15,6 +15,7 @@ from pipeline.errors import WeightsError
 
 # Under these keys training scripts keep the weights, beside optimizers, epochs and losses.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "generator", "net_G", "netG", "G", "params")
+_JUDGES = ("discriminator", "net_D", "netD", "D")
 # Of a program that has both networks in one module: which names belong to which.
 _PREFIXES = {"generator": ("net_G.", "netG.", "generator.", "gen.", "G."), "discriminator": ("net_D.", "netD.", "D.")}
 
@@ -100,9 +101,15 @@ def _tensors(content: Any) -> dict[str, Tensor]:
     """The state dict in what a file holds, without the prefix that torch's wrappers for several GPUs add."""
     if not isinstance(content, Mapping):
         return {}
+    found = {key: inner for key in (*_WRAPPERS, *_JUDGES) if (inner := _tensors(content.get(key)))}
+    judge = next((found.pop(key) for key in _JUDGES if key in found), {})
+    if found:
+        generator = next(iter(found.values()))
+        # Under the names by which `part_of` tells them apart, where both are there.
+        named = {f"net_G.{name}": value for name, value in generator.items()}
+        return named | {f"net_D.{name}": value for name, value in judge.items()} if judge else generator
     own = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not own:
-        return next((found for key in _WRAPPERS if (found := _tensors(content.get(key)))), {})
+    own = own or judge
     wrapped = all(name.startswith("module.") for name in own)
     return {name.removeprefix("module.") if wrapped else name: value for name, value in own.items()}
 

@@ -62,8 +62,10 @@ def layers(network: nn.Module, inputs: tuple[Tensor, ...]) -> list[tuple[str, st
         )
 
     for name, layer in network.named_modules():
-        # A spectrally normalized convolution has its weight in a child of its own, which is no layer.
-        if "parametrizations" not in name and {part for part, _ in layer.named_children()} <= {"parametrizations"}:
+        # A spectrally normalized convolution has its weight in a child of its own, which is no layer; some of timm's
+        # normalizations have weights and, as a child, their activation.
+        plain = {part for part, _ in layer.named_children()} <= {"parametrizations"}
+        if "parametrizations" not in name and (plain or any(True for _ in layer.parameters(recurse=False))):
             note(name, layer)
     with torch.no_grad():
         network.eval()(*inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import mimetypes
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     if not sources:
         raise InputError(f"no photographs in {', '.join(inputs)}; looked for {', '.join(sorted(_SUFFIXES))}")
     if _is_file_name(naming.out):
+        if naming.shard != (1, 1):
+            raise InputError(f"--shard shares out many files, and --out {naming.out} names one; name a folder")
         selection.jobs = [_single_job([source for source, _ in sources.values()], naming)]
         return selection
     if len(sources) == 1 and not naming.out.exists() and _looks_like_a_file(naming.out):
@@ -170,8 +173,9 @@ def _sources(inputs: Sequence[str], out: Path, left_out: Counter[str]) -> Iterat
         elif path.exists():
             yield path, Path(path.name)
         elif glob.has_magic(text):
+            folder = _without_magic(path)
             for file in (Path(name) for name in sorted(glob.glob(text, recursive=True))):
-                kind = _kind_left_out(file, file.parent, out)
+                kind = _kind_left_out(file, folder, out)
                 if kind:
                     left_out[kind] += 1
                 elif file.is_file():
@@ -186,11 +190,17 @@ def _kind_left_out(file: Path, folder: Path, out: Path) -> str:
         return ""
     if any(part.startswith(".") for part in file.relative_to(folder).parts):
         return "hidden"
-    if out.resolve() in file.resolve().parents and out.resolve() != folder.resolve():
+    # Copies of an earlier run, where --out is a folder inside that of the photographs.
+    if out.resolve() in file.resolve().parents and folder.resolve() in out.resolve().parents:
         return "colored copies"
     if not file.is_file():
         return "not regular files"
     return "" if file.suffix.lower() in _SUFFIXES else file.suffix.lower() or "without an ending"
+
+
+def _without_magic(pattern: Path) -> Path:
+    """photos/**/*.jpg -> photos"""
+    return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
 def _is_file_name(out: Path) -> bool:
@@ -200,7 +210,7 @@ def _is_file_name(out: Path) -> bool:
 
 def _looks_like_a_file(out: Path) -> bool:
     """street.gif, but not a folder such as colored or 2024.11."""
-    return out.suffix[1:].isalnum() and not out.suffix[1:].isdigit() and len(out.suffix) <= 5
+    return str(mimetypes.guess_type(out.name)[0]).startswith(("image/", "video/"))
 
 
 def _ending(source: Path, asked: str | None) -> str:

@@ -93,7 +93,9 @@ def find_trainings(folder: Path) -> list[Training]:
 
 def _training(folder: Path) -> Iterator[Training]:
     states, sizes, times = [], [], []
-    for path in SavedStates(folder, every=0).files():
+    saved = SavedStates(folder, every=0)
+    kept = sum(file.stat().st_size for place in saved.kept().values() for file in place.rglob("*") if file.is_file())
+    for path in saved.files():
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -102,7 +104,7 @@ def _training(folder: Path) -> Iterator[Training]:
         sizes.append(status.st_size)
         times.append(status.st_mtime)
     if states:
-        yield Training(folder, states, sum(sizes), time.time() - max(times))
+        yield Training(folder, states, sum(sizes) + kept, time.time() - max(times))
 
 
 def _position(path: Path) -> tuple[str, str]:

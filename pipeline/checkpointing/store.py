@@ -122,7 +122,8 @@ class SavedStates:
 
     def clear(self) -> None:
         """Delete all states, all that was kept beside them, and what a killed process left half-written."""
-        for path in [*self.files(), *self.kept().values(), self.folder / _INPUTS, *self.folder.glob(f"{HIDDEN}*")]:
+        # States last: whoever is killed here leaves a folder that can still be found.
+        for path in [*self.kept().values(), *self.folder.glob(f"{HIDDEN}*"), *self.files(), self.folder / _INPUTS]:
             remove(path)
 
     def files(self) -> list[Path]:

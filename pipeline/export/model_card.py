@@ -119,7 +119,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             f"PatchGAN ({params.finetune.adversarial_loss} + {_losses(params.finetune.losses)})",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
-            measured=_measured_on(params.sample),
+            measured=_measured_on(params.sample, config),
             table=_table(scores),
             exported=_exported(exported),
             parameters=_parameters(params),
@@ -128,12 +128,18 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
     )
 
 
-def _measured_on(sample: Sample) -> str:
+def _measured_on(sample: Sample, config: ModelConfig) -> str:
     count, split = (sample.test, "the test split") if sample.test else (sample.valid, "the validation split")
     if sample.source == "bundled":
         return (
             f"On {count} regions of {split}. Training saw other regions of the same five photographs: these numbers "
             "say nothing of other photographs."
+        )
+    if config.training and config.training.before:
+        return (
+            f"On {count} photographs of {split}, which this training has not seen. The model that it went on from was "
+            f"trained on {config.training.before.photographs} photographs ({config.training.before.source}): these may "
+            "be among them."
         )
     return f"On {count} photographs of {split}, none of which were trained on."
 

@@ -144,6 +144,8 @@ def _refusal(name: str, reason: str) -> BackboneError:
 class _HalfResolution(nn.Module):
     """Features at half resolution, and the input itself: each of its channels as four at half resolution."""
 
+    pretrained = False
+
     def __init__(self, in_channels: int, width: int):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, width, 3, stride=2, padding=1, bias=False)
@@ -167,6 +169,8 @@ class _Stem(nn.Module):
 
 class _Narrow(nn.Sequential):
     """1x1 convolution to fewer channels: DynamicUnet's parameters grow with the square of the last width."""
+
+    pretrained = False
 
     def __init__(self, width: int, narrow: int):
         super().__init__(nn.Conv2d(width, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU())

@@ -106,8 +106,10 @@ class ModelConfig(Block):
             more = " after others" if self.training.before else ""
             parts.append(f"trained on {self.training.photographs:,} photographs ({self.training.source}){more}")
         if self.scores:
+            # A model that it went on from may have seen them.
+            kept = "held-out" if self.training and self.training.before else "unseen"
             parts.append(
-                f"ab_mae {self.scores.ab_mae:.2f} on {self.scores.photographs:,} unseen photographs, where a table "
+                f"ab_mae {self.scores.ab_mae:.2f} on {self.scores.photographs:,} {kept} photographs, where a table "
                 f"from lightness to color has {self.scores.lightness_table_ab_mae:.2f}"
             )
         elif self.training:

@@ -70,11 +70,15 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
     return NoiseInput(network) if noise_channels else network
 
 
-def encoder(network: nn.Module) -> nn.Module | None:
-    """The backbone of a dynamic_unet; None for the other generators."""
+def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Those of a dynamic_unet's backbone, without the layers that this project adds to it; none for the others."""
     inner = network.network if isinstance(network, NoiseInput) else network
     layers = getattr(inner, "layers", None)  # fastai's DynamicUnet
-    return layers[0] if isinstance(layers, nn.ModuleList) else getattr(inner, "encoder", None)
+    body = layers[0] if isinstance(layers, nn.ModuleList) else getattr(inner, "encoder", None)
+    if body is None:
+        return []
+    added = {id(p) for part in body.modules() if not getattr(part, "pretrained", True) for p in part.parameters()}
+    return [parameter for parameter in body.parameters() if id(parameter) not in added]
 
 
 class NoiseInput(nn.Module):

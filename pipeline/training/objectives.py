@@ -14,7 +14,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from pipeline.checkpointing.optimizers import below, load_optimizer_tensors, optimizer_tensors
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import SavedStateError
-from pipeline.models.generators import encoder
+from pipeline.models.generators import backbone_parameters
 from pipeline.params import Finetune, Pretrain
 from pipeline.training.ema import Ema
 from pipeline.training.losses import ContentLoss, discriminator_loss, generator_loss
@@ -151,8 +151,7 @@ def _groups(generator: nn.Module, params: Pretrain) -> list[dict[str, Any]]:
 
     As fastai does, normalizations and biases, which have one dimension, do not decay.
     """
-    body = encoder(generator)
-    own = {id(parameter) for parameter in body.parameters()} if body else set()
+    own = {id(parameter) for parameter in backbone_parameters(generator)}
     groups = []
     for inside, factor in ((False, 1.0), (True, params.encoder_lr_factor)):
         for decays in (True, False):

@@ -139,7 +139,8 @@ def train(run: TrainingRun, model: ModelConfig) -> None:
             close_epoch(run, position.epoch, losses)
             keep(run, position.epoch, model)
             # After the last epoch, so that a disk that is full when publishing costs no training.
-            if stop.number is not None or run.states.due() or position.epoch == epochs:
+            wanted = position.epoch == epochs or position.epoch in run.config.keep_epochs
+            if wanted or stop.number is not None or run.states.due():
                 save(run, position)
             stop.obey()
 
@@ -221,7 +222,8 @@ def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
     """Keep the generator of an epoch that is asked for, to be published with the last one."""
     if epoch in run.config.keep_epochs:
         with run.states.keeping(f"epoch-{epoch:04d}") as folder, run.objective.ema.applied():
-            save_model(folder, {"generator": run.objective.unwrapped()["generator"]}, _trained(run, model))
+            alone = _trained(run, model).model_copy(update={"discriminator": None})
+            save_model(folder, {"generator": run.objective.unwrapped()["generator"]}, alone)
 
 
 def save(run: TrainingRun, position: Position) -> None:

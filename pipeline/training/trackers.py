@@ -26,7 +26,7 @@ def require_trackers(names: Sequence[str]) -> None:
 
 
 def log_pictures(accelerator: Accelerator, files: Sequence[Path], step: int) -> None:
-    """Show PNG files to every tracker, each under its name without the epoch or step at the end."""
+    """Show PNG files to every tracker: by split and step, or as files where a tracker keeps files."""
     for tracker in accelerator.trackers:
         for file in files:
             split = file.stem.partition("-")[0]

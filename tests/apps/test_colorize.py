@@ -95,6 +95,18 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(box: Path) -> No
     assert not (box / "out").exists()
 
 
+def test_copies_beside_and_above_the_photographs(box: Path, model: Path) -> None:
+    """Only a folder inside that of the photographs holds copies of an earlier run."""
+    for words, copy in (
+        (("box/inner/*.jpg", "-o", "."), "two.jpg"),
+        (("box/**/two.*", "-o", "box"), "box/two.jpg"),
+        (("box/inner", "-o", "above"), "above/two.jpg"),
+    ):
+        done = colorize(box, *words, "--model", str(model))
+        assert "1 colored" in done.stdout, done.stderr
+        assert (box / copy).exists()
+
+
 def test_the_own_lightness_of_an_rgb_generator(box: Path, make_model: MakeModel) -> None:
     rgb, lab = str(make_model(space="rgb")), str(make_model())
     done = colorize(box, "box/one.png", "-o", "own", "--own-lightness", "--model", rgb)
@@ -226,7 +238,7 @@ def test_the_output_can_be_a_file(box: Path, model: Path) -> None:
         (("box",), "out.jpg", "--out out.jpg names one file for 3 photographs; name a folder"),
         (("box/one.png",), "out.mp4", "--out out.mp4: one.png can be written as .bmp, .jpeg, .jpg, .png"),
         (("box/one.png",), "box/one.png", "box/one.png would be overwritten by its own colors"),
-        (("box/one.png",), "out.xyz", "--out out.xyz: .xyz cannot be written; name a folder, or a file in .bmp, .jpeg"),
+        (("box/one.png",), "out.gif", "--out out.gif: .gif cannot be written; name a folder, or a file in .bmp, .jpeg"),
     ):
         refused = colorize(box, *inputs, "-o", out, *words)
         assert refused.returncode == 2

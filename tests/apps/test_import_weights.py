@@ -198,6 +198,18 @@ def test_several_gpus_leave_no_trace(tmp_path: Path) -> None:
     require_same_colors(network, tmp_path / "model", SIZE)
 
 
+@pytest.mark.parametrize("names", [("generator", "discriminator"), ("net_G", "net_D")])
+def test_two_networks_in_one_file_and_what_lies_beside_them(tmp_path: Path, names: tuple[str, str]) -> None:
+    networks = lively(CompactUnet(1, 2)), lively(NestedPatchGAN())
+    content = {name: network.state_dict() for name, network in zip(names, networks, strict=True)}
+    torch.save({**content, "best": torch.tensor(0.3), "epoch": 7}, tmp_path / "both.pth")
+    done = twotone(tmp_path, "import", "both.pth", "-o", "model")
+    assert done.returncode == 0, done.stderr
+    assert "discriminator: 70-pixel PatchGAN" in done.stdout
+    require_same_colors(networks[0], tmp_path / "model", SIZE)
+    assert (tmp_path / "model/discriminator.safetensors").exists()
+
+
 class Trap:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         import os

@@ -23,6 +23,17 @@ def project(make_project: Callable[[str], Project], nursery: Nursery) -> Project
     return project
 
 
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "densenet121"])
+def test_weights_of_layers_with_layers_inside_count(project: Project, backbone: str) -> None:
+    project.change(generator={"architecture": "dynamic_unet", "backbone": backbone, "max_width": 64})
+    generator = twotone(project.folder, "inspect").stdout.split("discriminator: 70-pixel PatchGAN")[0]
+    rows = re.findall(r"\d+x\d+ +([\d,]+) *$", generator, re.MULTILINE)
+    total = re.search(r"([\d,]+) parameters; given", generator)
+    assert total
+    assert sum(int(row.replace(",", "")) for row in rows) == int(total[1].replace(",", ""))
+    project.change(generator={"backbone": "resnet18"})
+
+
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
 @pytest.mark.parametrize("architecture", ["dynamic_unet", "pix2pix_unet", "compact_unet"])
 def test_every_layer_of_both_networks(project: Project, architecture: str, norm: str) -> None:

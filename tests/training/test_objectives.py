@@ -197,7 +197,7 @@ def test_normalizations_and_biases_do_not_decay(
 
 @pytest.mark.parametrize("decoder", ["fastai", "halved"])
 def test_a_pretrained_encoder_may_learn_slower(params: Params, accelerator: Accelerator, decoder: str) -> None:
-    chosen = params.generator.model_copy(update={"decoder": decoder, "max_width": 64})
+    chosen = params.generator.model_copy(update={"decoder": decoder, "max_width": 0})
     generator = build_generator(chosen, LAB, 32, seed=0)
     before = {name: value.detach().clone() for name, value in generator.named_parameters()}
     block = params.pretrain.model_copy(update={"encoder_lr_factor": 0.01, "lr": 1e-3, "weight_decay": 0.0})
