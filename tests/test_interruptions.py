@@ -299,7 +299,7 @@ def test_a_killed_loader_process_is_an_error_and_no_hang(trainings: Trainings) -
     trainings.project.change(base={"num_workers": 1})
     fault = """
 import torch.utils.data as data
-before(loader._Shuffled, '__getitem__', lambda self, position: position == 5 and data.get_worker_info() is not None)
+before(loader._Shuffled, '__getitems__', lambda self, positions: 5 in positions and data.get_worker_info() is not None)
 """
     stopped = trainings.run("pretrain", fault)
     trainings.project.change(base={"num_workers": 0})

@@ -25,6 +25,7 @@ METRICS = {"ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness",
 def done(make_project: Callable[[str], Project]) -> Project:
     """A project whose stages have run and are committed."""
     project = make_project("pipeline")
+    project.change(generator={"decoder": "fastai"})
     project.dvc("repro")
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "results")

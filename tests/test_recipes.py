@@ -119,7 +119,7 @@ def shrunk(name: str, make_project: Callable[[str], Project]) -> Project:
     assert "next: dvc repro" in printed
     whole = parse(recipes.compose(RECIPES, name))
     # Tests have no network: the encoder's weights are drawn.
-    small = {**TINY, "generator": {**TINY["generator"], "weights": "none"}}
+    small = {**TINY, "generator": {"max_width": 64, "weights": "none"}}
     small["pretrain"] = {**TINY["pretrain"], "epochs": min(1, whole.pretrain.epochs)}
     small["finetune"] = {**TINY["finetune"], "keep_epochs": [1] if whole.finetune.keep_epochs else []}
     # The frames are 20 and random: runs of 50 would put all of them on one side.

@@ -7,9 +7,9 @@ import io
 import subprocess
 from pathlib import Path
 
+from pipeline.apps.paired import difference
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
-from pipeline.evaluation.comparison import difference
 from pipeline.evaluation.metrics import METRICS
 
 _FILE = Path("reports/evaluate/per_image.csv")

@@ -103,8 +103,10 @@ def _candidates(weights: Mapping[str, Tensor], space: ColorSpace, request: Reque
                 max_width=512,
                 noise="none",
             )
-            network = build_generator(params, space, request.image_size, seed=0)
-            yield Candidate(params, network, fit(weights, network))
+            # On shapes alone: only the one that fits is built.
+            with torch.device("meta"):
+                network = build_generator(params, space, request.image_size, seed=0)
+                yield Candidate(params, network, fit(weights, network))
 
 
 def _choose(candidates: list[Candidate], weights: Mapping[str, Tensor], request: Request) -> Candidate:
@@ -131,13 +133,15 @@ def _choose(candidates: list[Candidate], weights: Mapping[str, Tensor], request:
             f"{request.file}: fits pix2pix_unet (skips pass through ReLU, as in the paper) and pix2pix_unet_leaky "
             "(through LeakyReLU), which give other colors; say which by --architecture"
         )
-    (chosen,) = fitting
-    state = chosen.fit.state
-    if nested and chosen.params.architecture.startswith("pix2pix"):
+    params = fitting[0].params
+    network = build_generator(params, _space(weights, request.file), request.image_size, seed=0)
+    result = fit(weights, network)
+    state = result.state
+    if nested and params.architecture.startswith("pix2pix"):
         # Programs with nested blocks join the skip first.
-        state = swap_joined(state, chosen.network)
-    chosen.network.load_state_dict(state)
-    return chosen
+        state = swap_joined(state, network)
+    network.load_state_dict(state)
+    return Candidate(params, network, result)
 
 
 def _discriminator(weights: Mapping[str, Tensor], space: ColorSpace, file: Path) -> tuple[Discriminator, nn.Module]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from pipeline.evaluation.comparison import difference, mean_interval
+from pipeline.apps.paired import difference, mean_interval
 from pipeline.evaluation.metrics import METRICS
 from tests.helpers import twotone
 

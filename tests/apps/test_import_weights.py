@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.apps.import_weights import Request, import_weights
+from pipeline.errors import TwotoneError
 from pipeline.inference import Colorizer
 from pipeline.models.checkpoint import load_generator
 from pipeline.models.compact_unet import CompactUnet
@@ -172,7 +174,7 @@ def test_both_networks_of_the_usual_notebook(tmp_path: Path) -> None:
     assert (tmp_path / "model/discriminator.safetensors").exists()
 
 
-@pytest.mark.parametrize("last_cross", [True, False])
+@pytest.mark.parametrize("last_cross", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_dynamic_unet_of_s1(tmp_path: Path, last_cross: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -198,7 +200,9 @@ def test_several_gpus_leave_no_trace(tmp_path: Path) -> None:
     require_same_colors(network, tmp_path / "model", SIZE)
 
 
-@pytest.mark.parametrize("names", [("generator", "discriminator"), ("net_G", "net_D")])
+@pytest.mark.parametrize(
+    "names", [("generator", "discriminator"), pytest.param(("net_G", "net_D"), marks=pytest.mark.slow)]
+)
 def test_two_networks_in_one_file_and_what_lies_beside_them(tmp_path: Path, names: tuple[str, str]) -> None:
     networks = lively(CompactUnet(1, 2)), lively(NestedPatchGAN())
     content = {name: network.state_dict() for name, network in zip(names, networks, strict=True)}
@@ -218,24 +222,24 @@ class Trap:
 
 
 def test_what_does_not_fit_is_refused_and_listed(tmp_path: Path) -> None:
-    def refusal(content: object, *options: str) -> str:
+    def refusal(content: object, architecture: str | None = None) -> str:
         torch.save(content, tmp_path / "weights.pt")
-        done = twotone(tmp_path, "import", "weights.pt", "-o", "model", *options)
-        assert done.returncode in (1, 2)
-        assert "Traceback" not in done.stderr
+        with pytest.raises(TwotoneError) as error:
+            import_weights(Request(tmp_path / "weights.pt", tmp_path / "model", architecture, 256, None))
         assert not (tmp_path / "model").exists()
-        return done.stderr
+        return str(error.value)
 
     state = CompactUnet(1, 2).state_dict()
-    assert "fits no generator of this project" in refusal({**state, "extra.weight": torch.zeros(3, 3, 3, 3)})
-    assert "extra: a convolution that has no place here" in refusal({**state, "extra.weight": torch.zeros(3, 3, 3, 3)})
+    said = refusal({**state, "extra.weight": torch.zeros(3, 3, 3, 3)})
+    assert "fits no generator of this project" in said
+    assert "extra: a convolution that has no place here" in said
     short = {name: value for name, value in state.items() if not name.startswith("refine.3.2")}
     assert "nothing for the convolution refine.3.2" in refusal(short)
     wide = {**state, "down.1.1.weight": torch.zeros(128, 65, 3, 3)}
     assert "down.1.1.weight is 128x65x3x3, down.1.1.weight is 128x64x3x3" in refusal(wide)
     assert "no weights in it" in refusal({"epoch": 3})
     assert "takes 1 channel (L) or 3 (RGB)" in refusal({"a.weight": torch.zeros(4, 7, 3, 3)})
-    assert "--architecture must be one of" in refusal(state, "--architecture", "unet")
+    assert "--architecture must be one of" in refusal(state, "unet")
     assert "which could run code and so is not loaded" in refusal({"state_dict": state, "more": Trap()})
     assert not (tmp_path / "trapped").exists()
     unnamed = {

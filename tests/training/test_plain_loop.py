@@ -26,7 +26,7 @@ LAB, STEPS = ColorSpace("lab"), 50
 def batches() -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(3)
     for _ in range(STEPS):
-        coarse = torch.randint(0, 256, (4, 3, 4, 4), generator=generator).float()
+        coarse = torch.randint(0, 256, (2, 3, 4, 4), generator=generator).float()
         rgb = F.interpolate(coarse, (32, 32), mode="bicubic").clamp(0, 255).to(torch.uint8)
         condition, target = LAB.encode(rgb)
         yield condition.double(), target.double()
