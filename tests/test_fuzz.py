@@ -18,9 +18,10 @@ from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import save
 
+from pipeline.apps.foreign_weights import read_weights
 from pipeline.checkpointing.store import read_state
 from pipeline.data.shards import split_names
-from pipeline.errors import ImageError, ModelError, ParamsError, SampleError, SavedStateError
+from pipeline.errors import ImageError, ModelError, ParamsError, SampleError, SavedStateError, WeightsError
 from pipeline.media.decoding import decode
 from pipeline.media.pictures import read_picture
 from pipeline.models.config import read_config
@@ -138,6 +139,22 @@ def test_params_are_parsed_or_refused(tmp_path: Path, examples: int) -> None:
         (tmp_path / "params.yaml").write_bytes(content)
         with suppress(ParamsError):
             read(tmp_path / "params.yaml")
+
+    try_it()
+
+
+@EXAMPLES
+def test_weights_of_other_programs_are_read_or_refused(tmp_path: Path, examples: int) -> None:
+    file = io.BytesIO()
+    torch.save({"state_dict": {"conv.weight": torch.zeros(2, 1, 3, 3)}}, file)
+
+    @thorough(examples)
+    @given(damaged(file.getvalue()))
+    def try_it(content: bytes) -> None:
+        path = tmp_path / "weights.pt"
+        path.write_bytes(content)
+        with suppress(WeightsError):
+            assert all(isinstance(value, torch.Tensor) for value in read_weights(path).values())
 
     try_it()
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import WeightsError
+from pipeline.models.packaged_weights import without_counts
 
 # Under these keys training scripts keep the weights, beside optimizers, epochs and losses.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "generator", "net_G", "netG", "G", "params")
@@ -68,16 +69,23 @@ def part_of(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
     return dict(tensors) if network == "generator" else {}
 
 
+def of_neither(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of neither network, where names say which is which: losses, for example, keep constants."""
+    prefixes = tuple(prefix for group in _PREFIXES.values() for prefix in group)
+    outside = [name for name in tensors if not name.startswith(prefixes)]
+    return outside if len(outside) < len(tensors) else []
+
+
 def fit(tensors: Mapping[str, Tensor], network: nn.Module) -> Fit:
     """Match tensors with a network's by their names, or else by their order: of convolutions, and of normalizations.
 
     Every tensor of either side is accounted for.
     """
-    wanted, given = network.state_dict(), _counted(tensors)
+    wanted, given = network.state_dict(), without_counts(tensors)
     by_name = [name for name, value in wanted.items() if name in given and given[name].shape == value.shape]
-    if len(by_name) == len(given) == len(_counted(wanted)):
+    if len(by_name) == len(given) == len(without_counts(wanted)):
         return Fit({**wanted, **{name: given[name].to(wanted[name].dtype) for name in by_name}}, "by name")
-    return _fit_by_order(_layers(given), _layers(_counted(wanted)), wanted)
+    return _fit_by_order(_layers(given), _layers(without_counts(wanted)), wanted)
 
 
 def swap_joined(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -90,11 +98,6 @@ def swap_joined(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tenso
         first, second = state[f"{name}.weight"].chunk(2)
         swapped[f"{name}.weight"] = torch.cat([second, first])
     return swapped
-
-
-def _counted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the counts of batches, which no result depends on and older files do not have."""
-    return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
@@ -160,7 +163,7 @@ def _fill(result: Fit, layer: _Layer, place: _Layer) -> None:
         theirs, ours = layer.tensors.get(part), place.tensors.get(part)
         if theirs is not None and ours is not None and theirs.shape == ours.shape:
             result.state[place.full(part)] = theirs.to(ours.dtype)
-        elif theirs is None and ours is not None and part == "bias" and ours.dim() == place.weight.dim() - 3:
+        elif theirs is None and ours is not None and part == "bias" and place.weight.dim() == 4:
             result.state[place.full(part)] = torch.zeros_like(ours)
             result.zeros.append(place.full(part))
         else:

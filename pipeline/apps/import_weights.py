@@ -11,7 +11,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from pipeline.apps.foreign_weights import Fit, fit, listed, part_of, read_weights, swap_joined
+from pipeline.apps.foreign_weights import Fit, fit, listed, of_neither, part_of, read_weights, swap_joined
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import InputError, WeightsError
 from pipeline.files import replacing, require_writable
@@ -69,6 +69,9 @@ def import_weights(request: Request) -> None:
     if request.discriminator:
         found = read_weights(request.discriminator)
         judge = part_of(found, "discriminator") or found
+    elsewhere = of_neither(tensors)
+    if elsewhere:
+        print(f"left out, since they are of neither network: {', '.join(listed(elsewhere))}")
     if judge:
         params, networks["discriminator"] = _discriminator(judge, space, request.discriminator or request.file)
         config = config.model_copy(update={"discriminator": params})

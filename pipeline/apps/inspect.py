@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.apps.tables import print_table
-from pipeline.color.tensors import ColorSpace, lab_to_rgb, rgb_to_lab, to_uint8
+from pipeline.color.tensors import ColorSpace, to_uint8
 from pipeline.data.loader import LoaderConfig, augmented
 from pipeline.data.shards import Photographs
 from pipeline.errors import SampleError
@@ -95,9 +95,9 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
 
 def _gray(photographs: Pixels) -> Pixels:
     """(N, S, S, 3) -> the same in gray of equal lightness."""
-    lab = rgb_to_lab(torch.from_numpy(photographs).permute(0, 3, 1, 2))
-    gray = to_uint8(lab_to_rgb(torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1)))
-    return np.asarray(gray.permute(0, 2, 3, 1))
+    space = ColorSpace("lab")
+    lightness, colors = space.encode(torch.from_numpy(photographs).permute(0, 3, 1, 2))
+    return np.asarray(to_uint8(space.decode(lightness, torch.zeros_like(colors))).permute(0, 2, 3, 1))
 
 
 def _shape(tensor: Tensor) -> str:

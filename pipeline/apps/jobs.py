@@ -164,24 +164,23 @@ def _sources(inputs: Sequence[str], out: Path, left_out: Counter[str]) -> Iterat
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                kind = _kind_left_out(file, path, out)
-                if kind:
-                    left_out[kind] += 1
-                elif file.is_file():
-                    yield file, file.relative_to(path)
+            folder, found = path, [(file, file.relative_to(path)) for file in sorted(path.rglob("*"))]
         elif path.exists():
             yield path, Path(path.name)
+            continue
         elif glob.has_magic(text):
-            folder = _without_magic(path)
-            for file in (Path(name) for name in sorted(glob.glob(text, recursive=True))):
-                kind = _kind_left_out(file, folder, out)
-                if kind:
-                    left_out[kind] += 1
-                elif file.is_file():
-                    yield file, Path(file.name)
+            folder, found = (
+                _without_magic(path),
+                [(Path(name), Path(Path(name).name)) for name in sorted(glob.glob(text, recursive=True))],
+            )
         else:
             raise InputError(f"{text}: no such file or folder")
+        for file, inside in found:
+            kind = _kind_left_out(file, folder, out)
+            if kind:
+                left_out[kind] += 1
+            elif file.is_file():
+                yield file, inside
 
 
 def _kind_left_out(file: Path, folder: Path, out: Path) -> str:

@@ -25,7 +25,9 @@ from tqdm import tqdm
 from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
 
-_MAGIC, _KEPT, _METADATA, _INPUTS = b"twotone-state-1", 2, "about", "inputs.json"
+_MAGIC, _METADATA, _INPUTS = b"twotone-state-1", "about", "inputs.json"
+# The newest state, and the one before it should that be damaged.
+_NEWEST = 2
 _KEPT_FOLDER = "kept-"
 
 
@@ -82,7 +84,7 @@ class SavedStates:
         ):
             file.write(b"%s %s\n" % (_MAGIC, hashlib.sha256(block).hexdigest().encode()))
             file.write(block)
-        for old in self.files()[:-_KEPT]:
+        for old in self.files()[:-_NEWEST]:
             old.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
 

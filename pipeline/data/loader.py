@@ -24,6 +24,10 @@ class LoaderConfig:
     """Mirror each photograph with probability 1/2."""
     num_workers: int = 0
 
+    def steps(self, photographs: int) -> int:
+        """Steps of an epoch: the last batch, where it is not full, is left out."""
+        return photographs // self.batch_size
+
 
 def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, skip: int = 0) -> Iterator[Tensor]:
     """One epoch in shuffled order, without its first `skip` batches and without a last one that is not full.

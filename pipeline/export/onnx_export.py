@@ -16,12 +16,13 @@ from torch import Tensor
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.errors import ExportError
-from pipeline.inference.networks import ONNX_FILE, Network, load_network, onnx_runtime, uniform_noise, with_noise
+from pipeline.inference.networks import ONNX_FILE, Network, inputs, load_network, onnx_runtime
 from pipeline.models.checkpoint import LoadedGenerator
 from pipeline.models.config import Dropout, Interface, ModelConfig, write_config
-from pipeline.models.generators import NoiseInput
+from pipeline.models.generators import with_noise_given
 from pipeline.models.layers import FromNoise
 from pipeline.params import OnnxVariant
+from pipeline.types import Floats
 
 # Largest difference allowed between torch and ONNX Runtime in fp32, Lab units.
 TOLERANCE = 0.01
@@ -38,7 +39,7 @@ def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, cali
     Args:
         calibration: training photographs, from which int8 takes the ranges of its activations.
     """
-    network = _with_all_noise_given(loaded)
+    network = with_noise_given(loaded.network, loaded.space)
     content = _fp32(network, loaded)
     if variant == "fp16":
         content = _fp16(content)
@@ -72,7 +73,7 @@ def parity(loaded: LoadedGenerator, folder: Path, photographs: Photographs) -> d
 
     On the first photographs, at three square sizes and an oblong one.
     """
-    exported, network = load_network(folder), _with_all_noise_given(loaded)
+    exported, network = load_network(folder), with_noise_given(loaded.network, loaded.space)
     batch = next(iter(plain_batches(photographs, batch_size=2)))
     unit = loaded.config.multiple
     size = max(unit, loaded.config.image_size // unit * unit)
@@ -81,7 +82,7 @@ def parity(loaded: LoadedGenerator, folder: Path, photographs: Photographs) -> d
         resized = F.interpolate(batch.float(), (height, width), mode="bicubic", antialias=True)
         condition, _ = loaded.space.encode(resized.clamp(0, 255).round().to(torch.uint8))
         with torch.inference_mode():
-            ours = loaded.space.ab(network(*_network_inputs(condition, loaded.config, network.shapes)))
+            ours = loaded.space.ab(network(*map(torch.from_numpy, _seed_0(condition, loaded.config, network.shapes))))
         theirs = loaded.space.ab(as_function(exported)(condition))
         differences[f"{height}x{width}"] = float((ours - theirs).abs().max())
     return differences
@@ -102,27 +103,16 @@ def as_function(network: Network) -> Callable[[Tensor], Tensor]:
     return lambda condition: torch.from_numpy(network.run(condition.contiguous().numpy(), 0))
 
 
-def _network_inputs(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> list[Tensor]:
-    """The condition with the noise that Network.run adds for seed 0."""
-    x = condition.contiguous().numpy()
-    inputs = [with_noise(x, 0) if config.generator.noise == "input" else x, *uniform_noise(dropouts, x, 0)]
-    return [torch.from_numpy(given) for given in inputs]
-
-
-def _with_all_noise_given(loaded: LoadedGenerator) -> FromNoise:
-    network = loaded.network.network if isinstance(loaded.network, NoiseInput) else loaded.network
-    return FromNoise(network.eval(), _in_channels(loaded))
-
-
-def _in_channels(loaded: LoadedGenerator) -> int:
-    return loaded.space.in_channels + (loaded.config.generator.noise == "input")
+def _seed_0(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> list[Floats]:
+    """The condition with the noise of seed 0."""
+    return inputs(condition.contiguous().numpy(), 0, config, dropouts)
 
 
 def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
     config, side = loaded.config, 2 * loaded.config.multiple
     names = interface(config, network.shapes)
-    inputs = [names.input, *(dropout.input for dropout in names.dropout)]
-    shapes = [(_in_channels(loaded), 1), *network.shapes]
+    noise = [dropout.input for dropout in names.dropout]
+    shapes = [(network.in_channels, 1), *network.shapes]
     zeros = [torch.zeros(1, channels, side // smaller, side // smaller) for channels, smaller in shapes]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder, ONNX_FILE)
@@ -135,17 +125,17 @@ def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
             # The newer exporter does not know DynamicUnet's hooks.
             dynamo=False,
             opset_version=_OPSET,
-            input_names=inputs,
+            input_names=[names.input, *noise],
             output_names=[names.output],
-            dynamic_axes={names.output: _axes(names.input)} | {name: _axes(name) for name in inputs},
+            dynamic_axes={name: _axes("") for name in (names.input, names.output)}
+            | {name: _axes(f"{name}_") for name in noise},
         )
         return path.read_bytes()
 
 
-def _axes(name: str) -> dict[int, str]:
+def _axes(prefix: str) -> dict[int, str]:
     """The names of the sizes that may vary."""
-    of = "" if name == "condition" else f"{name}_"
-    return {0: "batch", 2: f"{of}height", 3: f"{of}width"}
+    return {0: "batch", 2: f"{prefix}height", 3: f"{prefix}width"}
 
 
 def _fp16(content: bytes) -> bytes:
@@ -190,12 +180,11 @@ def _int8(content: bytes, loaded: LoadedGenerator, calibration: Photographs) -> 
 
 
 def _calibration_inputs(loaded: LoadedGenerator, calibration: Photographs) -> Iterator[dict[str, Any]]:
-    network = _with_all_noise_given(loaded)
-    names = interface(loaded.config, network.shapes)
-    inputs = [names.input, *(dropout.input for dropout in names.dropout)]
+    shapes = with_noise_given(loaded.network, loaded.space).shapes
+    described = interface(loaded.config, shapes)
+    names = [described.input, *(dropout.input for dropout in described.dropout)]
     for number, batch in enumerate(plain_batches(calibration, batch_size=1)):
         if number == _CALIBRATION:
             return
         condition, _ = loaded.space.encode(batch)
-        given = _network_inputs(condition, loaded.config, network.shapes)
-        yield {name: tensor.contiguous().numpy() for name, tensor in zip(inputs, given, strict=True)}
+        yield dict(zip(names, _seed_0(condition, loaded.config, shapes), strict=True))

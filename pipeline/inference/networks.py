@@ -44,18 +44,13 @@ def _torch(folder: Path) -> Network:
     import torch
 
     from pipeline.models.checkpoint import load_generator
-    from pipeline.models.generators import NoiseInput
-    from pipeline.models.layers import FromNoise
+    from pipeline.models.generators import with_noise_given
 
     loaded = load_generator(folder)
-    # The noise is made here in NumPy, so that a seed gives the same colors with and without torch.
-    noise_input = isinstance(loaded.network, NoiseInput)
-    inner = loaded.network.network if isinstance(loaded.network, NoiseInput) else loaded.network
-    network = FromNoise(inner.to(memory_format=torch.channels_last), loaded.space.in_channels + noise_input)  # type: ignore[call-overload]
+    network = with_noise_given(loaded.network, loaded.space).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(x: Floats, seed: int) -> Floats:
-        condition = torch.from_numpy(with_noise(x, seed) if noise_input else x)
-        uniforms = [torch.from_numpy(uniform) for uniform in uniform_noise(network.shapes, x, seed)]
+        condition, *uniforms = (torch.from_numpy(each) for each in inputs(x, seed, loaded.config, network.shapes))
         with torch.inference_mode():
             colors: Floats = network(condition.to(memory_format=torch.channels_last), *uniforms).float().numpy()
         return colors
@@ -91,26 +86,28 @@ def _onnx(path: Path) -> Network:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base
         raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    given = session.get_inputs()[0].name
-    noise_input = config.generator.noise == "input"
+    names = [given.name for given in session.get_inputs()]
     dropouts = config.interface.dropout if config.interface else ()
+    shapes = tuple((dropout.channels, dropout.smaller) for dropout in dropouts)
 
     def run(x: Floats, seed: int) -> Floats:
-        uniforms = uniform_noise(tuple((dropout.channels, dropout.smaller) for dropout in dropouts), x, seed)
-        noise = {dropout.input: uniform for dropout, uniform in zip(dropouts, uniforms, strict=True)}
-        (colors,) = session.run(None, {given: with_noise(x, seed) if noise_input else x, **noise})
+        (colors,) = session.run(None, dict(zip(names, inputs(x, seed, config, shapes), strict=True)))
         return np.asarray(colors, np.float32)
 
     return Network(config, run)
 
 
-def uniform_noise(shapes: tuple[tuple[int, int], ...], x: Floats, seed: int) -> list[Floats]:
-    """Numbers in [0, 1) for each dropout that stays on: (N, C, H / d, W / d) for (C, d) in shapes, x (N, _, H, W)."""
+def inputs(x: Floats, seed: int, config: ModelConfig, shapes: tuple[tuple[int, int], ...]) -> list[Floats]:
+    """All that a network is given, with noise made here in NumPy: a seed gives the same colors with and without torch.
+
+    Args:
+        x: (N, C, H, W) in [-1, 1].
+        shapes: (channels, how many times smaller than x) of each dropout that stays on.
+
+    Returns:
+        x, with a channel of Gaussian noise where the network takes one; and for each dropout numbers in [0, 1).
+    """
     rng, (n, _, height, width) = np.random.default_rng(seed), x.shape
-    return [rng.random((n, channels, height // d, width // d), np.float32) for channels, d in shapes]
-
-
-def with_noise(x: Floats, seed: int) -> Floats:
-    """Adds a channel of Gaussian noise: (N, C, H, W) -> (N, C + 1, H, W)."""
-    noise = np.random.default_rng(seed).standard_normal((len(x), 1, *x.shape[2:]), np.float32)
-    return np.concatenate([x, noise], 1)
+    if config.generator.noise == "input":
+        x = np.concatenate([x, rng.standard_normal((n, 1, height, width), np.float32)], 1)
+    return [x, *(rng.random((n, channels, height // d, width // d), np.float32) for channels, d in shapes)]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.compact_unet import CompactUnet
+from pipeline.models.layers import FromNoise
 from pipeline.models.pix2pix_unet import Pix2PixUnet
 from pipeline.params import Architecture, Generator
 
@@ -79,6 +80,13 @@ def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
         return []
     added = {id(p) for part in body.modules() if not getattr(part, "pretrained", True) for p in part.parameters()}
     return [parameter for parameter in body.parameters() if id(parameter) not in added]
+
+
+def with_noise_given(network: nn.Module, space: ColorSpace) -> FromNoise:
+    """A generator in evaluation mode that draws no noise itself: all of it is given."""
+    noisy = isinstance(network, NoiseInput)
+    inner = network.network if isinstance(network, NoiseInput) else network
+    return FromNoise(inner.eval(), space.in_channels + noisy)
 
 
 class NoiseInput(nn.Module):

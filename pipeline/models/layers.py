@@ -27,7 +27,7 @@ class FromNoise(nn.Module):
 
     def __init__(self, network: nn.Module, in_channels: int):
         super().__init__()
-        self.network = network
+        self.network, self.in_channels = network, in_channels
         self.dropouts = [module for module in network.modules() if isinstance(module, KeptDropout)]
         self.shapes = _input_shapes(network, self.dropouts, in_channels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,14 +69,15 @@ def packaged_tensors(name: str, path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path}: not the weights that were published: its SHA-256 differs; install the package again"
         )
-    given = _counted(torch.load(path, map_location="cpu", weights_only=True))
+    given = without_counts(torch.load(path, map_location="cpu", weights_only=True))
     with torch.device("meta"):
-        wanted = _counted(timm.create_model(model).state_dict())
+        wanted = without_counts(timm.create_model(model).state_dict())
     pairs = list(zip(wanted.items(), given.values(), strict=False))
     if len(given) != len(wanted) or any(one.shape != other.shape for (_, one), other in pairs):
         raise WeightsError(f"{path}: its tensors are not those of timm's {model}, version {timm.__version__}")
     return {key: value for (key, _), value in pairs}
 
 
-def _counted(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_counts(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the counts of batches, which no result depends on and older files do not have."""
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}

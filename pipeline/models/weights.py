@@ -37,14 +37,12 @@ def require_weights(backbone: str, weights: str) -> None:
 
 def imagenet_source(name: str) -> str:
     """Where a backbone's ImageNet weights would come from: package, cache, hub, or "" where timm knows none."""
-    import timm
-
     if packaged_file(name) is not None:
         return "package"
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not (config.hf_hub_id or config.url):
+    repository = _repository(name)
+    if repository is None:
         return ""
-    return "cache" if _in_cache(config.hf_hub_id) else "hub"
+    return "cache" if _in_cache(repository) else "hub"
 
 
 def require_hub(name: str) -> None:
@@ -53,17 +51,16 @@ def require_hub(name: str) -> None:
     Raises:
         WeightsError: timm has no ImageNet weights of this model, or they are neither in the cache nor fetched.
     """
-    import timm
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import get_hf_file_metadata
 
-    config = timm.get_pretrained_cfg(name)
+    repository = _repository(name)
     advice = "set generator.weights to none, or to the path of a safetensors file"
-    if config is None or not (config.hf_hub_id or config.url):
+    if repository is None:
         raise WeightsError(f"timm knows no ImageNet weights of {name!r}; {advice}")
-    if not config.hf_hub_id or _in_cache(config.hf_hub_id):
+    if not repository or _in_cache(repository):
         return
-    url = hf_hub_url(config.hf_hub_id, _HUB_FILE)
+    url = hf_hub_url(repository, _HUB_FILE)
     reason = _failure_within(
         _HUB_SECONDS, lambda: get_hf_file_metadata(url, timeout=_HUB_SECONDS, retry_on_errors=False)
     )
@@ -75,7 +72,17 @@ def require_hub(name: str) -> None:
         )
 
 
-def _in_cache(repository: str | None) -> bool:
+def _repository(name: str) -> str | None:
+    """The hub's repository of a model's ImageNet weights; "" where they are elsewhere, None where timm has none."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not (config.hf_hub_id or config.url):
+        return None
+    return config.hf_hub_id or ""
+
+
+def _in_cache(repository: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return bool(repository) and isinstance(try_to_load_from_cache(repository, _HUB_FILE), str)

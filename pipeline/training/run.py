@@ -61,7 +61,7 @@ class TrainingRun:
 
     @property
     def steps_per_epoch(self) -> int:
-        return len(self.splits["train"]) // self.config.loader.batch_size
+        return self.config.loader.steps(len(self.splits["train"]))
 
 
 def prepare(
@@ -77,7 +77,7 @@ def prepare(
         SampleError: the sample is absent, damaged or of another image size.
     """
     splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
-    steps = config.epochs * (len(splits["train"]) // config.loader.batch_size)
+    steps = config.epochs * config.loader.steps(len(splits["train"]))
     recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps)
     key = fingerprint(config.stage, inputs, objective.accelerator)
     every = 60 * inputs.base.save_every_minutes
@@ -180,7 +180,7 @@ def run_epoch(run: TrainingRun, position: Position, stop: StopRequest) -> dict[s
         pausing = stop.number is not None or run.states.due()
         if pausing or position.batches % _CHECK_EVERY == 0:
             bar.set_postfix({key: f"{mean:.4g}" for key, mean in _means(position, step).items()} | _speed(bar, config))
-        # After the last step comes validation, and then a save in any case.
+        # After the last step comes validation; whether to save is decided after that.
         if pausing and position.batches < steps:
             _require_finite(objective, f"step {step}")
             save(run, position)

@@ -166,10 +166,12 @@ def test_the_checkpoint_of_s0(tmp_path: Path) -> None:
 
 def test_both_networks_of_the_usual_notebook(tmp_path: Path) -> None:
     model = lively(MainModel())
-    torch.save(model.state_dict(), tmp_path / "model.pt")
+    labels = {"GANcriterion.real_label": torch.tensor(1.0), "GANcriterion.fake_label": torch.tensor(0.0)}
+    torch.save({**model.state_dict(), **labels}, tmp_path / "model.pt")
     done = twotone(tmp_path, "import", "model.pt", "-o", "model")
     assert done.returncode == 0, done.stderr
     assert "generator: pix2pix_unet, " in done.stdout
+    assert "left out, since they are of neither network: " + ", ".join(labels) in done.stdout
     require_same_colors(model.get_submodule("net_G"), tmp_path / "model", 256)
     assert (tmp_path / "model/discriminator.safetensors").exists()
 

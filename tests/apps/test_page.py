@@ -213,15 +213,20 @@ def test_only_this_machine_is_answered(server: str, model: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_an_upload_is_no_page(server: str) -> None:
-    """HTML that was sent must not run as if it were ours."""
-    boundary = "part"
-    head = 'Content-Disposition: form-data; name="files"; filename="x.html"'
-    body = f"--{boundary}\r\n{head}\r\n\r\n<script>\r\n--{boundary}--\r\n"
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+def _upload(server: str, name: str, content: str) -> str:
+    """Send a file past the page, as a program would; returns its path on the server."""
+    head = f'Content-Disposition: form-data; name="files"; filename="{name}"'
+    body = f"--part\r\n{head}\r\n\r\n{content}\r\n--part--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=part"}
     asked = urllib.request.Request(f"{server}gradio_api/upload", body.encode(), headers)
     with urllib.request.urlopen(asked) as answer:
         (path,) = json.load(answer)
+    return str(path)
+
+
+def test_an_upload_is_no_page(server: str) -> None:
+    """HTML that was sent must not run as if it were ours."""
+    path = _upload(server, "x.html", "<script>")
     with urllib.request.urlopen(f"{server}gradio_api/file={path}") as answer:
         kind, how = answer.headers["Content-Type"], answer.headers["Content-Disposition"]
     assert "html" not in kind or how.startswith("attachment")
@@ -229,13 +234,7 @@ def test_an_upload_is_no_page(server: str) -> None:
 
 def test_a_wrong_file_sent_to_the_api_leaves_no_traceback(server: str) -> None:
     """The server's log is looked at when it has ended, in the fixture."""
-    boundary = "part"
-    head = 'Content-Disposition: form-data; name="files"; filename="x.txt"'
-    body = f"--{boundary}\r\n{head}\r\n\r\nhello\r\n--{boundary}--\r\n"
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    asked = urllib.request.Request(f"{server}gradio_api/upload", body.encode(), headers)
-    with urllib.request.urlopen(asked) as answer:
-        (path,) = json.load(answer)
+    path = _upload(server, "x.txt", "hello")
     data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 32, 1, 1, None], "fn_index": 1}
     joined = json.dumps({**data, "session_hash": "api", "trigger_id": 1}).encode()
     headers = {"Content-Type": "application/json"}
