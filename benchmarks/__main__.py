@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -160,7 +163,7 @@ def evaluate_row(setting: Setting) -> Row:
 
 
 def sample_row(setting: Setting, files: list[Path]) -> Row:
-    """Against decoding and resizing alone."""
+    """Against decoding and resizing alone, by one process; ours is on all cores."""
     counts = {"train": len(files), "valid": 0, "test": 0, "min_chroma": 0.0, "fit": "stretch"}
     block = setting.params.sample.model_copy(update=counts)
     candidates = [Candidate(file.name, file) for file in files]
@@ -173,34 +176,54 @@ def sample_row(setting: Setting, files: list[Path]) -> Row:
         for file in files:
             np.array(Image.open(file).convert("RGB").resize((setting.size, setting.size), Image.Resampling.BICUBIC))
 
-    return pairs("sample, JPEG to shard", ours, reference, setting)
+    with Image.open(files[0]) as image:
+        size = f"{image.width}x{image.height}"
+    row = pairs(f"sample, JPEG of {size} to shard", ours, reference, setting)
+    share = row.ratio / (os.cpu_count() or 1)
+    return replace(row, note=f"{len(files) / row.ours:.0f} photographs/s; a core does {share:.2f} times the reference")
 
 
 def saving_row(setting: Setting) -> Row:
-    """A state of the generator with Adam's averages, against a plain copy of as many bytes."""
+    """What saving a generator with Adam's averages keeps training from, against writing as many bytes plainly."""
     states = SavedStates(setting.folder / "states", every=0)
     weights = build_generator(setting.params.generator, LAB, setting.size, 0).state_dict()
     contents = {f"{kind}.{name}": value for kind in ("w", "m", "v") for name, value in weights.items()}
     size = sum(value.numel() * value.element_size() for value in contents.values())
     plain = bytes(size)
-    row = pairs(
-        "saving a state",
-        lambda: states.save(State(1, 0, contents)),
-        lambda: (setting.folder / "plain").write_bytes(plain),
-        setting,
-    )
-    return Row(row.name, row.ours, row.reference, row.spread, None, f"{size / 2**20 / row.ours:.0f} MiB/s")
+
+    def reference() -> None:
+        # Before it, so that each of ours finds the writer idle, as it is after minutes of training.
+        states.finish()
+        (setting.folder / "plain").write_bytes(plain)
+
+    row = pairs("saving a state", lambda: states.save(State(1, 0, contents)), reference, setting)
+    states.finish()
+    states.save(State(1, 0, contents))
+    written = timed(states.finish, setting.device)
+    return replace(row, note=f"{size / 2**20:.0f} MiB; written beside training in {written:.1f} s")
 
 
-def photographs_for(setting: Setting, count: int) -> tuple[list[Path], Photographs]:
-    """The same photographs as JPEG files of 640x480 and as a shard."""
+def memory_rows(setting: Setting) -> Iterator[Row]:
+    """Peak memory of two L1 steps in processes of their own: MiB in place of seconds."""
+    peaks = {}
+    for who in ("ours", "reference"):
+        command = [sys.executable, "-m", "benchmarks.memory", who, str(setting.size), str(2 * setting.batch_size)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        peaks[who] = float(done.stdout.split()[-1])
+    ratio = peaks["reference"] / peaks["ours"]
+    name = f"peak memory of an L1 step in batches of {2 * setting.batch_size}, MiB"
+    yield Row(name, peaks["ours"] / 1000, peaks["reference"] / 1000, (ratio, ratio))
+
+
+def photographs_for(setting: Setting, count: int, size: tuple[int, int] = (640, 480)) -> tuple[list[Path], Photographs]:
+    """The same photographs as JPEG files, (width, height), and as a shard."""
     setting.folder.mkdir(exist_ok=True)
     rng, writer = np.random.default_rng(0), ShardWriter(setting.folder, "train")
     files = []
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
         files.append(setting.folder / f"{number:04d}.jpg")
-        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(files[-1], quality=90)
+        coarse.resize(size, Image.Resampling.BICUBIC).save(files[-1], quality=90)
         with Image.open(files[-1]) as image:
             writer.add(np.array(image.resize((setting.size, setting.size), Image.Resampling.BICUBIC)))
     writer.close()
@@ -222,6 +245,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         setting = Setting(params, Path(name), given.batch_size, given.repeats, device)
         files, photographs = photographs_for(setting, given.photographs)
+        aside = replace(setting, folder=setting.folder / "large")
+        large, _ = photographs_for(aside, -(-given.photographs // 8), (2400, 1800))
         limits = {
             "fp32, GFLOP/s": matrix_rate(torch.float32, device) / 1e9,
             "bf16, GFLOP/s": matrix_rate(torch.bfloat16, device) / 1e9,
@@ -235,7 +260,9 @@ def main() -> None:
             lambda: iter([batch_row(setting, files, photographs)]),
             lambda: iter([evaluate_row(setting)]),
             lambda: iter([sample_row(setting, files)]),
+            lambda: iter([sample_row(setting, large)]),
             lambda: iter([saving_row(setting)]),
+            lambda: memory_rows(setting),
         ]
         for job in jobs:
             for row in job():

@@ -20,6 +20,13 @@ def contradictions(params: Params) -> list[str]:
             problems.append(
                 f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
             )
+        processes = params.base.processes
+        several = block.epochs and processes != "auto" and processes > 1
+        if several and (block.batch_size % processes or block.batch_size < 2 * processes):
+            problems.append(
+                f"{name}.batch_size must be a multiple of base.processes ({processes}), and at least twice as "
+                f"many, got {block.batch_size}"
+            )
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
         if late:

@@ -76,6 +76,13 @@ class TrainingError(TwotoneError):
     """Training cannot go on."""
 
 
+class PeerError(TwotoneError):
+    """Another process of this training has ended, so that this one cannot go on; the other one's error is the cause."""
+
+    status = 75
+    """EX_TEMPFAIL of sysexits.h; `launch` tells by it who has failed and who has only noticed."""
+
+
 class StoppedError(TwotoneError):
     """A signal asked the stage to stop, and its state is saved."""
 

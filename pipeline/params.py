@@ -55,6 +55,12 @@ def _group(value: Any) -> Any:
     return value
 
 
+def _processes(value: Any) -> Any:
+    if value != "auto" and (type(value) is not int or not 1 <= value <= 1024):
+        raise ValueError("must be auto or a number from 1 to 1024")
+    return value
+
+
 def _usable_path(value: str) -> str:
     if "\0" in value or len(value) > 4000:
         raise ValueError("must be a path of at most 4,000 characters without NUL")
@@ -95,8 +101,11 @@ class Base(Block):
     """auto is bf16 where the hardware gains by it, fp32 elsewhere. tf32: fp32 whose products NVIDIA GPUs round."""
     deterministic: bool
     """Refuse operations that may give other bits on the next run."""
+    processes: Annotated[Any, AfterValidator(_processes)]
+    """Processes that share the batches of pretrain and finetune: a number, or auto for one on each GPU. Another number
+    gives the same training but for rounding. Under torchrun, accelerate launch or srun theirs counts."""
     num_workers: Annotated[int, Field(ge=0, le=64)]
-    """Loader processes; any number gives the same batches, so DVC does not watch it."""
+    """Loader processes of each of them; any number gives the same batches, so DVC does not watch it."""
     save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]
     """Minutes between two saves of a training's state, besides that after the last epoch. DVC does not watch it."""
     trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(_as_tuple)]

@@ -1,4 +1,8 @@
-"""Run a stage: `python -m stages NAME` reads params.yaml, runs stages/NAME.py, and ends every error in a sentence."""
+"""Run a stage: `python -m stages NAME` reads params.yaml, runs stages/NAME.py, and ends every error in a sentence.
+
+The stages that train run in base.processes processes; or, under torchrun, accelerate launch or srun, in those that
+these have started.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from pipeline.distributed.launch import end_with_launcher, launch
+from pipeline.distributed.world import adopt_slurm, hush, world_size
 from pipeline.errors import InputError, ParamsError, exit_status
-from pipeline.params import read
+from pipeline.params import Base, read
 from stages.dvc import STAGES
 
 # dvc says which stage it runs.
@@ -16,25 +22,51 @@ _WAY_BACK = (
     "\ndvc has removed the outs of this stage already; `git checkout params.yaml dvc.lock reports` and then `dvc "
     "checkout` bring back those of the last commit, and `twotone check` finds such values before"
 )
+_TRAIN = ("pretrain", "finetune")
 
 
 def main(arguments: list[str]) -> int:
     return exit_status(lambda: run(arguments), "the stage")
 
 
-def run(arguments: list[str]) -> None:
-    """Raises:
-    TwotoneError, OSError: whatever the stage raises.
+def run(arguments: list[str]) -> int:
+    """Run a stage; returns its exit status.
+
+    Raises:
+        TwotoneError, OSError: whatever the stage raises.
     """
     if len(arguments) != 1 or arguments[0] not in STAGES:
         given = " ".join(arguments) or "nothing"
         raise InputError(f"python -m stages needs the name of a stage: {', '.join(STAGES)}; got {given}")
+    (stage,) = arguments
     # First, because a stage imports torch: a bad value is refused in a fraction of a second.
     try:
         params = read(Path("params.yaml"))
     except ParamsError as error:
         raise ParamsError(f"{error}{_WAY_BACK if 'DVC_STAGE' in os.environ else ''}") from None
-    import_module(f"stages.{arguments[0]}").run(params)
+    adopt_slurm()
+    if stage not in _TRAIN and world_size() > 1:
+        raise InputError(f"the stage {stage} runs in one process, and {world_size()} were started; run it without them")
+    count = _processes(params.base) if stage in _TRAIN and world_size() == 1 else 1
+    if count > 1:
+        return launch([sys.executable, "-m", "stages", stage], count)
+    end_with_launcher()
+    hush()
+    import_module(f"stages.{stage}").run(params)
+    if world_size() > 1:
+        from pipeline.distributed.group import leave
+
+        leave()
+    return 0
+
+
+def _processes(base: Base) -> int:
+    """How many processes to start: auto is one for each GPU that would be used."""
+    if base.processes != "auto":
+        return int(base.processes)
+    import torch
+
+    return max(1, torch.cuda.device_count()) if base.device in ("auto", "cuda") else 1
 
 
 if __name__ == "__main__":

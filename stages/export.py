@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, held_out
 from pipeline.errors import ExportError, missing_extra
 from pipeline.evaluation.validation import ab_mae
@@ -36,7 +37,7 @@ def run(params: Params) -> None:
         write_onnx(loaded, work / params.export.variant, params.export.variant, train)
     metrics = {"parity": {name: float(f"{value:.2g}") for name, value in differences.items()}}
     for name, folder in folders.items():
-        error = ab_mae(as_function(load_network(folder)), test, loaded.space, _BATCH_SIZE)
+        error = ab_mae(as_function(load_network(folder)), plain_batches(test, _BATCH_SIZE), loaded.space)
         metrics[name] = {"ab_mae": round(error, 5), "bytes": (folder / ONNX_FILE).stat().st_size}
     chosen, error = folders[params.export.variant], metrics[params.export.variant]["ab_mae"]
     table = evaluated["lightness_table"]["ab_mae"]

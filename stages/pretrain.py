@@ -16,8 +16,9 @@ from pipeline.models.packaged_weights import packaged_file
 from pipeline.params import NOTHING, Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import ContentObjective
+from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes
-from pipeline.training.run import TrainConfig, prepare, train_and_publish
+from pipeline.training.run import train_and_publish
 from stages.dvc import code_files, resume_folder
 
 

@@ -30,7 +30,7 @@ LEVELS = [
     ["training", "inference"],
     ["evaluation", "sampling"],
     ["checkpointing", "models", "data", "media"],
-    ["color"],
+    ["color", "distributed"],
     ["pipeline"],
 ]
 

@@ -30,9 +30,23 @@ MODULES = """
 import pipeline.data.loader as loader
 import pipeline.files as files
 import pipeline.training.objectives as objectives
-import pipeline.training.run as training
+import pipeline.training.results as results
 import pipeline.checkpointing.store as store
 import torch
+
+# States are written while training goes on: killed when the last one is on disk.
+def settled(own=store.SavedStates.save):
+    def save(self, state):
+        own(self, state)
+        OPEN.append(self)
+    store.SavedStates.save = save
+    def act():
+        for states in OPEN:
+            states.finish()
+        die()
+    return act
+OPEN = []
+settled = settled()
 """
 CONTENT, ADVERSARIAL = "objectives.ContentObjective", "objectives.AdversarialObjective"
 
@@ -57,7 +71,7 @@ class Trainings:
 
 
 def at_step(objective: str, number: int) -> str:
-    return f"before({objective}, 'step', lambda self, c, t, number: number == {number})"
+    return f"before({objective}, 'step', lambda self, c, t, number: number == {number}, settled)"
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +117,9 @@ def states(folder: Path, stage: str) -> list[Path]:
                 at_step(ADVERSARIAL, 0),
                 at_step(ADVERSARIAL, 1),
                 # The discriminator has learnt from this batch, the generator has not.
-                f"before({ADVERSARIAL}, '_step_generator', lambda *_: COUNT.pop())\nCOUNT = [True, False]",
+                f"before({ADVERSARIAL}, '_step_generator', lambda *_: COUNT.pop(), settled)\nCOUNT = [True, False]",
                 at_step(ADVERSARIAL, 3),
-                "before(training, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
+                "before(results, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
             ],
         ),
     ],

@@ -25,7 +25,6 @@ METRICS = {"ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness",
 def done(make_project: Callable[[str], Project]) -> Project:
     """A project whose stages have run and are committed."""
     project = make_project("pipeline")
-    project.change(generator={"decoder": "fastai"})
     project.dvc("repro")
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "results")
@@ -166,6 +165,17 @@ def test_forced_again_every_byte_is_the_same(done: Project) -> None:
     assert (done.folder / "dvc.lock").read_bytes() == lock
 
 
+@pytest.mark.slow
+def test_the_default_network_forced_again(make_project: Callable[[str], Project]) -> None:
+    project = make_project("fastai")
+    project.change(generator={"decoder": "fastai"})
+    project.dvc("repro")
+    before = project.outs()
+    project.dvc("repro", "--force", "--no-run-cache")
+    assert project.outs() == before
+
+
+@pytest.mark.slow
 def test_an_experiment_swaps_the_backbone(make_project: Callable[[str], Project]) -> None:
     project = make_project("experiment")
     project.dvc("exp", "run", "-S", "generator.backbone=resnet34", "--name", "wider", "pretrain")

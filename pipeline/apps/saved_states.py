@@ -130,6 +130,7 @@ def _differences(then: dict[str, Any], today: Any) -> str:
     changes = [
         f"{block}.{key} {value!r}, now {today.get(block, {}).get(key)!r}"
         for block, values in then.items()
+        if isinstance(values, dict)
         for key, value in values.items()
         if _plain(today.get(block, {}).get(key)) != value
     ]

@@ -18,8 +18,8 @@ from accelerate import Accelerator
 from pipeline.params import Base, Block
 
 _PACKAGES = ("accelerate", "fastai", "numpy", "timm", "torch")
-# Parameters that change no bit of what is trained.
-_WITHOUT_EFFECT = {"num_workers", "trackers", "save_every_minutes"}
+# Parameters that change no bit of what is trained; processes count as they have been started.
+_WITHOUT_EFFECT = {"num_workers", "processes", "trackers", "save_every_minutes"}
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,29 @@ class Inputs:
 
 def fingerprint(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
     """64 hexadecimal digits."""
+    # The order of a sum over threads or processes depends on their number, and so does its rounding.
+    shared = {"threads": torch.get_num_threads(), "processes": accelerator.num_processes}
+    return _hash({**_training(stage, inputs, accelerator), **shared})
+
+
+def processes_of(stage: str, inputs: Inputs, accelerator: Accelerator) -> dict[str, Any]:
+    """How many processes share the training, and by what it is known however many there are."""
+    return {"processes": accelerator.num_processes, "training": _hash(_training(stage, inputs, accelerator))}
+
+
+def _training(stage: str, inputs: Inputs, accelerator: Accelerator) -> dict[str, Any]:
     device = accelerator.device
-    return _hash(
-        {
-            "stage": stage,
-            "params": inputs.params(),
-            "inputs": [files_digest(_files(path)) for path in (inputs.sample, *inputs.start)],
-            "code": code_digest(inputs.code),
-            "environment": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "cuda": [torch.version.cuda, torch.backends.cudnn.version()] if device.type == "cuda" else None,  # type: ignore[no-untyped-call]
-            "precision": accelerator.mixed_precision,
-            # The order of a sum over threads depends on their number, and so does its rounding.
-            "threads": torch.get_num_threads(),
-        }
-    )
+    on_cuda = device.type == "cuda"
+    return {
+        "stage": stage,
+        "params": inputs.params(),
+        "inputs": [files_digest(_files(path)) for path in (inputs.sample, *inputs.start)],
+        "code": code_digest(inputs.code),
+        "environment": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "device": torch.cuda.get_device_name(device) if on_cuda else device.type,
+        "cuda": [torch.version.cuda, torch.backends.cudnn.version(), torch.cuda.nccl.version()] if on_cuda else None,  # type: ignore[no-untyped-call]
+        "precision": accelerator.mixed_precision,
+    }
 
 
 def files_digest(paths: Iterable[Path]) -> str:

@@ -13,17 +13,19 @@ from pipeline.errors import StoppedError
 class StopRequest:
     """The signal that asks to stop, if one came."""
 
-    number: int | None = None
+    number: int = 0
+    """0: none."""
 
-    def obey(self) -> None:
-        """End a stage that has saved its state.
 
-        Raises:
-            StoppedError: a signal came; its status is what a shell expects: 143 for SIGTERM, 130 for Ctrl-C.
-        """
-        if self.number is not None:
-            name = signal.Signals(self.number).name
-            raise StoppedError(f"stopped by {name}; state is saved, run again to continue", 128 + self.number)
+def obey(number: int) -> None:
+    """End a stage that has saved its state.
+
+    Raises:
+        StoppedError: number is that of a signal; the status is what a shell expects: 143 for SIGTERM, 130 for Ctrl-C.
+    """
+    if number:
+        name = signal.Signals(number).name
+        raise StoppedError(f"stopped by {name}; state is saved, run again to continue", 128 + number)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,31 +54,41 @@ class SavedStates:
     """
 
     def __init__(self, folder: Path, every: float, inputs: dict[str, Any] | None = None):
-        self.folder, self._every, self._inputs = folder, every, inputs or {}
+        self.folder, self._every, self.inputs = folder, every, inputs or {}
         self._saved_at = time.monotonic()
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def due(self) -> bool:
         """Whether the last state is old enough for another one."""
         return time.monotonic() - self._saved_at >= self._every
 
     def save(self, state: State) -> None:
-        """Write a state; the one before it is kept, older ones are deleted.
+        """Copy a state, and write it while training goes on; the one before it is kept, older ones are deleted.
+
+        Raises:
+            OSError: the last one could not be written; earlier states are as they were.
+        """
+        self.finish()
+        copied = {name: _own(value) if isinstance(value, Tensor) else value for name, value in state.contents.items()}
+        self._writing = self._writer.submit(self._write, replace(state, contents=copied))
+        self._saved_at = time.monotonic()
+
+    def finish(self) -> None:
+        """Wait until the state that `save` was given is on disk.
 
         Raises:
             OSError: it could not be written; earlier states are as they were.
         """
-        # A tensor may be a view of another or have another memory order: safetensors takes neither.
-        tensors = {
-            name: value.detach().cpu().clone().contiguous()
-            for name, value in state.contents.items()
-            if isinstance(value, Tensor)
-        }
-        values = {name: value for name, value in state.contents.items() if name not in tensors}
-        metadata = {"epoch": state.epoch, "batches": state.batches, "values": values}
-        block = save(tensors, {_METADATA: json.dumps(metadata)})
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+    def _write(self, state: State) -> None:
+        block = pack(state)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.files():
-            write_json(self.folder / _INPUTS, self._inputs)
+            write_json(self.folder / _INPUTS, self.inputs)
         with (
             replacing(self.folder / f"{state.epoch:06d}-{state.batches:08d}.state") as hidden,
             hidden.open("wb") as file,
@@ -86,7 +97,6 @@ class SavedStates:
             file.write(block)
         for old in self.files()[:-_NEWEST]:
             old.unlink(missing_ok=True)
-        self._saved_at = time.monotonic()
 
     def load(self) -> State | None:
         """The newest state that is not damaged; None where nothing was saved.
@@ -133,6 +143,47 @@ class SavedStates:
         return sorted(self.folder.glob("[0-9]*.state"))
 
 
+def pack(state: State) -> bytes:
+    """A state of tensors on the CPU as bytes, of which `unpack` makes the state again."""
+    tensors = {name: value for name, value in state.contents.items() if isinstance(value, Tensor)}
+    values = {name: value for name, value in state.contents.items() if name not in tensors}
+    metadata = {"epoch": state.epoch, "batches": state.batches, "values": values}
+    block: bytes = save(tensors, {_METADATA: json.dumps(metadata)})
+    return block
+
+
+def unpack(block: bytes) -> State:
+    """The state of which `pack` made these bytes.
+
+    Raises:
+        SafetensorError, ValueError, KeyError, TypeError: it made none of this kind.
+    """
+    length = int.from_bytes(block[:8], "little")
+    metadata = json.loads(json.loads(block[8 : 8 + length])["__metadata__"][_METADATA])
+    return State(metadata["epoch"], metadata["batches"], {**load(block), **metadata["values"]})
+
+
+def _own(value: Tensor) -> Tensor:
+    """A copy on the CPU. A tensor may be a view of another or have another memory order: safetensors takes neither."""
+    return value.detach().to("cpu", copy=True).contiguous()
+
+
+def require_no_other_count(states: SavedStates) -> None:
+    """Raises:
+    SavedStateError: there is a state of this very training, from another number of processes.
+    """
+    ours = states.inputs
+    for folder in sorted(states.folder.parent.glob("*")):
+        theirs = read_inputs(folder)
+        same = "training" in ours and theirs.get("training") == ours["training"]
+        if same and theirs["processes"] != ours["processes"] and SavedStates(folder, 0).files():
+            raise SavedStateError(
+                f"this training was begun by {theirs['processes']} processes and cannot go on with "
+                f"{ours['processes']}: sums would be rounded in another order; run it with as many again "
+                "(base.processes), or clear its state with `twotone resume --clear` to train from the beginning"
+            )
+
+
 def read_inputs(folder: Path) -> dict[str, Any]:
     """The parameters, by block, of the training whose states are in a folder; empty where they cannot be read."""
     try:
@@ -155,8 +206,6 @@ def read_state(path: Path) -> State:
     if line != b"%s %s" % (_MAGIC, hashlib.sha256(block).hexdigest().encode()):
         raise SavedStateError(f"saved state {path} is damaged: its checksum does not match")
     try:
-        length = int.from_bytes(block[:8], "little")
-        metadata = json.loads(json.loads(block[8 : 8 + length])["__metadata__"][_METADATA])
-        return State(metadata["epoch"], metadata["batches"], {**load(block), **metadata["values"]})
+        return unpack(block)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise SavedStateError(f"saved state {path} is not of this version ({error!r})") from None

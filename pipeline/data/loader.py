@@ -23,6 +23,10 @@ class LoaderConfig:
     flip: bool
     """Mirror each photograph with probability 1/2."""
     num_workers: int = 0
+    rank: int = 0
+    """Of the process that this is."""
+    processes: int = 1
+    """How many share each batch."""
 
     def steps(self, photographs: int) -> int:
         """Steps of an epoch: the last batch, where it is not full, is left out."""
@@ -32,19 +36,23 @@ class LoaderConfig:
 def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, skip: int = 0) -> Iterator[Tensor]:
     """One epoch in shuffled order, without its first `skip` batches and without a last one that is not full.
 
+    Of several processes each gets its own part of every batch.
+
     Yields:
-        (batch_size, 3, S, S) uint8 sRGB, channels_last.
+        (batch_size / processes, 3, S, S) uint8 sRGB, channels_last.
     """
     order = np.random.default_rng([config.seed, epoch]).permutation(len(photographs))
-    view = _Shuffled(photographs, order[skip * config.batch_size :].tolist(), config, epoch)
-    return _load(view, config.batch_size, config.num_workers, drop_last=True)
+    full, share = config.steps(len(photographs)), config.batch_size // config.processes
+    batches = order[: full * config.batch_size].reshape(full, config.processes, share)
+    view = _Shuffled(photographs, batches[skip:, config.rank].flatten().tolist(), config, epoch)
+    return _load(view, share, config.num_workers)
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> Iterator[Tensor]:
     """All photographs once, in their order, unchanged: (up to batch_size, 3, S, S) uint8 sRGB."""
     unchanged = LoaderConfig(batch_size, seed=0, flip=False)
     view = _Shuffled(photographs, list(range(len(photographs))), unchanged, epoch=0)
-    return _load(view, batch_size, 0, drop_last=False)
+    return _load(view, batch_size, 0)
 
 
 def augmented(batch: Tensor, config: LoaderConfig, epoch: int, indices: list[int]) -> Tensor:
@@ -77,8 +85,8 @@ class _Shuffled(Dataset[Tensor]):
         return augmented(torch.from_numpy(self._photographs.gather(indices)), self._config, self._epoch, indices)
 
 
-def _load(view: _Shuffled, batch_size: int, num_workers: int, *, drop_last: bool) -> Iterator[Tensor]:
-    loader = DataLoader(view, batch_size, num_workers=num_workers, drop_last=drop_last, collate_fn=_as_it_is)  # type: ignore[arg-type]
+def _load(view: _Shuffled, batch_size: int, num_workers: int) -> Iterator[Tensor]:
+    loader = DataLoader(view, batch_size, num_workers=num_workers, collate_fn=_as_it_is)  # type: ignore[arg-type]
     for batch in loader:
         yield batch.permute(0, 3, 1, 2)
 

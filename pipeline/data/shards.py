@@ -21,12 +21,13 @@ class ShardWriter:
     def __init__(self, folder: Path, split: str):
         self._folder, self._split = folder, split
         self._waiting: list[Pixels] = []
-        self._shards = 0
+        self._bytes = self._shards = 0
 
     def add(self, pixels: Pixels) -> None:
         """pixels: (S, S, 3) uint8; the same S for all."""
         self._waiting.append(pixels)
-        if sum(p.nbytes for p in self._waiting) >= SHARD_BYTES:
+        self._bytes += pixels.nbytes
+        if self._bytes >= SHARD_BYTES:
             self.close()
 
     def close(self) -> None:
@@ -34,7 +35,7 @@ class ShardWriter:
             path = self._folder / f"{self._split}-{self._shards:05d}.npy"
             np.save(path, np.stack(self._waiting), allow_pickle=False)
             self._shards += 1
-            self._waiting = []
+            self._waiting, self._bytes = [], 0
 
 
 class Photographs:

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.data.loader import plain_batches
-from pipeline.data.shards import Photographs
+from pipeline.distributed.group import Group
 
-CPU = torch.device("cpu")
+ALONE = Group()
 
 
 def ab_mae(
-    generate: Callable[[Tensor], Tensor],
-    photographs: Photographs,
-    space: ColorSpace,
-    batch_size: int,
-    device: torch.device = CPU,
+    generate: Callable[[Tensor], Tensor], batches: Iterable[Tensor], space: ColorSpace, group: Group = ALONE
 ) -> float:
     """Mean absolute error of a and b over all pixels and both channels, Lab units.
 
     Args:
-        generate: (N, in_channels, S, S) -> (N, out_channels, S, S), on the device.
+        generate: (N, in_channels, S, S) -> (N, out_channels, S, S).
+        batches: (N, 3, S, S) uint8 sRGB, on the device of `generate`.
+        group: the processes that share the work; all of them are given all batches.
     """
     total, count = 0.0, 0
-    for batch in plain_batches(photographs, batch_size):
-        condition, target = space.encode(batch.to(device))
+    for batch in islice(batches, group.rank, None, group.count):
+        condition, target = space.encode(batch)
         error = space.ab(generate(condition).float()) - space.ab(target)
         total += error.abs().sum().item()
         count += error.numel()
-    return total / count
+    total, pixels = group.sums([total, count])
+    return total / pixels
 
 
 @contextmanager

@@ -14,14 +14,13 @@ from PIL import Image, ImageCms, ImageOps
 from pipeline.errors import ImageError
 from pipeline.files import replacing
 from pipeline.media import sixteen_bits
-from pipeline.media.decoding import opened, read_bytes
+from pipeline.media.decoding import ORIENTATION, opened, read_bytes
 from pipeline.types import Samples
 
 # Endings of the files that can be written, and Pillow's names of their formats.
 WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF", "bmp": "BMP"}
 _SIXTEEN_BITS = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")
-_ORIENTATION = 0x0112
 # In a TIFF the same directory holds EXIF and the layout of its samples: only tags about the photograph are copied.
 _TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 _DIRECTORIES = (0x8769, 0x8825)
@@ -66,14 +65,14 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
         # First, because reading EXIF may decode the picture, and then its number of bits is lost.
         deep = sixteen_bits.color(image, content)
         exif = image.getexif()
-        orientation = exif.get(_ORIENTATION, 1)
+        orientation = exif.get(ORIENTATION, 1)
         if deep is not None:
             pixels, alpha = deep
             pixels = _upright(pixels, orientation)
             alpha = None if alpha is None else _upright(alpha, orientation)
         else:
             pixels, alpha = samples_of(image)
-        exif.pop(_ORIENTATION, None)
+        exif.pop(ORIENTATION, None)
         if image.format == "TIFF":
             exif = _photograph_tags(exif)
         dpi = image.info.get("dpi")
@@ -109,7 +108,7 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> str:
 def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
     # Pillow copies even where nothing is to be turned or converted: 192 MB for 48 megapixels.
-    upright = image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
+    upright = image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
     if upright.mode == "F":
         raise ImageError("its samples are floating-point numbers, whose scale is not known; save it with 16 or 8 bits")
     if upright.mode.startswith("I"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from skimage.color import lab2rgb
 
 from pipeline.errors import ImageError, SourceError
+from pipeline.media.decoding import Decoded
 from pipeline.sampling.candidates import Candidate
-from pipeline.types import Pixels
 
 # STL-10 (Coates et al. 2011): 3 planes of 96 columns of 96 bytes a photograph.
 _STL_SIDE = 96
@@ -95,21 +95,29 @@ def _load(file: Path, dimensions: int) -> NDArray[Any]:
     return array
 
 
-def _read_stl10(index: int, file: Path, max_pixels: int) -> tuple[Pixels, str]:
+def _read_stl10(index: int, file: Path, max_pixels: int, _side: int) -> Decoded:
     _bound(_STL_SIDE, _STL_SIDE, max_pixels)
     planes = np.memmap(file, np.uint8, "r", offset=index * _STL_BYTES, shape=(3, _STL_SIDE, _STL_SIDE))
     # Column after column, as in the data set's own reader.
     pixels = np.ascontiguousarray(planes.transpose(2, 1, 0))
-    return pixels, hashlib.sha256(planes.tobytes()).hexdigest()
+    return Decoded(pixels, hashlib.sha256(planes.tobytes()).hexdigest(), _STL_SIDE, _STL_SIDE)
 
 
-def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixels: int) -> tuple[Pixels, str]:
-    gray, ab = np.load(gray_file, mmap_mode="r")[gray_index], np.load(file, mmap_mode="r")[index]
+def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixels: int, _side: int) -> Decoded:
+    gray, ab = _mapped(gray_file)[gray_index], _mapped(file)[index]
     _bound(gray.shape[0], gray.shape[1], max_pixels)
     digest = hashlib.sha256(gray.tobytes() + ab.tobytes()).hexdigest()
     # OpenCV's 8-bit encoding: L * 255 / 100, a + 128, b + 128.
     lab = np.dstack([gray * (100 / 255), ab.astype(np.float64) - 128])
-    return (lab2rgb(lab) * 255).round().astype(np.uint8), digest
+    pixels = (lab2rgb(lab) * 255).round().astype(np.uint8)
+    return Decoded(pixels, digest, gray.shape[1], gray.shape[0])
+
+
+@lru_cache(maxsize=64)
+def _mapped(file: Path) -> NDArray[Any]:
+    """An array that `_load` has checked: opened once, not for each photograph."""
+    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _bound(height: int, width: int, max_pixels: int) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.media.decoding import decode
-from pipeline.types import Box, Pixels
+from pipeline.media.decoding import Decoded, decode
+from pipeline.types import Box
 
 SPLITS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One photograph, or one region of one."""
 
@@ -22,5 +22,5 @@ class Candidate:
     box: Box | None = None
     split: str | None = None
     """Its split, where the source decides it."""
-    reader: Callable[[Path, int], tuple[Pixels, str]] = decode
-    """(file, sample.max_pixels) -> (H, W, 3) uint8 sRGB and a checksum; raises ImageError."""
+    reader: Callable[[Path, int, int], Decoded] = decode
+    """(file, sample.max_pixels, pixels of a side that will be used or 0 for all); raises ImageError."""

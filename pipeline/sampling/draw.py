@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
-from skimage.color import rgb2lab
 from tqdm import tqdm
 
+from pipeline.color.arrays import chromaticity
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
-from pipeline.files import write_csv, write_json
+from pipeline.files import write_json
 from pipeline.media.decoding import decode
 from pipeline.params import Sample
 from pipeline.sampling.candidates import SPLITS, Candidate
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
+from pipeline.sampling.in_order import in_order
+from pipeline.sampling.manifest import Manifest
 from pipeline.types import Pixels
 
-COLUMNS = ["path", "sha256", "width", "height", "mean_chroma", "split", "reason"]
+# Pixels of a side that are enough to tell a gray photograph.
+_CHROMA_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -74,32 +72,31 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     drawn: Counter[str] = Counter()
     duplicates = DuplicateFinder()
-    rows: list[dict[str, Any]] = []
     groups = Groups(sample.group, candidates)
     ordered = groups.together(_shuffled(candidates, seed))
     pool = (candidate for candidate in ordered if groups.split_for(candidate, drawn, wanted))
-    with ProcessPoolExecutor(_processes(), multiprocessing.get_context("spawn")) as workers:
-        task = partial(examine, sample=sample, size=size)
-        with tqdm(total=sum(wanted.values()), desc="sample", unit="photo") as bar:
-            for examined in _in_order(workers, task, pool, ahead=_processes() * 16):
-                split = groups.split_for(examined.candidate, drawn, wanted)
-                if split is None:  # its split was filled while it was being decoded
-                    continue
-                groups.bind(examined.candidate, split)
-                reason = examined.reason or _duplicate(examined, split, duplicates)
-                rows.append(examined.row(split, reason))
-                if not reason and examined.pixels is not None:
-                    writers[split].add(examined.pixels)
-                    drawn[split] += 1
-                    bar.update()
-        workers.shutdown(cancel_futures=True)
+    # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
+    work, threads = partial(examine, sample=sample, size=size), os.cpu_count() or 1
+    # Before the counts are judged: after a shortage people look into the manifest for the reasons.
+    bar = tqdm(total=sum(wanted.values()), desc="sample", unit="photo")
+    with Manifest(out / "manifest.csv") as manifest, bar:
+        for examined in in_order(work, pool, threads, ahead=threads * 16):
+            split = groups.split_for(examined.candidate, drawn, wanted)
+            if split is None:  # its split was filled while it was being decoded
+                continue
+            groups.bind(examined.candidate, split)
+            others = any(drawn[other] < wanted[other] for other in SPLITS if other != split)
+            reason = examined.reason or _duplicate(examined, split, duplicates, remember=others)
+            manifest.add(examined.row(split, reason))
+            if not reason and examined.pixels is not None:
+                writers[split].add(examined.pixels)
+                drawn[split] += 1
+                bar.update()
     for writer in writers.values():
         writer.close()
     write_json(out / "sample.json", {"source": sample.dataset if sample.source == "fastai" else sample.source})
-    # Before the counts are judged: after a shortage people look there for the reasons.
-    write_csv(out / "manifest.csv", rows, COLUMNS)
-    rejected = Counter(row["reason"].split(":")[0].split(" as ")[0] for row in rows if row["reason"])
-    _refuse_too_many(rejected, len(rows), sample, out / "manifest.csv")
+    rejected = manifest.rejected
+    _refuse_too_many(rejected, manifest.rows, sample, out / "manifest.csv")
     grouped = f" in {len(groups)} groups, each in one split" if len(groups) else ""
     usable = f"{_label(sample)} has {drawn.total()} usable: {len(candidates)} candidates{grouped}, {_summary(rejected)}"
     _refuse_shortage(drawn, wanted, f"{usable}; {out / 'manifest.csv'} has each reason")
@@ -109,19 +106,27 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
 def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
     """Decode one candidate once, crop, resize and measure it."""
     try:
-        read = candidate.reader if candidate.box is None else _decode_cached
-        decoded, digest = read(candidate.file, sample.max_pixels)
+        if candidate.box is None:
+            decoded, digest, width, height = candidate.reader(candidate.file, sample.max_pixels, size)
+        else:
+            left, top, right, bottom = candidate.box
+            whole, digest, *_ = _decode_cached(candidate.file, sample.max_pixels)
+            decoded, width, height = np.ascontiguousarray(whole[top:bottom, left:right]), right - left, bottom - top
     except ImageError as rejected:
         return Examined(candidate, reason=str(rejected))
-    if candidate.box:
-        left, top, right, bottom = candidate.box
-        decoded = np.ascontiguousarray(decoded[top:bottom, left:right])
-    height, width = decoded.shape[:2]
     pixels = resize_to_square(decoded, size, sample.fit)
-    ab = rgb2lab(pixels)[..., 1:]
-    chroma = float(np.hypot(ab[..., 0], ab[..., 1]).mean())
+    chroma = mean_chroma(pixels)
     reason = f"hardly any color: mean chroma {chroma:.2f}" if chroma < sample.min_chroma else ""
     return Examined(candidate, digest, width, height, chroma, image_hash(decoded), pixels, reason)
+
+
+def mean_chroma(pixels: Pixels) -> float:
+    """The mean of sqrt(a^2 + b^2), Lab units, of (H, W, 3) uint8 sRGB; of large ones on a thumbnail."""
+    image = Image.fromarray(pixels)
+    if max(image.size) > _CHROMA_SIDE:
+        image = image.resize((_CHROMA_SIDE, _CHROMA_SIDE), Image.Resampling.BOX)
+    a, b = chromaticity(np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255))
+    return float(np.hypot(a, b).mean())
 
 
 def resize_to_square(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
@@ -136,14 +141,18 @@ def resize_to_square(pixels: Pixels, size: int, how: Literal["crop", "stretch"])
     return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
 
 
-def _duplicate(examined: Examined, split: str, duplicates: DuplicateFinder) -> str:
-    """Why a photograph that is good in itself may not go into the split; remembers it where it may."""
+def _duplicate(examined: Examined, split: str, duplicates: DuplicateFinder, *, remember: bool) -> str:
+    """Why a photograph that is good in itself may not go into the split.
+
+    Args:
+        remember: whether others, of another split, will still be compared with it.
+    """
     name, hashed = examined.candidate.name, examined.hashed
     if hashed is None:
         return ""
     # Regions of one photograph share no pixel by construction, and patches of one sky all look alike.
     reason = duplicates.find_duplicate(name, hashed, split, near=examined.candidate.box is None)
-    if not reason:
+    if not reason and remember:
         duplicates.add(name, hashed, split)
     return reason
 
@@ -161,29 +170,10 @@ def _label(sample: Sample) -> str:
     return sample.dataset if sample.source == "fastai" else sample.path
 
 
-def _processes() -> int:
-    return min(os.cpu_count() or 1, 8)
-
-
 def _shuffled(candidates: list[Candidate], seed: int) -> list[Candidate]:
     """In random order: first those whose split the source decides, then those that stand in for rejected ones."""
     order = np.random.default_rng([seed, 0x5A]).permutation(len(candidates))
     return sorted((candidates[i] for i in order), key=lambda candidate: candidate.split is None)
-
-
-def _in_order(
-    workers: ProcessPoolExecutor, task: Callable[[Candidate], Examined], pool: Iterator[Candidate], ahead: int
-) -> Iterator[Examined]:
-    """Results in the order of the pool, however many processes make them; takes at most `ahead` from it in advance."""
-    waiting: deque[Future[Examined]] = deque()
-    while True:
-        waiting.extend(workers.submit(task, candidate) for candidate in islice(pool, ahead - len(waiting)))
-        if not waiting:
-            return
-        try:
-            yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise SourceError("a process that decodes photographs was killed; is there enough memory?") from None
 
 
 def refuse_impossible(candidates: list[Candidate], sample: Sample) -> None:

@@ -23,7 +23,7 @@ _MOST_LEVELS = 8.0
 class ImageHash:
     """What is kept of a photograph to find its duplicates."""
 
-    exact: str
+    exact: bytes
     """SHA-256 of its decoded pixels and their shape."""
     perceptual: int
     """64 bits: the signs of its lowest frequencies against their median, as in pHash (Zauner 2010)."""
@@ -33,7 +33,7 @@ class ImageHash:
 
 def image_hash(pixels: Pixels) -> ImageHash:
     """pixels: (H, W, 3) uint8."""
-    exact = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    exact = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
     gray = Image.fromarray(pixels).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     thumbnail = np.asarray(gray)
     low = dctn(thumbnail.astype(np.float64), norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()
@@ -42,12 +42,33 @@ def image_hash(pixels: Pixels) -> ImageHash:
 
 
 @dataclass
+class _Photographs:
+    """Those of one split."""
+
+    _kept: list[tuple[ImageHash, str]] = field(default_factory=list)
+    _bits: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+
+    def add(self, hashed: ImageHash, name: str) -> None:
+        self._kept.append((hashed, name))
+
+    def nearest(self, hashed: ImageHash) -> str:
+        """The name of the first that is nearly equal, or ""."""
+        if len(self._bits) < len(self._kept):
+            self._bits = np.array([other.perceptual for other, _ in self._kept], np.uint64)
+        for index in np.flatnonzero(np.bitwise_count(self._bits ^ np.uint64(hashed.perceptual)) <= _MOST_BITS):
+            other, name = self._kept[index]
+            if np.abs(other.thumbnail.astype(int) - hashed.thumbnail).mean() <= _MOST_LEVELS:
+                return name
+        return ""
+
+
+@dataclass
 class DuplicateFinder:
     """Remembers the photographs of all splits."""
 
-    _names: dict[str, str] = field(default_factory=dict)
+    _names: dict[bytes, str] = field(default_factory=dict)
     """Name by exact hash."""
-    _splits: dict[str, list[tuple[ImageHash, str]]] = field(default_factory=dict)
+    _splits: dict[str, _Photographs] = field(default_factory=dict)
 
     def find_duplicate(self, name: str, hashed: ImageHash, split: str, *, near: bool) -> str:
         """Why the photograph may not go into the split: "" where it may.
@@ -62,19 +83,9 @@ class DuplicateFinder:
         if first != name:
             return f"same pixels as {first}"
         for other, photographs in self._splits.items():
-            if near and other != split and (nearest := _nearest(hashed, photographs)):
+            if near and other != split and (nearest := photographs.nearest(hashed)):
                 return f"nearly the same as {nearest} in {other}"
         return ""
 
     def add(self, name: str, hashed: ImageHash, split: str) -> None:
-        self._splits.setdefault(split, []).append((hashed, name))
-
-
-def _nearest(hashed: ImageHash, photographs: list[tuple[ImageHash, str]]) -> str:
-    """The name of the first that is nearly equal, or ""."""
-    bits = np.array([other.perceptual for other, _ in photographs], np.uint64)
-    for index in np.flatnonzero(np.bitwise_count(bits ^ np.uint64(hashed.perceptual)) <= _MOST_BITS):
-        other, name = photographs[index]
-        if np.abs(other.thumbnail.astype(int) - hashed.thumbnail).mean() <= _MOST_LEVELS:
-            return name
-    return ""
+        self._splits.setdefault(split, _Photographs()).add(hashed, name)

@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 from pipeline.errors import ImageError, SourceError
-from pipeline.media.decoding import SUFFIXES, decode
+from pipeline.media.decoding import SUFFIXES, Decoded, decode
 from pipeline.sampling.candidates import Candidate
-from pipeline.types import Pixels
 
 
 def folder(root: Path) -> list[Candidate]:
@@ -35,7 +34,7 @@ def _within(file: Path, root: Path) -> bool:
     return not file.is_symlink() or root in file.resolve().parents
 
 
-def _refuse_link(_file: Path, _max_pixels: int) -> tuple[Pixels, str]:
+def _refuse_link(_file: Path, _max_pixels: int, _side: int) -> Decoded:
     raise ImageError("a link to outside of sample.path")
 
 

@@ -38,14 +38,16 @@ class Groups:
     def together(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """The members of each group one after another, groups in the order of their first members."""
         ordered = list(candidates)
+        if not self._group_of:
+            return ordered
         first: dict[str, int] = {}
         for number, candidate in enumerate(ordered):
-            first.setdefault(self._group(candidate), number)
-        return sorted(ordered, key=lambda candidate: first[self._group(candidate)])
+            first.setdefault(self._group_of[candidate.name], number)
+        return sorted(ordered, key=lambda candidate: first[self._group_of[candidate.name]])
 
     def split_for(self, candidate: Candidate, drawn: Counter[str], wanted: dict[str, int]) -> str | None:
         """The split that takes the candidate: its own, that of its group, or the first that is not full yet."""
-        own = candidate.split or self._splits.get(self._group(candidate))
+        own = candidate.split or self._splits.get(self._group_of.get(candidate.name, ""))
         for split in FILL_ORDER:
             if own in (None, split) and drawn[split] < wanted[split]:
                 return split
@@ -53,7 +55,5 @@ class Groups:
 
     def bind(self, candidate: Candidate, split: str) -> None:
         """Remember that the group of a candidate is in a split."""
-        self._splits.setdefault(self._group(candidate), split)
-
-    def _group(self, candidate: Candidate) -> str:
-        return self._group_of.get(candidate.name, candidate.name)
+        if candidate.name in self._group_of:
+            self._splits.setdefault(self._group_of[candidate.name], split)

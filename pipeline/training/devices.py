@@ -7,6 +7,8 @@ import os
 import torch
 from accelerate import Accelerator
 
+from pipeline.distributed.group import join
+from pipeline.distributed.world import world_size
 from pipeline.errors import DeviceError
 from pipeline.params import Base, DeviceName, Precision
 from pipeline.training.trackers import FOLDER, require_trackers, start_trackers
@@ -30,6 +32,7 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     # Determinism alone would fill every new tensor with NaN first.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(base.seed)
+    join(world_size(), device)
     precision = choose_precision(base.precision, device)
     # On its own torch lets CUDA round the inputs of convolutions to TF32's 10 bits.
     torch.backends.cudnn.conv.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]

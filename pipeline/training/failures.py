@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.errors import TrainingError
+from pipeline.errors import PeerError, TrainingError
 
 
 @contextmanager
@@ -19,6 +19,11 @@ def translated_errors() -> Iterator[None]:
             raise TrainingError(
                 f"an operation may give other bits on the next run ({text}); nothing was published; take another "
                 "network or device, or set base.deterministic to false"
+            ) from None
+        if "gloo" in text or "NCCL" in text or "Connection closed by peer" in text:
+            raise PeerError(
+                f"another process of this training has ended ({text}); nothing was published, and the last saved state "
+                "is kept"
             ) from None
         if "DataLoader worker" in text:
             raise TrainingError(

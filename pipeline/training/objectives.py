@@ -13,6 +13,8 @@ from torch.optim import Adam, AdamW, Optimizer
 
 from pipeline.checkpointing.optimizers import below, load_optimizer_tensors, optimizer_tensors
 from pipeline.color.tensors import ColorSpace
+from pipeline.distributed.batch_norm import share_batch_norm
+from pipeline.distributed.group import Group
 from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters
 from pipeline.params import Finetune, Pretrain
@@ -37,9 +39,17 @@ class Objective(ABC):
         space: ColorSpace,
         accelerator: Accelerator,
     ):
-        prepared = accelerator.prepare(*networks.values(), *optimizers.values())
-        self.networks: dict[str, nn.Module] = dict(zip(networks, prepared, strict=False))
-        self.optimizers: dict[str, Optimizer] = dict(zip(optimizers, prepared[len(networks) :], strict=True))
+        self.group = Group(accelerator.process_index, accelerator.num_processes)
+        if self.group.count > 1:
+            for network in networks.values():
+                share_batch_norm(network)
+        # Not to be wrapped in DistributedDataParallel: `Group.average_gradients` takes its place.
+        self.networks: dict[str, nn.Module] = {
+            name: accelerator.prepare_model(network, evaluation_mode=True) for name, network in networks.items()
+        }
+        self.optimizers: dict[str, Optimizer] = {
+            name: accelerator.prepare_optimizer(optimizer) for name, optimizer in optimizers.items()
+        }
         self.generator = self.networks["generator"]
         self.space, self.accelerator = space, accelerator
         self.ema = Ema(self.generator, params.ema_decay)
@@ -122,6 +132,7 @@ class Objective(ABC):
         """One step of a network's optimizer down the gradient of the loss."""
         self.optimizers[name].zero_grad()
         self.accelerator.backward(loss)
+        self.group.average_gradients(self.networks[name].parameters())
         if self._clip_norm:
             # Not accelerate's clip_grad_norm_: it unscales the other network's gradients, too, so that one overflow
             # of fp16 halves the scale twice.

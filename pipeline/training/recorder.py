@@ -40,10 +40,11 @@ class Recorder:
 
     Args:
         steps: of the whole training.
+        writes: whether this process writes files: the first one of those that share a training.
     """
 
-    def __init__(self, folder: Path, space: ColorSpace, times: PreviewTimes, steps: int):
-        self.folder, self._space, self._times = folder, space, times
+    def __init__(self, folder: Path, space: ColorSpace, times: PreviewTimes, steps: int, *, writes: bool = True):
+        self.folder, self._space, self._times, self._writes = folder, space, times, writes
         self.history: list[dict[str, float]] = []
         self.step_losses = StepLosses(steps)
 
@@ -53,13 +54,16 @@ class Recorder:
         Raises:
             OSError: the folder cannot be written.
         """
+        if not self._writes:
+            return
         fresh_folder(self.folder)
         (self.folder / "samples").mkdir()
 
     def record(self, row: dict[str, float]) -> None:
         """Append one epoch and write both tables again."""
         self.history.append(row)
-        self._write_tables()
+        if self._writes:
+            self._write_tables()
 
     def preview_due(self, *, epoch: int = 0, step: int = 0) -> str:
         """The name of the previews that are asked for after an epoch or a step (from 1); "" for none."""
@@ -103,6 +107,8 @@ class Recorder:
         """Put back what `state_dict` gave."""
         self.history = list(state["history"])
         self.step_losses.load_state_dict(state, device)
+        if not self._writes:
+            return
         if self.history:
             self._write_tables()
         for name, value in state.items():

@@ -41,6 +41,7 @@ def test_backbones_by_pattern(checkout: Path) -> None:
     assert "vit_tiny_patch16_224 cannot be the encoder of a U-Net" in refused.stdout
 
 
+@pytest.mark.slow
 def test_check_measures_a_step(checkout: Path) -> None:
     text = (checkout / "params.yaml").read_text()
     (checkout / "params.yaml").write_text(text.replace("image_size: 64", "image_size: 32"))

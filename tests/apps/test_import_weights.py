@@ -145,6 +145,7 @@ def require_same_colors(network: nn.Module, folder: Path, size: int) -> None:
         torch.testing.assert_close(imported(x), torch.as_tensor(network(x)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_s0(tmp_path: Path) -> None:
     network = lively(S0Generator())
     optimizer = torch.optim.Adam(network.parameters(), 2e-4)
@@ -176,7 +177,8 @@ def test_both_networks_of_the_usual_notebook(tmp_path: Path) -> None:
     assert (tmp_path / "model/discriminator.safetensors").exists()
 
 
-@pytest.mark.parametrize("last_cross", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("last_cross", [True, False])
 def test_the_dynamic_unet_of_s1(tmp_path: Path, last_cross: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

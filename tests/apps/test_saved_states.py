@@ -21,6 +21,7 @@ def save(folder: Path, stage: str, fingerprint: str, lr: float = 0.001) -> Saved
     inputs = {"base": {"seed": 123}, "pretrain": {"lr": lr, "sample_epochs": [1, 10], "losses": {"l1": 1.0}}}
     states = SavedStates(folder / ".resume" / stage / fingerprint, every=300, inputs=inputs)
     states.save(State(3, 41, {"weights": torch.zeros(300_000)}))
+    states.finish()
     return states
 
 

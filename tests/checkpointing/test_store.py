@@ -28,6 +28,7 @@ def test_what_is_saved_is_loaded_and_two_are_kept(states: SavedStates) -> None:
     assert states.load() is None
     for epoch in (1, 2, 3):
         states.save(state(epoch, epoch / 3))
+        states.finish()
     loaded = states.load()
     assert loaded is not None
     assert (loaded.epoch, loaded.batches) == (3, 0)
@@ -44,6 +45,7 @@ def test_a_truncated_state_gives_way_to_the_one_before(
 ) -> None:
     states.save(state(1))
     states.save(state(2))
+    states.finish()
     newest = states.files()[-1]
     content = newest.read_bytes()
     newest.write_bytes(content[: int(len(content) * share)])
@@ -55,6 +57,7 @@ def test_a_truncated_state_gives_way_to_the_one_before(
 
 def test_every_single_flipped_bit_is_noticed(states: SavedStates) -> None:
     states.save(state(1))
+    states.finish()
     (path,) = states.files()
     content = path.read_bytes()
     for position in (0, 20, 90, 200, len(content) // 2, len(content) - 1):
@@ -65,6 +68,7 @@ def test_every_single_flipped_bit_is_noticed(states: SavedStates) -> None:
 
 def test_all_bad_is_an_error_that_says_what_to_do(states: SavedStates) -> None:
     states.save(state(1))
+    states.finish()
     states.files()[0].write_bytes(b"")
     with pytest.raises(SavedStateError, match=r"every saved state in .* is damaged; clear them"):
         states.load()
@@ -125,9 +129,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_leaves_the_old_state_intact(small_disk: Path) -> None:
     states = SavedStates(small_disk / "states", every=300)
     states.save(state(1))
+    states.finish()
     large = State(2, 0, {"w": torch.zeros(2**20)})
+    states.save(large)
     with pytest.raises(OSError, match="No space left on device"):
-        states.save(large)
+        states.finish()
     loaded = states.load()
     assert loaded is not None
     assert loaded.epoch == 1

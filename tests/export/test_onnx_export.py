@@ -14,6 +14,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.color.arrays import lightness
+from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import ExportError, ModelError
 from pipeline.evaluation.validation import ab_mae
@@ -90,7 +91,7 @@ def test_smaller_variants_lose_little(
     sizes = [(folder / "generator.onnx").stat().st_size for folder in (full, small)]
     assert sizes[1] < share * sizes[0]
     networks = [as_function(load_network(folder)) for folder in (full, small)]
-    errors = [ab_mae(network, photographs, loaded.space, 8) for network in networks]
+    errors = [ab_mae(network, plain_batches(photographs, 8), loaded.space) for network in networks]
     assert abs(errors[1] - errors[0]) < loss
     assert np.abs(Colorizer.load(small).ab(np.full((64, 64), 60, np.float32))).max() > 0
 

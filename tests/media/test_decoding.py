@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.media.decoding import decode
+from pipeline.sampling.draw import resize_to_square
 
 LIMIT = 10_000
 
@@ -26,11 +27,27 @@ def read(path: Path) -> np.ndarray:
     return decode(path, LIMIT)[0][::20, ::20]
 
 
+def test_a_large_jpeg_is_decoded_smaller_and_resized_looks_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((1600, 1200), Image.Resampling.BICUBIC))
+    grainy = (smooth + rng.integers(-20, 20, (1200, 1600, 1))).clip(0, 255).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(grainy).save(tmp_path / "large.jpg", quality=90, exif=exif)
+    whole, small = (decode(tmp_path / "large.jpg", 10**7, side) for side in (0, 128))
+    assert (whole.width, whole.height) == (small.width, small.height) == (1200, 1600)
+    assert whole.pixels.shape == (1600, 1200, 3)
+    assert small.pixels.shape == (400, 300, 3)
+    resized = [resize_to_square(found.pixels, 128, "crop").astype(int) for found in (whole, small)]
+    assert np.abs(resized[0] - resized[1]).max() <= 4
+
+
 def test_pixels_and_checksum_of_a_png(tmp_path: Path, rng: np.random.Generator) -> None:
     pixels = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
-    decoded, digest = decode(path, LIMIT)
+    decoded, digest, *_ = decode(path, LIMIT)
     assert np.array_equal(decoded, pixels)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -16,7 +16,7 @@ from tests.helpers import Array, save_photo, smooth_photos, write_lab_arrays, wr
 
 
 def read(candidate: Candidate) -> Array:
-    return candidate.reader(candidate.file, 10**6)[0]
+    return candidate.reader(candidate.file, 10**6, 0).pixels
 
 
 def test_stl10_photographs_come_back(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.store import SavedStates
 from pipeline.color.tensors import ColorSpace
-from pipeline.data.loader import LoaderConfig
+from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import TrainingError
 from pipeline.evaluation.validation import ab_mae, inference
@@ -24,8 +24,9 @@ from pipeline.models.config import ModelConfig, read_config
 from pipeline.params import Params, read
 from pipeline.training.ema import Ema
 from pipeline.training.objectives import ContentObjective
+from pipeline.training.prepare import TrainConfig, TrainingRun
 from pipeline.training.recorder import PreviewTimes, Recorder
-from pipeline.training.run import TrainConfig, TrainingRun, train
+from pipeline.training.run import train
 from tests.helpers import QUICKSTART
 
 LAB = ColorSpace("lab")
@@ -77,7 +78,7 @@ def conv(run: TrainingRun) -> Conv:
 
 def error(network: nn.Module, photographs: Photographs) -> float:
     with inference(network):
-        return ab_mae(network, photographs, LAB, 3)
+        return ab_mae(network, plain_batches(photographs, 3), LAB)
 
 
 def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Photographs, tmp_path: Path) -> None:

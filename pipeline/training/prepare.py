@@ -1,0 +1,79 @@
+"""What a training works with: its sample, its objective, and the places of its record and of its saved states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.checkpointing.fingerprint import Inputs, fingerprint, processes_of
+from pipeline.checkpointing.finished import Finished
+from pipeline.checkpointing.store import SavedStates
+from pipeline.data.loader import LoaderConfig
+from pipeline.data.shards import Photographs, sample_source
+from pipeline.distributed.group import Group, require_divisible
+from pipeline.models.config import ModelConfig, Training
+from pipeline.training.objectives import Objective
+from pipeline.training.recorder import PreviewTimes, Recorder
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    stage: str
+    epochs: int
+    loader: LoaderConfig
+    previews: PreviewTimes
+    keep_epochs: tuple[int, ...] = ()
+    """Epochs (from 1) whose generator is published beside the last one."""
+    started_from: Training | None = None
+    """What the model that start_from names had learnt before."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Everything that a training works with."""
+
+    config: TrainConfig
+    objective: Objective
+    splits: dict[str, Photographs]
+    """train and valid."""
+    source: str
+    """Where the photographs come from."""
+    recorder: Recorder
+    states: SavedStates
+    finished: Finished
+
+    @property
+    def group(self) -> Group:
+        """The processes that share this training."""
+        return self.objective.group
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.config.loader.steps(len(self.splits["train"]))
+
+
+def prepare(
+    config: TrainConfig, objective: Objective, inputs: Inputs, model: ModelConfig, resume_folder: Path
+) -> TrainingRun:
+    """Open the sample, and find the place of the run's record and of its saved states.
+
+    Args:
+        model: what will be published.
+        resume_folder: where saved states are kept, by stage and fingerprint.
+
+    Raises:
+        SampleError: the sample is absent, damaged or of another image size.
+        ParamsError: the processes of this training cannot share a batch.
+    """
+    group = objective.group
+    require_divisible(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
+    config = replace(config, loader=replace(config.loader, rank=group.rank, processes=group.count))
+    splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
+    steps = config.epochs * config.loader.steps(len(splits["train"]))
+    recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps, writes=group.first)
+    key = fingerprint(config.stage, inputs, objective.accelerator)
+    every = 60 * inputs.base.save_every_minutes
+    described = {**inputs.params(), **processes_of(config.stage, inputs, objective.accelerator)}
+    states = SavedStates(resume_folder / config.stage / key, every, described)
+    finished = Finished(recorder.folder, key, inputs.code)
+    return TrainingRun(config, objective, splits, sample_source(inputs.sample), recorder, states, finished)

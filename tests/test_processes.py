@@ -1,0 +1,209 @@
+"""Trainings that several processes share, over gloo: against one process, killed, stopped and resumed."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.helpers import Project, environment
+from tests.nursery import Nursery, Stage
+
+# Two epochs of two steps of six photographs, which two and three processes can share; a state after each step.
+SHARED = {
+    "base": {"save_every_minutes": 1e-6},
+    "sample": {"train": 12},
+    "generator": {"backbone": "test_efficientnet"},
+    "pretrain": {"epochs": 2, "batch_size": 6, "sample_epochs": [2], "ema_decay": 0.9, "keep_epochs": [1]},
+    "finetune": {"epochs": 2, "batch_size": 6, "sample_epochs": [2]},
+}
+# Largest difference of a weight after four steps in fp32, Adam's steps being 1e-3: what rounding makes of them.
+TOLERANCE = 2e-3
+MODULES = "import pipeline.training.objectives as objectives\n"
+KILLED = "before(objectives.ContentObjective, 'step', lambda self, c, t, number: number == 2)"
+NO_MEMORY = """
+def fail():
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+before(objectives.ContentObjective, 'step', lambda self, c, t, number: number == 2, fail)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(make_project: Callable[[str], Project]) -> Project:
+    """Sampled, and trained by one process."""
+    project = make_project("processes")
+    project.change(**SHARED)
+    return project
+
+
+@pytest.fixture(scope="module")
+def nursery(project: Project) -> Iterator[Nursery]:
+    nursery = Nursery(project.folder, environment())
+    for stage in ("sample", "pretrain", "finetune"):
+        nursery.run(project.folder, stage)
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def alone(project: Project, nursery: Nursery) -> dict[str, dict[str, torch.Tensor]]:
+    """The generators that one process trains."""
+    assert nursery
+    return {stage: weights(project, stage) for stage in ("pretrain", "finetune")}
+
+
+def weights(project: Project, stage: str) -> dict[str, torch.Tensor]:
+    return load_file(project.folder / f"checkpoints/{stage}/generator.safetensors")
+
+
+def start(project: Project, nursery: Nursery, stage: str, count: int, fault: str = "") -> list[Stage]:
+    """All processes of a stage, as torchrun would start them; the fault is in the last one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        told = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    return [
+        nursery.start(
+            project.folder,
+            stage,
+            MODULES + (fault if number == count - 1 else ""),
+            {**told, "RANK": str(number), "LOCAL_RANK": str(number)},
+        )
+        for number in range(count)
+    ]
+
+
+def run(project: Project, nursery: Nursery, stage: str, count: int) -> str:
+    """Returns what all of them print."""
+    ended = [process.wait() for process in start(project, nursery, stage, count)]
+    assert not any(one.returncode for one in ended), "\n".join(one.stdout for one in ended)
+    return "\n".join(one.stdout for one in ended)
+
+
+def published(project: Project, stage: str) -> dict[str, bytes]:
+    return {name: content for name, content in project.outs().items() if f"/{stage}/" in name}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_several_processes_train_what_one_does(
+    project: Project, nursery: Nursery, alone: dict[str, dict[str, torch.Tensor]], stage: str, count: int
+) -> None:
+    printed = run(project, nursery, stage, count)
+    assert printed.count(", valid ab_mae ") == 2, "one of them reports its two epochs"
+    for name, value in weights(project, stage).items():
+        torch.testing.assert_close(value, alone[stage][name], rtol=0.0, atol=TOLERANCE, msg=name)
+    first = published(project, stage)
+    run(project, nursery, stage, count)
+    assert published(project, stage) == first, "again, the same bytes"
+    with (project.folder / f"reports/{stage}/history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(("fault", "status", "sentence"), [(KILLED, -9, ""), (NO_MEMORY, 1, "not enough memory")])
+def test_when_one_ends_all_end_and_the_training_goes_on(
+    project: Project, nursery: Nursery, fault: str, status: int, sentence: str
+) -> None:
+    run(project, nursery, "pretrain", 3)
+    whole = published(project, "pretrain")
+    started = time.monotonic()
+    first, _, last = [process.wait() for process in start(project, nursery, "pretrain", 3, fault)]
+    assert time.monotonic() - started < 20
+    assert last.returncode == status
+    assert sentence in last.stdout
+    assert first.returncode == 75
+    assert "another process of this training has ended" in first.stdout
+    assert "Traceback" not in first.stdout + last.stdout
+    assert published(project, "pretrain") == whole, "nothing is lost that was published"
+    refused = start(project, nursery, "pretrain", 2)[0].wait()
+    assert refused.returncode == 1
+    assert "was begun by 3 processes and cannot go on with 2" in refused.stdout
+    printed = run(project, nursery, "pretrain", 3)
+    assert "resumed after epoch 1 and 0 batches of the next" in printed or "resumed after epoch 0" in printed
+    assert published(project, "pretrain") == whole
+
+
+def test_srun_is_understood(project: Project, nursery: Nursery) -> None:
+    run(project, nursery, "pretrain", 2)
+    whole = published(project, "pretrain")
+    told = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_JOB_ID": str(time.time_ns() % 10**6),
+    }
+    processes = [
+        nursery.start(project.folder, "pretrain", "", {**told, "SLURM_PROCID": str(n), "SLURM_LOCALID": str(n)})
+        for n in range(2)
+    ]
+    assert [process.wait().returncode for process in processes] == [0, 0]
+    assert published(project, "pretrain") == whole
+
+
+def test_batches_that_cannot_be_shared_are_refused(project: Project, nursery: Nursery) -> None:
+    refused = start(project, nursery, "pretrain", 4)[0].wait()
+    assert refused.returncode == 2
+    assert "pretrain.batch_size must be a multiple of the number of processes (4)" in refused.stdout
+    alone = start(project, nursery, "evaluate", 2)[0].wait()
+    assert alone.returncode == 2
+    assert "the stage evaluate runs in one process, and 2 were started" in alone.stdout
+
+
+def test_under_dvc_the_number_is_a_parameter(make_project: Callable[[str], Project]) -> None:
+    """Stopped by SIGTERM, then one of its processes killed, then left alone."""
+    project = make_project("launched")
+    project.change(**SHARED)
+    project.change(base={"processes": 2}, pretrain={"epochs": 10})
+    project.run("stages", "sample")
+    command = [sys.executable, "-m", "stages", "pretrain"]
+    for number, status, words in (
+        (signal.SIGTERM, 143, "stopped by SIGTERM; state is saved"),
+        (signal.SIGKILL, 137, "process 1 of 2 (from 0) was ended by SIGKILL"),
+    ):
+        running = subprocess.Popen(
+            command, cwd=project.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_for_a_state(project.folder)
+        if number == signal.SIGTERM:
+            running.send_signal(number)
+        else:
+            subprocess.run(["kill", "-9", str(children(running.pid)[1])], check=True)
+        _, errors = running.communicate(timeout=30)
+        assert running.returncode == status, errors
+        assert words in errors
+        assert "Traceback" not in errors
+    done = project.dvc("repro", "pretrain")
+    assert "resumed after epoch" in done.stdout + done.stderr
+    assert (project.folder / "checkpoints/pretrain/generator.safetensors").is_file()
+    refused = project.run("pipeline.apps.cli", "check", "-S", "base.processes=4", ok=False)
+    assert "pretrain.batch_size must be a multiple of base.processes (4)" in refused.stderr
+
+
+def wait_for_a_state(folder: Path) -> None:
+    newest = max(map(str, (folder / ".resume").glob("*/*/[0-9]*.state")), default="")
+    until = time.monotonic() + 60
+    while max(map(str, (folder / ".resume").glob("*/*/[0-9]*.state")), default="") == newest:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    """In the order in which they were started."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.slow
+def test_torchrun(project: Project, nursery: Nursery) -> None:
+    """accelerate launch runs the same program on GPUs; on a CPU it starts several processes by MPI alone."""
+    run(project, nursery, "pretrain", 2)
+    whole = published(project, "pretrain")
+    project.run(*["torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2", "-m", "stages", "pretrain"])
+    assert published(project, "pretrain") == whole
