@@ -1,3 +1,5 @@
+"""The benchmarks run, at the smallest size; what they measure is in docs/speed.md and docs/experiments.md."""
+
 from __future__ import annotations
 
 import json
@@ -5,22 +7,53 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.helpers import ROOT, environment
+from tests.helpers import ROOT, environment, save_photo
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_the_benchmarks_run_and_give_ratios(tmp_path: Path) -> None:
-    words = ["--size", "32", "--batch-size", "2", "--repeats", "1", "--photographs", "8"]
+def python(*words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words, "--json", str(tmp_path / "numbers.json")],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
-    assert {"fp32, GFLOP/s", "bf16, GFLOP/s", "copy, GB/s"} == set(numbers["limits"])
-    rows = {row["name"]: row for row in numbers["rows"]}
-    assert len(rows) == 6
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_row_is_measured(tmp_path: Path) -> None:
+    small = ["--size", "64", "--batch-size", "2", "--photographs", "6", "--repeats", "1"]
+    python("-m", "benchmarks", *small, "--json", str(tmp_path / "rows.json"))
+    found = json.loads((tmp_path / "rows.json").read_text())
+    assert {"fp32, GFLOP/s", "bf16, GFLOP/s", "copy, GB/s"} == set(found["limits"])
+    rows = {row["name"]: row for row in found["rows"]}
+    assert len(rows) == 8
     assert all(row["ours"] > 0 < row["reference"] and row["spread"][0] <= row["spread"][1] for row in rows.values())
     assert 0 < rows["L1 step"]["share"] < 1.5
+
+
+def test_the_race_ends_at_its_goal(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        save_photo(tmp_path / f"{number}.jpg", rng, (64, 64))
+    sizes = ["sample.train=16", "sample.valid=4", "sample.test=4", "pretrain.batch_size=4", "base.image_size=32"]
+    options = [word for size in sizes for word in ("-S", size)]
+    printed = python("benchmarks/race.py", str(tmp_path), "--goal", "99", *options)
+    assert "reached 99.0 in" in printed
+
+
+def test_memory_by_number_of_photographs() -> None:
+    assert "| 400 |" in python("-m", "benchmarks.size", "400")
+
+
+def test_what_is_to_be_run_on_a_gpu_runs_here() -> None:
+    printed = python("-m", "benchmarks.gpu", "--size", "64", "--photographs", "16", "--batch-size", "4", "--steps", "1")
+    assert "resumed; the same bytes" in printed
+    assert printed.count("| adversarial |") >= 3

@@ -21,7 +21,9 @@ from pipeline.params import read
 from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+# Of the other pages, those whose commands no test of their own tries.
+PAGES = README + (ROOT / "docs/processes.md").read_text()
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 # What is tried elsewhere: the tests themselves, and what needs a package index.
 ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[onnx,serve,film]'")
 
