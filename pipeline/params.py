@@ -215,6 +215,9 @@ class Finetune(Block):
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
+    publish: Literal["best", "last"]
+    """best: of the epochs that beat pretrain's colors times a factor, the nearest in color distribution, or pretrain's
+    generator where none does (pipeline/training/selection.py)."""
     sample_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
     sample_steps: Annotated[int, Field(ge=0)]
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
@@ -224,6 +227,8 @@ class Evaluate(Block):
     batch_size: Count
     lightness_bins: Annotated[int, Field(ge=1, le=1001)]
     """Rows of the lightness_table baseline."""
+    classifier: Literal["none", "tf_efficientnet_lite0"]
+    """The network of top1, top5, feature_lite0 and fd_lite0; it needs the extra `weights`, which a checkout has."""
     columns: Count
     """Photographs in samples.png."""
 

@@ -7,36 +7,52 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.data.shards import Photographs, held_out, split_names
-from pipeline.evaluation.predictors import baselines, network_predictor
-from pipeline.evaluation.report import Measured, protocol, write_report
-from pipeline.evaluation.scoring import first_images, score_all
+from pipeline.evaluation.classifier import Classifier
+from pipeline.evaluation.color_prior import ColorPrior
+from pipeline.evaluation.predictors import Predictor, baselines, network_predictor
+from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
+from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
+from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.files import fresh_folder, publish
-from pipeline.models.checkpoint import load_generator
+from pipeline.models.checkpoint import LoadedGenerator, load_generator
 from pipeline.params import Params
 from pipeline.training.devices import start
 
+_SAMPLE = Path("data/sample")
+
 
 def run(params: Params) -> None:
-    block, seed, data = params.evaluate, params.base.seed, Path("data/sample")
+    block, seed = params.evaluate, params.base.seed
     # As protocol.json says, and whatever training computed in.
     exact = params.base.model_copy(update={"precision": "fp32"})
     work, device = fresh_folder(Path("logs/evaluate")), start(exact).device
-    split = held_out(data)
+    split = held_out(_SAMPLE)
     if split != "test":
         tqdm.write("sample.test is 0: measuring on the photographs of validation")
-    stages = [Path("checkpoints", name) for name in ("pretrain", "finetune")]
-    kept = [file.parent for stage in stages for file in sorted(stage.glob("epoch-*/model.json"))]
-    generators = {"-".join(folder.parts[1:]): load_generator(folder) for folder in (*stages, *kept)}
-    final = generators["finetune"]
-    train, test = (Photographs(data, name, final.config.image_size) for name in ("train", split))
-    predictors = baselines(train, block.batch_size, block.lightness_bins)
-    predictors |= {name: network_predictor(loaded, device, seed) for name, loaded in generators.items()}
-    scores = score_all(predictors, test, split_names(data, split), block.batch_size)
-    rows = {name: predictors[name] for name in ("gray", "pretrain", "finetune")}
-    if final.config.generator.noise != "none":
-        rows |= {f"seed {seed + more}": network_predictor(final, device, seed + more) for more in (1, 2)}
-    images = first_images(rows, test, block.columns)
-    names = [name for name in generators if name not in ("pretrain", "finetune")]
-    write_report(work, scores, images, protocol(Measured(split, len(test), names), block.lightness_bins, final.config))
+    generators = _generators()
+    final = generators["finetune"].config
+    train, valid, test = (Photographs(_SAMPLE, name, final.image_size) for name in ("train", "valid", split))
+    judges = Judges(ColorPrior(), Classifier() if block.classifier != "none" else None)
+    predictors = baselines(train, block.batch_size, block.lightness_bins, judges.prior)
+    networks = {name: network_predictor(loaded, device, seed) for name, loaded in generators.items()}
+    knob = Knob(networks["pretrain"], valid, block.batch_size)
+    factor = knob.factor(mean_colorfulness([networks["finetune"](batch)[1] for batch in knob.batches]))
+    predictors |= networks | {"pretrain_saturated": saturated(networks["pretrain"], factor)}
+    scores = score_all(predictors, test, split_names(_SAMPLE, split), judges, block.batch_size)
+    shown: dict[str, Predictor] = {name: predictors[name] for name in ("gray", "pretrain", "finetune")}
+    if final.generator.noise != "none":
+        for more in (1, 2):
+            shown[f"seed {seed + more}"] = network_predictor(generators["finetune"], device, seed + more)
+    pictures = Pictures(test, shown, block.columns)
+    kept = [name for name in generators if name not in ("pretrain", "finetune")]
+    measured = Measured(split, test, kept, factor, judges.classifier)
+    write_report(work, scores, pictures, protocol(measured, block.lightness_bins, final))
     for file in sorted(work.iterdir()):
         publish(file, Path("reports/evaluate", file.name))
+
+
+def _generators() -> dict[str, LoadedGenerator]:
+    """Those of both stages, and of epochs that were kept: pretrain-epoch-0020."""
+    stages = [Path("checkpoints", name) for name in ("pretrain", "finetune")]
+    kept = [file.parent for stage in stages for file in sorted(stage.glob("epoch-*/model.json"))]
+    return {"-".join(folder.parts[1:]): load_generator(folder) for folder in (*stages, *kept)}

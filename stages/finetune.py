@@ -42,6 +42,6 @@ def run(params: Params) -> None:
     # What pretrain has learnt in this run is no earlier training, but what it went on from is.
     earlier = begun.config.training
     before = earlier.before if begun is pretrained and earlier else earlier
-    config = TrainConfig("finetune", block.epochs, loader, previews, block.keep_epochs, before)
+    config = TrainConfig("finetune", block.epochs, loader, previews, block.keep_epochs, block.publish, before)
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
     train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)

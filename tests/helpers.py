@@ -31,8 +31,8 @@ TINY: dict[str, dict[str, Any]] = {
     "generator": {"max_width": 64, "decoder": "halved"},
     "pretrain": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
     "discriminator": {"channels": 8},
-    "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
-    "evaluate": {"columns": 3},
+    "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1], "publish": "last"},
+    "evaluate": {"columns": 3, "classifier": "none"},
 }
 
 # Half a code, at the steepest place of the curve from 8-bit codes to L*: no rounding can move the lightness further.

@@ -23,7 +23,14 @@ SHORT = {
     # The smallest states: what is tried here is when they are written and read.
     "generator": {"backbone": "test_efficientnet"},
     "pretrain": {"epochs": 2, "sample_epochs": [1, 2], "sample_steps": 3, "keep_epochs": [1], "ema_decay": 0.9},
-    "finetune": {"epochs": 2, "sample_epochs": [1, 2], "keep_epochs": [1], "ema_decay": 0.9, "warmup_steps": 1},
+    "finetune": {
+        "epochs": 2,
+        "sample_epochs": [1, 2],
+        "keep_epochs": [1],
+        "ema_decay": 0.9,
+        "warmup_steps": 1,
+        "publish": "best",
+    },
 }
 # The names that the faults below use.
 MODULES = """

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,14 +18,21 @@ from pipeline.models.backbones import TESTED
 from stages.dvc import STAGES, code_files
 from tests.helpers import ROOT, Project
 
-COLORIZERS = ["gray", "constant", "lightness_table", "pretrain", "finetune"]
-METRICS = {"ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness", "colorfulness_delta", "auc"}
+COLORIZERS = ["gray", "constant", "lightness_table", "pretrain", "finetune", "pretrain_saturated"]
+METRICS = {
+    *("ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness", "colorfulness_delta", "auc"),
+    *("auc_rebalanced", "colorfulness_absolute", "near_gray", "hue_distance", "bleeding"),
+    *("top1", "top5", "feature_lite0"),
+}
+# Of all photographs together; the Frechet distance needs more of them than these.
+TOGETHER = {"colorfulness_gap"}
 
 
 @pytest.fixture(scope="module")
 def done(make_project: Callable[[str], Project]) -> Project:
     """A project whose stages have run and are committed."""
     project = make_project("pipeline")
+    project.change(evaluate={"classifier": "tf_efficientnet_lite0"})
     project.dvc("repro")
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "results")
@@ -56,26 +64,42 @@ def test_every_artifact_is_published(done: Project) -> None:
         "reports/evaluate/per_image.csv",
         "reports/evaluate/protocol.json",
         "reports/evaluate/samples.png",
+        "reports/evaluate/extremes.png",
     } <= names
     assert not [name for name in names if "publishing" in name]
     assert not changed(done)
+
+
+def protocol_of(project: Project) -> dict[str, Any]:
+    return json.loads((project.folder / "reports/evaluate/protocol.json").read_text())  # type: ignore[no-any-return]
 
 
 def test_evaluation_scores_every_colorizer_on_every_photograph(done: Project) -> None:
     reports = done.folder / "reports/evaluate"
     metrics = json.loads((reports / "metrics.json").read_text())
     assert set(metrics) == set(COLORIZERS)
-    assert all(set(scores) == METRICS for scores in metrics.values())
+    assert all(set(scores) == METRICS | TOGETHER for scores in metrics.values())
+    intervals = json.loads((reports / "intervals.json").read_text())
+    for name in COLORIZERS:
+        assert set(intervals[name]) == METRICS
+        assert all(low <= metrics[name][metric] <= high for metric, (low, high) in intervals[name].items())
+    compared = json.loads((reports / "comparisons.json").read_text())
+    assert compared["finetune - pretrain"]["ab_mae"]["verdict"] in ("better", "worse", "no difference")
+    assert set(compared) == {f"finetune - {other}" for other in ("pretrain", "pretrain_saturated", "lightness_table")}
+    factor = float(protocol_of(done)["colorizers"]["pretrain_saturated"].split("times ")[1].split(",")[0])
+    assert 0 < factor < 8
     with (reports / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["colorizer"] for row in rows[:5]] == COLORIZERS
-    assert len(rows) == 3 * 5
+    assert [row["colorizer"] for row in rows[:6]] == COLORIZERS
+    assert len(rows) == 3 * 6
     for name in COLORIZERS:
         errors = [float(row["ab_mae"]) for row in rows if row["colorizer"] == name]
         assert sum(errors) / 3 == pytest.approx(metrics[name]["ab_mae"], abs=1e-4)
-    protocol = json.loads((reports / "protocol.json").read_text())
-    assert set(protocol["metrics"]) == METRICS
+    protocol = protocol_of(done)
+    assert set(protocol["metrics"]) == METRICS | TOGETHER | {"fd_lite0"}
+    assert len(protocol["photographs"].pop("sha256")) == 64
     assert protocol["photographs"] == {"count": 3, "resolution": [32, 32], "split": "test"}
+    assert protocol["classifier"]["name"] == "tf_efficientnet_lite0"
     samples = Image.open(reports / "samples.png")
     assert samples.width > 3 * 96
     assert samples.height > 4 * 90

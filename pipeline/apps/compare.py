@@ -7,10 +7,10 @@ import io
 import subprocess
 from pathlib import Path
 
-from pipeline.apps.paired import difference
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
-from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.metrics import CLASSIFIED, METRICS
+from pipeline.evaluation.paired import difference
 
 _FILE = Path("reports/evaluate/per_image.csv")
 # Scores of each photograph by colorizer, photograph and metric.
@@ -40,7 +40,10 @@ def compare(revision: str | None, colorizer: str) -> None:
             "compared; use the same base.seed and sample, and compare each run with the lightness_table of its own"
         )
     rows = []
-    for name, metric in METRICS.items():
+    both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
+    for name, metric in (METRICS | CLASSIFIED).items():
+        if name not in both:
+            continue
         found = difference(*({path: row[name] for path, row in side.items()} for side in (before, after)))
         change = f"{found.after - found.before:+.3f}"
         interval = f"{found.low:+.3f} to {found.high:+.3f}"
@@ -81,7 +84,8 @@ def _scores(text: str, side: str) -> Scores:
     scores: Scores = {}
     try:
         for row in csv.DictReader(io.StringIO(text), strict=True):
-            numbers = {name: float(row[name]) for name in METRICS}
+            # Runs of an earlier version lack some; all have this one.
+            numbers = {name: float(row[name]) for name in METRICS | CLASSIFIED if name in row or name == "ab_mae"}
             scores.setdefault(row["colorizer"], {})[row["path"]] = numbers
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{_FILE} of {side} cannot be compared ({error!r}); run dvc repro evaluate") from None

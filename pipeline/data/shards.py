@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -66,6 +67,13 @@ class Photographs:
     def gather(self, indices: list[int]) -> Pixels:
         """Several at once: (N, S, S, 3) uint8."""
         return np.stack([self[index] for index in indices])
+
+    def sha256(self) -> str:
+        """Of all pixels, in their order: two splits of the same photographs have the same."""
+        total = hashlib.sha256()
+        for shard in self._shards:
+            total.update(np.ascontiguousarray(shard).data)
+        return total.hexdigest()
 
     def __reduce__(self) -> tuple[type[Photographs], tuple[Path, str, int]]:
         """Another process maps the files again; it would otherwise be sent all pixels."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
+from pipeline.evaluation.color_statistics import EDGE, GRAY_CHROMA, bleeding, colorfulness, hue_distance
+from pipeline.evaluation.features import NAME, Seen, feature_distance
 from pipeline.types import Pixels
 
 Array = NDArray[np.float64]
@@ -29,6 +31,10 @@ class Photograph:
     """(H, W, 2) Lab units."""
     rgb: Pixels
     """(H, W, 3) uint8 sRGB."""
+    weights: Array | None = None
+    """Of a true photograph: (H, W), how much each pixel counts where rare colors count as much as frequent ones."""
+    seen: Seen | None = None
+    """What the classifier sees in it, where one is asked."""
 
     # Made once, however many colorizers the photograph is compared with. Single precision halves the time of the
     # metrics and moves their means by less than 1e-6.
@@ -51,13 +57,6 @@ class Metric:
     """A sentence for protocol.json: formula, units, source."""
     better: Literal["lower", "higher", ""]
     """Which value is nearer to the truth; "" where that depends."""
-
-
-def colorfulness(rgb: Pixels) -> float:
-    """Hasler and Suesstrunk 2003, with signed R-G: (H, W, 3) uint8 -> 0 (gray) to about 110."""
-    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
-    rg, yb = red - green, (red + green) / 2 - blue
-    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
 
 
 def _ab_mae(colored: Photograph, true: Photograph) -> float:
@@ -84,12 +83,32 @@ def _ssim(colored: Photograph, true: Photograph) -> float:
     return float(structural_similarity(colored.levels, true.levels, use_sample_covariance=False, **settings))
 
 
-def _auc(colored: Photograph, true: Photograph) -> float:
+def _auc(colored: Photograph, true: Photograph, weights: Array | None = None) -> float:
     distance = np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel()
+    weigh = None if weights is None else weights.ravel()
     # A distance is at most t where the next whole number is.
-    counts = np.bincount(np.ceil(distance).astype(np.int64), minlength=151)
-    share = counts.cumsum()[:151] / distance.size
+    counts = np.bincount(np.ceil(distance).astype(np.int64), weigh, minlength=151)
+    share = counts.cumsum()[:151] / (distance.size if weigh is None else weigh.sum())
     return float(np.trapezoid(share) / 150)
+
+
+def _mean_chroma(photograph: Photograph) -> float:
+    return float(np.hypot(photograph.lab[..., 1], photograph.lab[..., 2]).mean())
+
+
+def _bleeding(colored: Photograph, true: Photograph) -> float:
+    return bleeding(np.asarray(true.lab[..., 0], np.float64), colored.ab, true.ab)
+
+
+def _classes(photograph: Photograph) -> tuple[int, ...]:
+    assert photograph.seen is not None
+    return photograph.seen.classes
+
+
+def _feature_distance(colored: Photograph, true: Photograph) -> float:
+    assert colored.seen is not None
+    assert true.seen is not None
+    return feature_distance(colored.seen, true.seen)
 
 
 METRICS: dict[str, Metric] = {
@@ -130,12 +149,62 @@ METRICS: dict[str, Metric] = {
         "scaled to [0, 1] (Zhang et al. 2016, not rebalanced)",
         "higher",
     ),
+    "auc_rebalanced": Metric(
+        lambda colored, true: _auc(colored, true, true.weights),
+        "auc with each pixel weighing the inverse frequency of its true color among the training pixels (squares of 10 "
+        "Lab units, 1 % uniform), within each photograph (after Zhang et al. 2016)",
+        "higher",
+    ),
+    "colorfulness_absolute": Metric(
+        lambda colored, _true: colorfulness(colored.rgb, absolute=True),
+        "Hasler and Suesstrunk's formula on absolute opponents, as in the code of DDColor, CT2 and ColorFormer",
+        "",
+    ),
+    "near_gray": Metric(
+        lambda colored, _true: float(_mean_chroma(colored) < GRAY_CHROMA),
+        f"1 where the mean chroma of 8-bit sRGB is under {GRAY_CHROMA:g} Lab units, else 0: as a mean, the share of "
+        "pictures that look gray or sepia",
+        "",
+    ),
+    "hue_distance": Metric(
+        lambda colored, true: hue_distance(colored.ab, true.ab),
+        "earth mover's distance on the circle between histograms of 36 hues weighted by chroma; degrees; a gray "
+        "picture counts as one with all hues",
+        "lower",
+    ),
+    "bleeding": Metric(
+        _bleeding,
+        f"how much of the true step of ab is missing between neighbors whose true L* differs by {EDGE:g} or more; "
+        "mean, Lab units",
+        "lower",
+    ),
 }
+
+CLASSIFIED: dict[str, Metric] = {
+    "top1": Metric(
+        lambda colored, true: float(_classes(colored)[0] == _classes(true)[0]),
+        f"1 where {NAME} sees the same ImageNet class in the colored photograph as in the true one, else 0",
+        "higher",
+    ),
+    "top5": Metric(
+        lambda colored, true: float(_classes(true)[0] in _classes(colored)),
+        "1 where its class of the true photograph is among its five of the colored one, else 0",
+        "higher",
+    ),
+    "feature_lite0": Metric(
+        _feature_distance,
+        f"mean over five levels of {NAME} of the squared distance of unit features, 0 to 4; like LPIPS without its "
+        "learned weights, and not comparable with it",
+        "lower",
+    ),
+}
+"""Those that need the classifier of `evaluate.classifier`."""
 
 
 def score(colored: Photograph, true: Photograph) -> dict[str, float]:
-    """All metrics of one photograph."""
-    return {name: metric.compute(colored, true) for name, metric in METRICS.items()}
+    """All metrics of one photograph: those of the classifier, too, where it has seen both."""
+    metrics = METRICS | (CLASSIFIED if true.seen else {})
+    return {name: metric.compute(colored, true) for name, metric in metrics.items()}
 
 
 def libraries() -> dict[str, str]:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
+from pipeline.color.tensors import ColorSpace, lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.baselines import MedianColors
+from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.models.checkpoint import LoadedGenerator
 
 Predictor = Callable[[Tensor], tuple[Tensor, Tensor]]
 """(N, 3, H, W) uint8 sRGB -> ab (N, 2, H, W) in Lab units and (N, 3, H, W) uint8 sRGB."""
 
 
-def baselines(train: Photographs, batch_size: int, bins: int) -> dict[str, Predictor]:
-    """gray, constant and lightness_table, made from the training photographs."""
-    labs = (rgb_to_lab(batch) for batch in plain_batches(train, batch_size))
-    total = -(-len(train) // batch_size)
-    medians = MedianColors(tqdm(labs, total=total, desc="medians", unit="batch", leave=False), bins)
+def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior) -> dict[str, Predictor]:
+    """gray, constant and lightness_table, made from the training photographs, which the prior counts on the way."""
+
+    def labs() -> Iterator[Tensor]:
+        total = -(-len(train) // batch_size)
+        for batch in tqdm(plain_batches(train, batch_size), total=total, desc="medians", unit="batch", leave=False):
+            lab = rgb_to_lab(batch)
+            prior.add(lab)
+            yield lab
+
+    medians = MedianColors(labs(), bins)
     return {
         "gray": _from_lightness(lambda lightness: torch.zeros_like(medians.constant_ab(lightness))),
         "constant": _from_lightness(medians.constant_ab),
@@ -36,7 +43,11 @@ def network_predictor(loaded: LoadedGenerator, device: torch.device, seed: int) 
     Args:
         seed: of the noise of a generator that has some; without noise every seed gives the same colors.
     """
-    network, space = loaded.network.to(device), loaded.space
+    return predictor(loaded.network.to(device), loaded.space, device, seed)
+
+
+def predictor(network: nn.Module, space: ColorSpace, device: torch.device, seed: int) -> Predictor:
+    """A network on its device, in evaluation mode when it is asked."""
 
     def predict(rgb: Tensor) -> tuple[Tensor, Tensor]:
         condition, _ = space.encode(rgb.to(device))

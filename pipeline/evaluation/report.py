@@ -1,27 +1,38 @@
-"""The files that evaluate writes: metrics.json, per_image.csv, samples.png, protocol.json."""
+"""The files that evaluate writes: scores with their intervals, comparisons, pictures, and how all was made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pipeline.evaluation.metrics import METRICS, libraries
-from pipeline.evaluation.scoring import Scores
+import numpy as np
+import torch
+
+from pipeline.data.shards import Photographs
+from pipeline.evaluation.classifier import Classifier
+from pipeline.evaluation.features import FEWEST, NAME
+from pipeline.evaluation.metrics import CLASSIFIED, METRICS, libraries
+from pipeline.evaluation.paired import difference
+from pipeline.evaluation.predictors import Predictor
+from pipeline.evaluation.scoring import Scores, images_of
 from pipeline.files import write_csv, write_json
 from pipeline.media.grids import Row, save_grid
 from pipeline.models.config import ModelConfig
-from pipeline.types import Pixels
+
+# Photographs in each row of extremes.png.
+_EXTREMES = 10
+# What fine-tuning is compared with, photograph by photograph.
+_COMPARED = ("pretrain", "pretrain_saturated", "lightness_table")
 
 
-def write_report(folder: Path, scores: Scores, images: dict[str, Pixels], protocol: dict[str, object]) -> None:
-    """images: rows of samples.png by their labels."""
-    means = scores.means()
-    rounded = {name: {k: round(v, 5) for k, v in metrics.items()} for name, metrics in means.items()}
-    write_json(folder / "metrics.json", rounded)
-    text = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in scores.rows]
-    write_csv(folder / "per_image.csv", text, list(scores.rows[0]))
-    save_grid(folder / "samples.png", [Row(label, pixels) for label, pixels in images.items()])
-    write_json(folder / "protocol.json", protocol)
+@dataclass(frozen=True)
+class Pictures:
+    """What samples.png and extremes.png show."""
+
+    test: Photographs
+    shown: dict[str, Predictor]
+    columns: int
 
 
 @dataclass(frozen=True)
@@ -29,9 +40,62 @@ class Measured:
     """What was measured on what."""
 
     split: str
-    photographs: int
+    photographs: Photographs
     kept: list[str]
     """Generators of epochs that were kept: pretrain-epoch-0020."""
+    factor: float
+    """Of pretrain_saturated."""
+    classifier: Classifier | None
+
+
+def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
+    """metrics.json, intervals.json, comparisons.json, per_image.csv, samples.png, extremes.png, protocol.json."""
+    write_json(folder / "metrics.json", _rounded(scores.means()))
+    write_json(folder / "intervals.json", _rounded(scores.intervals()))
+    write_json(folder / "comparisons.json", _rounded(comparisons(scores)))
+    text = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in scores.rows]
+    write_csv(folder / "per_image.csv", text, list(scores.rows[0]))
+    columns = list(range(min(pictures.columns, len(pictures.test))))
+    save_grid(folder / "samples.png", _rows(pictures, columns, ""))
+    errors = scores.values("finetune")["ab_mae"]
+    order = np.argsort(errors, kind="stable").tolist()
+    count = min(_EXTREMES, len(order))
+    extremes = _rows(pictures, order[::-1][:count], "worst: ") + _rows(pictures, order[:count], "best: ")
+    save_grid(folder / "extremes.png", extremes)
+    write_json(folder / "protocol.json", protocol)
+
+
+def comparisons(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
+    """finetune less each of the others, paired by photograph: by metric the change, its interval and the verdict."""
+    after, found = scores.values("finetune"), {}
+    for other in _COMPARED:
+        before = scores.values(other)
+        found[f"finetune - {other}"] = {
+            name: _compared(before[name], after[name], (METRICS | CLASSIFIED)[name].better) for name in after
+        }
+    return found
+
+
+def _compared(before: Any, after: Any, better: Any) -> dict[str, Any]:
+    if len(before) < 2:
+        return {"change": float((after - before).mean()), "verdict": "one photograph tells nothing"}
+    sides = [{str(number): float(value) for number, value in enumerate(side)} for side in (before, after)]
+    one = difference(*sides)
+    return {"change": one.after - one.before, "low": one.low, "high": one.high, "verdict": one.verdict(better)}
+
+
+def _rows(pictures: Pictures, indices: list[int], prefix: str) -> list[Row]:
+    batch = torch.from_numpy(pictures.test.gather(indices)).permute(0, 3, 1, 2)
+    return [Row(f"{prefix}{label}", pixels) for label, pixels in images_of(pictures.shown, batch).items()]
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to 5 digits after the point, in whatever holds them."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_rounded(inner) for inner in value]
+    return round(value, 5) if isinstance(value, float) else value
 
 
 def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dict[str, object]:
@@ -41,13 +105,30 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         lightness_bins: rows of the lightness table.
         model: the fine-tuned generator.
     """
-    size = model.image_size
+    size, count = model.image_size, len(measured.photographs)
+    metrics = METRICS | (CLASSIFIED if measured.classifier else {})
+    definitions = {name: metric.definition for name, metric in metrics.items()}
+    definitions["colorfulness_gap"] = (
+        "mean colorfulness less that of the true photographs: papers' delta, with its sign"
+    )
+    if measured.classifier:
+        definitions["fd_lite0"] = (
+            f"Frechet distance of the 112 channels of {NAME} at 1/16 of 224 px, averaged over positions, between "
+            f"colored and true photographs; only from {FEWEST} photographs on; comparable at equal counts alone, no FID"
+        )
     return {
-        "photographs": {"count": measured.photographs, "split": measured.split, "resolution": [size, size]},
+        "photographs": {
+            "count": count,
+            "split": measured.split,
+            "resolution": [size, size],
+            "sha256": measured.photographs.sha256(),
+        },
         "means": "of the metric over photographs, each photograph weighing the same",
+        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles); comparisons are paired",
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
-        "metrics": {name: metric.definition for name, metric in METRICS.items()},
+        "metrics": definitions,
+        "classifier": {"name": NAME, "sha256": measured.classifier.sha256} if measured.classifier else None,
         "colorizers": {
             "gray": "ab = 0",
             "constant": "the median a and b of all training pixels",
@@ -55,6 +136,8 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
             "equal intervals of L",
             "pretrain": "the generator of checkpoints/pretrain: after the content loss alone, or untrained at 0 epochs",
             "finetune": "the generator of checkpoints/finetune: after adversarial training",
+            "pretrain_saturated": f"pretrain's a and b times {measured.factor:.5f}, which gives finetune's mean "
+            "colorfulness on validation photographs",
             **{name: f"the generator of checkpoints/{name.replace('-', '/', 1)}" for name in measured.kept},
         },
         "libraries": libraries(),

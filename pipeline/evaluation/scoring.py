@@ -4,51 +4,95 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.color.tensors import rgb_to_lab
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.metrics import METRICS, Photograph, colorfulness, score
+from pipeline.evaluation.classifier import Classifier
+from pipeline.evaluation.color_prior import ColorPrior
+from pipeline.evaluation.color_statistics import colorfulness
+from pipeline.evaluation.features import FEWEST, frechet_distance
+from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
+from pipeline.evaluation.paired import mean_interval
 from pipeline.evaluation.predictors import Predictor
 from pipeline.types import Pixels
 
+Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
+class Judges:
+    """What colored photographs are judged by, besides the true ones."""
+
+    prior: ColorPrior
+    classifier: Classifier | None
+
+
+@dataclass
 class Scores:
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, Any]] = field(default_factory=list)
     """One for each photograph and predictor: index, path, colorizer, each metric, truth_colorfulness."""
+    features: dict[str, list[Array]] = field(default_factory=dict)
+    """The classifier's features of each photograph by predictor, and under "truth"; empty without a classifier."""
+
+    def colorizers(self) -> list[str]:
+        return list(dict.fromkeys(row["colorizer"] for row in self.rows))
+
+    def values(self, colorizer: str) -> dict[str, Array]:
+        """Each metric of each photograph, in their order."""
+        rows = [row for row in self.rows if row["colorizer"] == colorizer]
+        names = [name for name in (METRICS | CLASSIFIED) if name in rows[0]]
+        return {name: np.array([row[name] for row in rows]) for name in names}
 
     def means(self) -> dict[str, dict[str, float]]:
-        """The mean of each metric over the photographs, by predictor."""
-        means: dict[str, dict[str, float]] = {}
-        for predictor in dict.fromkeys(row["colorizer"] for row in self.rows):
-            rows = [row for row in self.rows if row["colorizer"] == predictor]
-            means[predictor] = {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+        """By predictor: the mean of each metric over the photographs, and what only many of them together have."""
+        return {name: self._means_of(name) for name in self.colorizers()}
+
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """The 95 % interval of each mean, by predictor."""
+        return {
+            name: {metric: mean_interval(values) for metric, values in self.values(name).items()}
+            for name in self.colorizers()
+        }
+
+    def _means_of(self, colorizer: str) -> dict[str, float]:
+        means = {name: float(values.mean()) for name, values in self.values(colorizer).items()}
+        truth = np.mean([row["truth_colorfulness"] for row in self.rows if row["colorizer"] == colorizer])
+        means["colorfulness_gap"] = means["colorfulness"] - float(truth)
+        if len(self.features.get("truth", [])) >= FEWEST:
+            both = (np.stack(self.features[name]) for name in (colorizer, "truth"))
+            means["fd_lite0"] = frechet_distance(*both)
         return means
 
 
-def score_all(predictors: dict[str, Predictor], test: Photographs, names: list[str], batch_size: int) -> Scores:
+def score_all(
+    predictors: dict[str, Predictor], test: Photographs, names: list[str], judges: Judges, batch_size: int
+) -> Scores:
     """names: of the test photographs, in their order."""
-    rows: list[dict[str, Any]] = []
+    found = Scores()
     # Threads: what takes the time is in NumPy and SciPy, which let others run meanwhile.
     with tqdm(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
         for batch in plain_batches(test, batch_size):
-            truths = _photographs(rgb_to_lab(batch)[:, 1:], batch)
-            colored = {name: _photographs(*predict(batch)) for name, predict in predictors.items()}
+            truths = [_weighted(true, judges.prior) for true in _photographs(rgb_to_lab(batch)[:, 1:], batch, judges)]
+            colored = {name: _photographs(*predict(batch), judges) for name, predict in predictors.items()}
+            if judges.classifier:
+                for name, photographs in {**colored, "truth": truths}.items():
+                    found.features.setdefault(name, []).extend(one.seen.pooled for one in photographs if one.seen)
             by_photograph = [{name: own[number] for name, own in colored.items()} for number in range(len(truths))]
             for scores in threads.map(_compare, by_photograph, truths):
-                index = len(rows) // len(predictors)
-                rows += [
+                index = len(found.rows) // len(predictors)
+                found.rows += [
                     {"index": index, "path": names[index], "colorizer": name} | one for name, one in scores.items()
                 ]
                 bar.update()
-    return Scores(rows)
+    return found
 
 
 def _compare(colored: dict[str, Photograph], true: Photograph) -> dict[str, dict[str, float]]:
@@ -57,16 +101,24 @@ def _compare(colored: dict[str, Photograph], true: Photograph) -> dict[str, dict
     return {name: score(photograph, true) | truth for name, photograph in colored.items()}
 
 
-def first_images(predictors: dict[str, Predictor], test: Photographs, columns: int) -> dict[str, Pixels]:
-    """The first photographs by predictor, and the truth: (columns, S, S, 3) uint8."""
-    batch = next(iter(plain_batches(test, columns)))
+def images_of(predictors: dict[str, Predictor], batch: Tensor) -> dict[str, Pixels]:
+    """Some photographs by predictor, and the truth: (N, S, S, 3) uint8.
+
+    Args:
+        batch: (N, 3, S, S) uint8 sRGB.
+    """
     colored = {name: _channels_last(predict(batch)[1]) for name, predict in predictors.items()}
     return {**colored, "truth": _channels_last(batch)}
 
 
-def _photographs(ab: Tensor, rgb: Tensor) -> list[Photograph]:
-    pairs = zip(_channels_last(ab).astype(np.float64), _channels_last(rgb), strict=True)
-    return [Photograph(*pair) for pair in pairs]
+def _weighted(true: Photograph, prior: ColorPrior) -> Photograph:
+    return replace(true, weights=prior.weights(true.ab))
+
+
+def _photographs(ab: Tensor, rgb: Tensor, judges: Judges) -> list[Photograph]:
+    seen = judges.classifier.look(rgb) if judges.classifier else [None] * len(rgb)
+    parts = zip(_channels_last(ab).astype(np.float64), _channels_last(rgb), seen, strict=True)
+    return [Photograph(own_ab, own_rgb, seen=own_seen) for own_ab, own_rgb, own_seen in parts]
 
 
 def _channels_last(tensor: Tensor) -> Any:

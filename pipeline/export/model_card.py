@@ -77,7 +77,12 @@ for skin above all; do not use it to make claims about people.
 """
 
 
-_ORDER = ("gray", "constant", "lightness_table", "pretrain", "finetune")
+_ORDER = ("gray", "constant", "lightness_table", "pretrain", "pretrain_saturated", "finetune")
+# What fits a page; reports/evaluate/metrics.json has all.
+_SHOWN = (
+    *("ab_mae", "psnr_rgb", "psnr_ab", "ssim", "ciede2000", "colorfulness", "colorfulness_delta", "auc"),
+    *("auc_rebalanced", "near_gray", "top1"),
+)
 
 
 Metrics = dict[str, dict[str, float]]
@@ -159,7 +164,7 @@ def _losses(weights: Mapping[LossName, float]) -> str:
 
 
 def _table(scores: dict[str, dict[str, float]]) -> str:
-    names = list(next(iter(scores.values())))
+    names = [name for name in _SHOWN if name in scores["finetune"]]
     rows = [["colorizer", *names], ["---"] * (len(names) + 1)]
     # Baselines first; what else there is follows.
     order = sorted(scores, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pipeline.checkpointing.fingerprint import Inputs, fingerprint, processes_of
 from pipeline.checkpointing.finished import Finished
@@ -11,9 +12,11 @@ from pipeline.checkpointing.store import SavedStates
 from pipeline.data.loader import LoaderConfig
 from pipeline.data.shards import Photographs, sample_source
 from pipeline.distributed.group import Group, require_divisible
+from pipeline.evaluation.validation import inference
 from pipeline.models.config import ModelConfig, Training
 from pipeline.training.objectives import Objective
 from pipeline.training.recorder import PreviewTimes, Recorder
+from pipeline.training.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class TrainConfig:
     previews: PreviewTimes
     keep_epochs: tuple[int, ...] = ()
     """Epochs (from 1) whose generator is published beside the last one."""
+    publish: Literal["best", "last"] = "last"
+    """Which generator is published: selection.py says what is best."""
     started_from: Training | None = None
     """What the model that start_from names had learnt before."""
 
@@ -41,6 +46,8 @@ class TrainingRun:
     recorder: Recorder
     states: SavedStates
     finished: Finished
+    selection: Selection | None = None
+    """Scores the epochs, of which the best is published; None: the last is."""
 
     @property
     def group(self) -> Group:
@@ -76,4 +83,9 @@ def prepare(
     described = {**inputs.params(), **processes_of(config.stage, inputs, objective.accelerator)}
     states = SavedStates(resume_folder / config.stage / key, every, described)
     finished = Finished(recorder.folder, key, inputs.code)
-    return TrainingRun(config, objective, splits, sample_source(inputs.sample), recorder, states, finished)
+    selection = None
+    if config.publish == "best" and config.epochs:
+        generator = objective.unwrapped()["generator"]
+        with inference(generator):
+            selection = Selection(generator, objective.space, splits["valid"], config.loader.seed)
+    return TrainingRun(config, objective, splits, sample_source(inputs.sample), recorder, states, finished, selection)

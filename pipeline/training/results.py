@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+from tqdm import tqdm
+
 from pipeline.files import publish, write_json
-from pipeline.models.checkpoint import save_model
+from pipeline.models.checkpoint import load_generator, save_model
 from pipeline.models.config import ModelConfig, Training
 from pipeline.training.prepare import TrainingRun
+from pipeline.training.selection import Selection, best_epoch
+
+# The name under which the best generator so far is kept.
+_BEST = "best"
 
 
 def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
-    """Keep the generator of an epoch that is asked for, to be published with the last one."""
-    if run.group.first and epoch in run.config.keep_epochs:
-        with run.states.keeping(f"epoch-{epoch:04d}") as folder, run.objective.ema.applied():
-            alone = _trained(run, model).model_copy(update={"discriminator": None})
+    """Keep the generator of an epoch that is asked for, to be published with the last one; and the best so far."""
+    names = [f"epoch-{epoch:04d}"] if epoch in run.config.keep_epochs else []
+    if run.selection and best_epoch(run.recorder.history) == epoch:
+        names.append(_BEST)
+    for name in names if run.group.first else []:
+        with run.states.keeping(name) as folder, run.objective.ema.applied():
+            alone = _trained(run, model, epoch).model_copy(update={"discriminator": None})
             save_model(folder, {"generator": run.objective.unwrapped()["generator"]}, alone)
 
 
@@ -23,13 +33,34 @@ def save_results(run: TrainingRun, model: ModelConfig) -> None:
     run.objective.accelerator.end_training()
     compared = {name: value for name, value in run.recorder.history[-1].items() if not _is_setting(name)}
     last = {name: float(f"{value:.6g}") for name, value in compared.items()}
-    write_json(run.recorder.folder / "metrics.json", last)
+    chosen = best_epoch(run.recorder.history) if run.selection else run.config.epochs
     if run.config.epochs:
-        model = _trained(run, model)
+        model = _trained(run, model, chosen)
+    kept = run.states.kept()
+    best = kept.pop(_BEST, None)
     with run.objective.ema.applied():
-        save_model(run.recorder.folder / "model", run.objective.unwrapped(), model)
-    for name, folder in run.states.kept().items():
+        networks = run.objective.unwrapped()
+        if run.selection:
+            last["published_epoch"] = chosen
+            networks["generator"].load_state_dict(_chosen_weights(run.selection, chosen, best))
+        save_model(run.recorder.folder / "model", networks, model)
+    write_json(run.recorder.folder / "metrics.json", last)
+    for name, folder in kept.items():
         publish(folder, run.recorder.folder / "model" / name)
+
+
+def _chosen_weights(selection: Selection, chosen: int, best: Path | None) -> dict[str, Tensor]:
+    if chosen and best:
+        tqdm.write(
+            f"published: epoch {chosen}, the nearest in color distribution of those that beat the saturation knob"
+        )
+        return dict(load_generator(best).network.state_dict())
+    tqdm.write(
+        "WARNING: no epoch beats the saturation knob on the validation photographs: fine-tuning is worth less here "
+        "than pretrain's colors times a factor. The generator that this stage began with is published again; "
+        "history.csv has the scores, and finetune.publish: last publishes the last epoch all the same."
+    )
+    return selection.weights
 
 
 def publish_results(run: TrainingRun) -> None:
@@ -45,10 +76,14 @@ def _is_setting(column: str) -> bool:
     return column == "epoch" or column.startswith("lr_")
 
 
-def _trained(run: TrainingRun, model: ModelConfig) -> ModelConfig:
-    """The description of a model that has learnt what this run has taught it so far."""
+def _trained(run: TrainingRun, model: ModelConfig, epoch: int) -> ModelConfig:
+    """The description of a model that has learnt what this run has taught it up to an epoch."""
     train, valid = (len(run.splits[split]) for split in ("train", "valid"))
-    error = float(f"{run.recorder.history[-1]['valid_ab_mae']:.6g}")
+    if run.selection and epoch == 0:
+        measured = run.selection.ab_mae
+    else:
+        measured = next(row["valid_ab_mae"] for row in run.recorder.history if row["epoch"] == epoch)
+    error = float(f"{measured:.6g}")
     training = Training(
         source=run.source,
         photographs=train,

@@ -181,11 +181,21 @@ def close_epoch(run: TrainingRun, epoch: int, losses: dict[str, float]) -> None:
     _require_finite(objective, f"epoch {epoch}")
     with objective.ema.applied():
         error = validate(run)
-        run.recorder.record({"epoch": epoch, **losses, **objective.rates(), "valid_ab_mae": error})
+        row = {"epoch": epoch, **losses, **objective.rates(), "valid_ab_mae": error}
+        run.recorder.record(row | scores_for_selection(run))
     draw_previews(run, run.recorder.preview_due(epoch=epoch), epoch * run.steps_per_epoch)
     objective.accelerator.log(run.recorder.history[-1], step=epoch * run.steps_per_epoch)
     text = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     tqdm.write(f"epoch {epoch}/{run.config.epochs}: {text}, valid ab_mae {error:.3f}")
+
+
+def scores_for_selection(run: TrainingRun) -> dict[str, float]:
+    """What the choice among epochs is made by; nothing where the last is published anyway."""
+    if run.selection is None:
+        return {}
+    generator = run.objective.unwrapped()["generator"]
+    with inference(generator):
+        return run.selection.scores(generator)
 
 
 def draw_previews(run: TrainingRun, name: str, step: int) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from pipeline.apps.paired import difference, mean_interval
 from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.paired import difference, mean_interval
 from tests.helpers import twotone
 
 

@@ -10,7 +10,11 @@ from skimage.transform import resize
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from pipeline.evaluation.baselines import MedianColors
-from pipeline.evaluation.metrics import METRICS, Photograph, colorfulness, score
+from pipeline.evaluation.classifier import Classifier
+from pipeline.evaluation.color_prior import ColorPrior
+from pipeline.evaluation.color_statistics import bleeding, colorfulness, hue_distance
+from pipeline.evaluation.features import feature_distance, frechet_distance
+from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
 
 Array = np.ndarray
 
@@ -104,3 +108,79 @@ def test_colors_from_the_table_follow_lightness() -> None:
     unseen = medians.table_ab(torch.full((1, 1, 1), 50.0))[0, :, 0, 0]
     assert torch.equal(unseen, medians.constant)
     assert medians.constant_ab(lab[:, 0]).shape == (1, 2, 2, 32)
+
+
+def test_rare_colors_count_as_much_as_frequent_ones(photo: Array) -> None:
+    """Against the definition, pixel by pixel."""
+    prior = ColorPrior()
+    lab = torch.from_numpy(rgb2lab(photo)).permute(2, 0, 1)[None]
+    prior.add(lab)
+    weights = prior.weights(ab(photo))
+    colored = ab(photo) * 0.5
+    squares = [tuple(square) for square in ((ab(photo) + 110) // 10).astype(int).reshape(-1, 2).tolist()]
+    share = {square: squares.count(square) / len(squares) for square in set(squares)}
+    expected = np.array([1 / (0.99 * share[square] + 0.01 / 484) for square in squares])
+    np.testing.assert_allclose(weights.ravel(), expected / expected.mean(), rtol=1e-9)
+    found = score(Photograph(colored, photo), Photograph(ab(photo), photo, weights))["auc_rebalanced"]
+    distance = np.linalg.norm(colored - ab(photo), axis=-1).ravel()
+    curve = [(expected * (distance <= t)).sum() / expected.sum() for t in range(151)]
+    assert found == pytest.approx((sum(curve) - (curve[0] + curve[-1]) / 2) / 150)
+    assert found < score(Photograph(colored, photo), Photograph(ab(photo), photo))["auc"], "vivid colors are rare"
+
+
+def test_colorfulness_on_absolute_opponents() -> None:
+    assert colorfulness(data.rocket(), absolute=True) == pytest.approx(28.98, abs=0.005)
+
+
+def test_gray_and_sepia_look_gray(photo: Array) -> None:
+    sepia = np.full((16, 16, 3), (130, 126, 120), np.uint8)
+    true = Photograph(ab(photo), photo)
+    assert score(true, true)["near_gray"] == 0
+    small = Photograph(ab(photo)[:16, :16], photo[:16, :16])
+    assert score(Photograph(ab(sepia), sepia), small)["near_gray"] == 1
+
+
+def test_hues_are_as_far_apart_as_they_are_turned() -> None:
+    angle = np.linspace(0, np.pi / 3, 900).reshape(30, 30)
+    around = np.dstack([40 * np.cos(angle), 40 * np.sin(angle)])
+    for turned in (30, 90, 120):
+        moved = angle + np.deg2rad(turned)
+        other = np.dstack([20 * np.cos(moved), 20 * np.sin(moved)])
+        assert hue_distance(around, other) == pytest.approx(turned, abs=1)
+        assert hue_distance(other, around) == pytest.approx(turned, abs=1)
+    assert hue_distance(around, around) == 0
+    # From one hue to all of them: a quarter of the circle on average.
+    red = np.zeros((8, 8, 2))
+    red[..., 0] = 50
+    assert hue_distance(red, np.zeros((8, 8, 2))) == pytest.approx(90, abs=2.5)
+
+
+def test_color_that_runs_over_an_edge_is_found() -> None:
+    light, true = np.full((20, 20), 80.0), np.zeros((20, 20, 2))
+    light[:, 10:], true[:, 10:, 0] = 30, 40
+    assert bleeding(light, true, true) == 0
+    assert bleeding(light, np.zeros_like(true), true) == 40
+    # A step that is spread over four pixels keeps a quarter of itself at the edge.
+    spread = np.zeros_like(true)
+    spread[..., 0] = np.interp(np.arange(20), [8, 12], [0, 40])
+    assert bleeding(light, spread, true) == pytest.approx(30)
+    assert bleeding(np.full((20, 20), 50.0), spread, true) == 0
+
+
+def test_the_classifier_sees_color() -> None:
+    """Coffee is espresso, and an orange without its color something else (classes of ImageNet-1k)."""
+    classifier, coffee = Classifier(), torch.from_numpy(data.coffee()).permute(2, 0, 1)[None]
+    true, gray = classifier.look(coffee)[0], classifier.look(rgb_to_grayscale(coffee, 3))[0]
+    assert true.classes[0] == 967
+    same = Photograph(ab(data.coffee()), data.coffee(), seen=true)
+    assert [score(same, same)[name] for name in CLASSIFIED] == [1, 1, 0]
+    assert feature_distance(true, gray) > 0.01
+    assert feature_distance(true, gray) == feature_distance(gray, true)
+
+
+def test_the_frechet_distance_of_gaussians(rng: np.random.Generator) -> None:
+    """Of known means and covariances: |m1 - m2|^2 + sum (s1 - s2)^2 where they are diagonal."""
+    one = rng.normal([0, 1, 2], [1, 2, 3], (200_000, 3))
+    other = rng.normal([1, 1, 0], [2, 2, 1], (200_000, 3))
+    assert frechet_distance(one, other) == pytest.approx(1 + 4 + 1 + 4, rel=0.02)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)

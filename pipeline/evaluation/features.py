@@ -1,0 +1,39 @@
+"""Features of a photograph in an ImageNet classifier, and distances between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import sqrtm
+
+NAME = "tf_efficientnet_lite0"
+# Fewer photographs than this say nothing of the covariance of 112 features.
+FEWEST = 200
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the classifier says of one photograph."""
+
+    classes: tuple[int, ...]
+    """The five likeliest of ImageNet-1k, best first."""
+    pooled: NDArray[np.float64]
+    """(112,): means of the channels at 1/16 of the input."""
+    levels: tuple[NDArray[np.float32], ...]
+    """(C, h, w) at five resolutions, each position of length 1."""
+
+
+def feature_distance(one: Seen, other: Seen) -> float:
+    """The mean over five levels of the squared distance of unit features: 0 (the same) to 4; LPIPS without weights."""
+    levels = zip(one.levels, other.levels, strict=True)
+    return float(np.mean([((a - b) ** 2).sum(0).mean() for a, b in levels]))
+
+
+def frechet_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Between Gaussians fitted to (N, C) and (M, C) features (Dowson and Landau 1982)."""
+    means = one.mean(0) - other.mean(0)
+    first, second = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
+    root = np.real(sqrtm(first @ second))
+    return float(means @ means + np.trace(first + second - 2 * root))
