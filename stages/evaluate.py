@@ -7,9 +7,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.data.shards import Photographs, held_out, split_names
+from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.predictors import Predictor, baselines, network_predictor
+from pipeline.evaluation.predictor import Predictor, predictor
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from pipeline.evaluation.scoring import Judges, score_all
@@ -34,7 +35,7 @@ def run(params: Params) -> None:
     train, valid, test = (Photographs(_SAMPLE, name, final.image_size) for name in ("train", "valid", split))
     judges = Judges(ColorPrior(), Classifier() if block.classifier != "none" else None)
     predictors = baselines(train, block.batch_size, block.lightness_bins, judges.prior)
-    networks = {name: network_predictor(loaded, device, seed) for name, loaded in generators.items()}
+    networks = {name: predictor(one.network.to(device), one.space, device, seed) for name, one in generators.items()}
     knob = Knob(networks["pretrain"], valid, block.batch_size)
     factor = knob.factor(mean_colorfulness([networks["finetune"](batch)[1] for batch in knob.batches]))
     predictors |= networks | {"pretrain_saturated": saturated(networks["pretrain"], factor)}
@@ -42,7 +43,8 @@ def run(params: Params) -> None:
     shown: dict[str, Predictor] = {name: predictors[name] for name in ("gray", "pretrain", "finetune")}
     if final.generator.noise != "none":
         for more in (1, 2):
-            shown[f"seed {seed + more}"] = network_predictor(generators["finetune"], device, seed + more)
+            one = generators["finetune"]
+            shown[f"seed {seed + more}"] = predictor(one.network, one.space, device, seed + more)
     pictures = Pictures(test, shown, block.columns)
     kept = [name for name in generators if name not in ("pretrain", "finetune")]
     measured = Measured(split, test, kept, factor, judges.classifier)

@@ -71,6 +71,7 @@ def test_training_goes_on_with_other_photographs_and_another_rate(project: Proje
     assert training["before"]["photographs"] == 8  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Project) -> None:
     stages = project.dvc("repro", "--dry", "finetune").stdout
     assert "Running stage 'finetune'" in stages
@@ -121,6 +122,7 @@ def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
     assert "pretrain.keep_epochs must be <= pretrain.epochs (2), got 3" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_came_before_is_not_forgotten_by_finetuning(project: Project, nursery: Nursery) -> None:
     project.change(
         pretrain={"epochs": 1, "start_from": "checkpoints/start", "keep_epochs": []}, evaluate={"columns": 2}

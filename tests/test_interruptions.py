@@ -375,6 +375,7 @@ def test_a_disk_that_is_full_when_publishing_loses_nothing(trainings: Trainings)
     assert published(trainings, "pretrain") == expected
 
 
+@pytest.mark.slow
 def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str], Project], nursery: Nursery) -> None:
     reference, killed = make_project("reference"), make_project("killed")
     for project in (reference, killed):
@@ -405,6 +406,7 @@ def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str]
     assert killed.outs() == reference.outs()
 
 
+@pytest.mark.slow
 def test_a_damaged_lock_file_is_recovered_as_documented(make_project: Callable[[str], Project]) -> None:
     """docs/reliability.md: put back the committed one, or delete it."""
     project = make_project("lock")

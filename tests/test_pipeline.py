@@ -181,6 +181,7 @@ def test_photographs_are_colored_with_the_newest_model(done: Project, tmp_path: 
         assert (image.size, image.mode) == ((256, 256), "RGB")
 
 
+@pytest.mark.slow
 def test_forced_again_every_byte_is_the_same(done: Project) -> None:
     before = done.outs()
     lock = (done.folder / "dvc.lock").read_bytes()

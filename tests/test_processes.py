@@ -92,8 +92,15 @@ def published(project: Project, stage: str) -> dict[str, bytes]:
     return {name: content for name, content in project.outs().items() if f"/{stage}/" in name}
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+@pytest.mark.parametrize(
+    ("stage", "count"),
+    [
+        ("pretrain", 2),
+        ("finetune", 3),
+        pytest.param("pretrain", 3, marks=pytest.mark.slow),
+        pytest.param("finetune", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_several_processes_train_what_one_does(
     project: Project, nursery: Nursery, alone: dict[str, dict[str, torch.Tensor]], stage: str, count: int
 ) -> None:
@@ -108,7 +115,10 @@ def test_several_processes_train_what_one_does(
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
-@pytest.mark.parametrize(("fault", "status", "sentence"), [(KILLED, -9, ""), (NO_MEMORY, 1, "not enough memory")])
+@pytest.mark.parametrize(
+    ("fault", "status", "sentence"),
+    [(KILLED, -9, ""), pytest.param(NO_MEMORY, 1, "not enough memory", marks=pytest.mark.slow)],
+)
 def test_when_one_ends_all_end_and_the_training_goes_on(
     project: Project, nursery: Nursery, fault: str, status: int, sentence: str
 ) -> None:
@@ -156,6 +166,7 @@ def test_batches_that_cannot_be_shared_are_refused(project: Project, nursery: Nu
     assert "the stage evaluate runs in one process, and 2 were started" in alone.stdout
 
 
+@pytest.mark.slow
 def test_under_dvc_the_number_is_a_parameter(make_project: Callable[[str], Project]) -> None:
     """Stopped by SIGTERM, then one of its processes killed, then left alone."""
     project = make_project("launched")

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import recipes
 from pipeline.apps.tables import print_table
 from pipeline.checkpointing.locks import held
-from pipeline.checkpointing.store import SavedStates, read_inputs, read_state
+from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
 from pipeline.errors import InputError, LockError, SavedStateError
 
 _DIGITS = 12
@@ -110,10 +110,10 @@ def _training(folder: Path) -> Iterator[Training]:
 def _position(path: Path) -> tuple[str, str]:
     """Finished epochs, and batches of the next one."""
     try:
-        state = read_state(path)
+        epoch, batches = read_position(path)
     except SavedStateError:
         return ("damaged", "") if path.exists() else ("gone on", "")
-    return str(state.epoch), str(state.batches)
+    return str(epoch), str(batches)
 
 
 def _ago(seconds: float) -> str:

@@ -16,15 +16,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MAGIC, _METADATA, _INPUTS = b"twotone-state-1", "about", "inputs.json"
 # The newest state, and the one before it should that be damaged.
@@ -70,7 +71,7 @@ class SavedStates:
             OSError: the last one could not be written; earlier states are as they were.
         """
         self.finish()
-        copied = {name: _own(value) if isinstance(value, Tensor) else value for name, value in state.contents.items()}
+        copied = {name: _own(value) if _is_tensor(value) else value for name, value in state.contents.items()}
         self._writing = self._writer.submit(self._write, replace(state, contents=copied))
         self._saved_at = time.monotonic()
 
@@ -145,7 +146,9 @@ class SavedStates:
 
 def pack(state: State) -> bytes:
     """A state of tensors on the CPU as bytes, of which `unpack` makes the state again."""
-    tensors = {name: value for name, value in state.contents.items() if isinstance(value, Tensor)}
+    from safetensors.torch import save
+
+    tensors = {name: value for name, value in state.contents.items() if _is_tensor(value)}
     values = {name: value for name, value in state.contents.items() if name not in tensors}
     metadata = {"epoch": state.epoch, "batches": state.batches, "values": values}
     block: bytes = save(tensors, {_METADATA: json.dumps(metadata)})
@@ -158,9 +161,21 @@ def unpack(block: bytes) -> State:
     Raises:
         SafetensorError, ValueError, KeyError, TypeError: it made none of this kind.
     """
-    length = int.from_bytes(block[:8], "little")
-    metadata = json.loads(json.loads(block[8 : 8 + length])["__metadata__"][_METADATA])
+    from safetensors.torch import load
+
+    metadata = _metadata(block)
     return State(metadata["epoch"], metadata["batches"], {**load(block), **metadata["values"]})
+
+
+def _metadata(block: bytes) -> dict[str, Any]:
+    length = int.from_bytes(block[:8], "little")
+    metadata: dict[str, Any] = json.loads(json.loads(block[8 : 8 + length])["__metadata__"][_METADATA])
+    return metadata
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    # Without torch, which `twotone resume` does not wait for.
+    return hasattr(value, "detach")
 
 
 def _own(value: Tensor) -> Tensor:
@@ -199,13 +214,35 @@ def read_state(path: Path) -> State:
     Raises:
         SavedStateError: it cannot be read, is damaged, or is of another version.
     """
+    with _of_this_version(path):
+        return unpack(_block(path))
+
+
+def read_position(path: Path) -> tuple[int, int]:
+    """(epoch, batches) of a state file, without its tensors.
+
+    Raises:
+        SavedStateError: it cannot be read, is damaged, or is of another version.
+    """
+    with _of_this_version(path):
+        metadata = _metadata(_block(path))
+        return metadata["epoch"], metadata["batches"]
+
+
+@contextmanager
+def _of_this_version(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise SavedStateError(f"saved state {path} is not of this version ({error!r})") from None
+
+
+def _block(path: Path) -> bytes:
+    """What follows the first line of a state file, whose checksum is right."""
     try:
         line, _, block = path.read_bytes().partition(b"\n")
     except OSError as error:
         raise SavedStateError(f"saved state {path} cannot be read ({error.strerror})") from None
     if line != b"%s %s" % (_MAGIC, hashlib.sha256(block).hexdigest().encode()):
         raise SavedStateError(f"saved state {path} is damaged: its checksum does not match")
-    try:
-        return unpack(block)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise SavedStateError(f"saved state {path} is not of this version ({error!r})") from None
+    return block

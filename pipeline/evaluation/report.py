@@ -14,7 +14,7 @@ from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.features import FEWEST, NAME
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, libraries
 from pipeline.evaluation.paired import difference
-from pipeline.evaluation.predictors import Predictor
+from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.scoring import Scores, images_of
 from pipeline.files import write_csv, write_json
 from pipeline.media.grids import Row, save_grid

@@ -12,7 +12,7 @@ from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.color_statistics import colorfulness
-from pipeline.evaluation.predictors import Predictor
+from pipeline.evaluation.predictor import Predictor
 
 # Photographs of validation that the knob knows, which bounds its memory; and the largest factor.
 _MOST, _LARGEST = 512, 8.0

@@ -21,7 +21,7 @@ from pipeline.evaluation.color_statistics import colorfulness
 from pipeline.evaluation.features import FEWEST, frechet_distance
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
 from pipeline.evaluation.paired import mean_interval
-from pipeline.evaluation.predictors import Predictor
+from pipeline.evaluation.predictor import Predictor
 from pipeline.types import Pixels
 
 Array = NDArray[np.float64]

@@ -9,7 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.types import Pixels
 
-_GAP, _LABEL_WIDTH, _SMALLEST_SIDE = 2, 96, 96
+_GAP, _SMALLEST_SIDE = 2, 96
+# Pixels of the labels at least, and around them.
+_LABEL_WIDTH, _MARGIN = 96, 6
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,14 @@ def save_grid(path: Path, rows: list[Row]) -> None:
     # Small photographs are enlarged by a whole factor, so that pixels stay square.
     enlarged = side * max(1, -(-_SMALLEST_SIDE // side))
     pitch = enlarged + _GAP
-    width = _LABEL_WIDTH + pitch * len(rows[0].images)
-    canvas = Image.new("RGB", (width, pitch * len(rows) - _GAP), "white")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    font = ImageFont.load_default(14)
+    left = max([_LABEL_WIDTH, *(round(font.getlength(row.label)) + 2 * _MARGIN for row in rows)])
+    canvas = Image.new("RGB", (left + pitch * len(rows[0].images), pitch * len(rows) - _GAP), "white")
+    pen = ImageDraw.Draw(canvas)
     for y, row in enumerate(rows):
-        pen.text((6, y * pitch + enlarged // 2), row.label, "black", font, anchor="lm")
+        pen.text((_MARGIN, y * pitch + enlarged // 2), row.label, "black", font, anchor="lm")
         for x, pixels in enumerate(row.images):
             image = Image.fromarray(pixels).resize((enlarged, enlarged), Image.Resampling.NEAREST)
-            canvas.paste(image, (_LABEL_WIDTH + x * pitch, y * pitch))
+            canvas.paste(image, (left + x * pitch, y * pitch))
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path, format="PNG")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.color_statistics import distribution_distance
-from pipeline.evaluation.predictors import Predictor, predictor
+from pipeline.evaluation.predictor import Predictor, predictor
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, mean_error
 
 _BATCH = 32

@@ -51,6 +51,7 @@ def test_what_would_be_refused_is_refused(project: Project, change: str, sentenc
     assert not (project.folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_weights_and_backbones_are_looked_for(project: Project) -> None:
     project.change(generator={"architecture": "dynamic_unet", "weights": "nowhere.safetensors"})
     refused = twotone(project.folder, "check")
@@ -84,6 +85,7 @@ def test_the_hook_of_the_readme_refuses_a_commit(project: Project) -> None:
     assert commit().returncode == 0
 
 
+@pytest.mark.slow
 def test_a_refused_value_costs_nothing_that_cannot_be_brought_back(
     make_project: Callable[[str], Project],
 ) -> None:

@@ -32,6 +32,7 @@ def test_recipes_are_listed_and_unknown_ones_refused(checkout: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_backbones_by_pattern(checkout: Path) -> None:
     done = twotone(checkout, "backbones", "*net18d")
     assert done.returncode == 0

@@ -95,6 +95,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(box: Path) -> No
     assert not (box / "out").exists()
 
 
+@pytest.mark.slow
 def test_copies_beside_and_above_the_photographs(box: Path, model: Path) -> None:
     """Only a folder inside that of the photographs holds copies of an earlier run."""
     for words, copy in (
@@ -107,6 +108,7 @@ def test_copies_beside_and_above_the_photographs(box: Path, model: Path) -> None
         assert (box / copy).exists()
 
 
+@pytest.mark.slow
 def test_the_own_lightness_of_an_rgb_generator(box: Path, make_model: MakeModel) -> None:
     rgb, lab = str(make_model(space="rgb")), str(make_model())
     done = colorize(box, "box/one.png", "-o", "own", "--own-lightness", "--model", rgb)
@@ -138,6 +140,7 @@ def resized(pixels: np.ndarray, short_side: int) -> np.ndarray:
     return np.pad(small, ((0, -size[1] % 32), (0, -size[0] % 32), (0, 0)), "symmetric")
 
 
+@pytest.mark.slow
 def test_shards_color_each_photograph_once_side_by_side(box: Path, model: Path, rng: np.random.Generator) -> None:
     (box / "box/inner/broken.jpg").unlink()
     for number in range(9):

@@ -196,6 +196,7 @@ def test_the_dynamic_unet_of_s1(tmp_path: Path, last_cross: bool) -> None:
     require_same_colors(network, tmp_path / "model", SIZE)
 
 
+@pytest.mark.slow
 def test_several_gpus_leave_no_trace(tmp_path: Path) -> None:
     network = lively(CompactUnet(1, 2))
     torch.save({"model_state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "c.pth")

@@ -104,7 +104,9 @@ class NotebookUnet(PaperUnet):
         return F.leaky_relu(skip, 0.2)
 
 
-@pytest.mark.parametrize(("leaky", "plain"), [(False, PaperUnet), (True, NotebookUnet)])
+@pytest.mark.parametrize(
+    ("leaky", "plain"), [pytest.param(False, PaperUnet, marks=pytest.mark.slow), (True, NotebookUnet)]
+)
 def test_the_pix2pix_unets_are_those_of_paper_and_notebook(leaky: bool, plain: Callable[[], nn.Module]) -> None:
     ours, theirs = drawn(Pix2PixUnet(1, 2, 256, leaky=leaky)), plain().double()
     copy_in_order(ours, theirs)

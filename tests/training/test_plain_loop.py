@@ -37,6 +37,7 @@ def require_close(ours: nn.Module, plain: nn.Module, tolerance: float) -> None:
         torch.testing.assert_close(one.contiguous(), other, rtol=0.0, atol=tolerance, msg=name)
 
 
+@pytest.mark.slow
 def test_pretraining_is_the_plain_loop(params: Params) -> None:
     torch.manual_seed(0)
     plain = CompactUnet(1, 2).double()
@@ -53,6 +54,7 @@ def test_pretraining_is_the_plain_loop(params: Params) -> None:
     require_close(objective.unwrapped()["generator"], plain, tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_finetuning_is_the_plain_loop(params: Params) -> None:
     torch.manual_seed(0)
     plain = CompactUnet(1, 2).double()

@@ -1,22 +1,19 @@
-"""Predictors: what evaluate compares. Baselines without a network, and trained generators."""
+"""Baselines without a network, as predictors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.color.tensors import ColorSpace, lab_to_rgb, rgb_to_lab, to_uint8
+from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.baselines import MedianColors
 from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.models.checkpoint import LoadedGenerator
-
-Predictor = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""(N, 3, H, W) uint8 sRGB -> ab (N, 2, H, W) in Lab units and (N, 3, H, W) uint8 sRGB."""
+from pipeline.evaluation.predictor import Predictor
 
 
 def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior) -> dict[str, Predictor]:
@@ -35,28 +32,6 @@ def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior)
         "constant": _from_lightness(medians.constant_ab),
         "lightness_table": _from_lightness(medians.table_ab),
     }
-
-
-def network_predictor(loaded: LoadedGenerator, device: torch.device, seed: int) -> Predictor:
-    """A trained generator.
-
-    Args:
-        seed: of the noise of a generator that has some; without noise every seed gives the same colors.
-    """
-    return predictor(loaded.network.to(device), loaded.space, device, seed)
-
-
-def predictor(network: nn.Module, space: ColorSpace, device: torch.device, seed: int) -> Predictor:
-    """A network on its device, in evaluation mode when it is asked."""
-
-    def predict(rgb: Tensor) -> tuple[Tensor, Tensor]:
-        condition, _ = space.encode(rgb.to(device))
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            output = network(condition).float()
-        return space.ab(output).cpu(), to_uint8(space.decode(condition, output)).cpu()
-
-    return predict
 
 
 def _from_lightness(color: Callable[[Tensor], Tensor]) -> Predictor:
