@@ -18,6 +18,9 @@ from pipeline.params import read
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
+Changes = Annotated[
+    list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
+]
 Model = Annotated[
     Path | None,
     typer.Option(help="A checkpoint folder or a .onnx file; default: export, finetune or pretrain of checkpoints/."),
@@ -112,6 +115,17 @@ def compare(
 
 
 @app.command()
+def seeds(
+    numbers: Annotated[list[int], typer.Argument(help="Values of base.seed, such as 123 124 125.")],
+    changes: Changes = None,
+) -> None:
+    """Run the same experiment with several seeds, each in a folder of its own, and print mean and spread."""
+    from pipeline.apps.seeds import run_seeds
+
+    run_seeds(numbers, changes or [])
+
+
+@app.command()
 def inspect(
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
         "logs/inspect.png"
@@ -144,11 +158,7 @@ def import_(
 
 
 @app.command()
-def check(
-    changes: Annotated[
-        list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
-    ] = None,
-) -> None:
+def check(changes: Changes = None) -> None:
     """Check params.yaml, the source of photographs, weights and device, before dvc removes a stage's outs."""
     from pipeline.apps.check import check_project
 

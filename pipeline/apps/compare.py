@@ -31,7 +31,7 @@ def compare(revision: str | None, colorizer: str) -> None:
         before, after = _of(here, "pretrain", "this run"), _of(here, colorizer, "this run")
         sides = ("pretrain", colorizer)
     else:
-        before = _of(_scores(_at(revision), revision), colorizer, revision)
+        before = _of(_scores(at_revision(revision), revision), colorizer, revision)
         after, sides = _of(here, colorizer, "this run"), (f"{colorizer} of {revision}", f"{colorizer} here")
     if before.keys() != after.keys():
         shared = len(before.keys() & after.keys())
@@ -59,15 +59,19 @@ def _read(path: Path) -> str:
         raise InputError(f"{path}: {error.strerror}; run dvc repro evaluate") from None
 
 
-def _at(revision: str) -> str:
-    """The file in a commit, or in the experiment of that name."""
+def at_revision(revision: str, file: Path = _FILE) -> str:
+    """A file in a commit, or in the experiment of that name.
+
+    Raises:
+        InputError: there is none.
+    """
     found = _git("for-each-ref", "--format=%(refname)", f"refs/exps/**/{revision}").split()
     done = subprocess.run(
-        ["git", "show", f"{found[0] if found else revision}:{_FILE.as_posix()}"], capture_output=True, text=True
+        ["git", "show", f"{found[0] if found else revision}:{file.as_posix()}"], capture_output=True, text=True
     )
     if done.returncode:
         raise InputError(
-            f"{revision}: no commit, branch or experiment with {_FILE} ({done.stderr.strip().splitlines()[0]}); "
+            f"{revision}: no commit, branch or experiment with {file} ({done.stderr.strip().splitlines()[0]}); "
             "`git log` and `dvc exp show` list them"
         )
     return done.stdout

@@ -1,0 +1,76 @@
+"""`twotone seeds`: the same experiment with several seeds, through DVC, and how far they differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+from pipeline.apps.compare import at_revision
+from pipeline.apps.tables import print_table
+from pipeline.errors import InputError
+
+_METRICS = ("ab_mae", "colorfulness", "colorfulness_delta", "auc_rebalanced", "ciede2000")
+_COLORIZERS = ("lightness_table", "pretrain", "pretrain_saturated", "finetune")
+_FILE = Path("reports/evaluate/metrics.json")
+Metrics = dict[str, dict[str, float]]
+
+
+def run_seeds(seeds: list[int], changes: list[str]) -> None:
+    """Run an experiment for each seed, in a folder of its own, and print mean and spread of what evaluate measured.
+
+    An experiment that is there already, with these parameters and changes, is not run again: after an interruption the
+    same command goes on.
+
+    Args:
+        changes: key=value, as `dvc exp run -S` takes them.
+
+    Raises:
+        InputError: fewer than two seeds, or an experiment failed.
+    """
+    if len(set(seeds)) < 2:
+        raise InputError("name two seeds at least: of one, nobody knows how far another would be")
+    found = {seed: _run(seed, changes) for seed in dict.fromkeys(seeds)}
+    rows = []
+    for colorizer in _COLORIZERS:
+        for metric in _METRICS:
+            values = [metrics[colorizer][metric] for metrics in found.values()]
+            each = ", ".join(f"{value:.3f}" for value in values)
+            rows.append((colorizer, metric, f"{mean(values):.3f}", f"{stdev(values):.3f}", each))
+    named = ", ".join(str(seed) for seed in found)
+    print_table(("colorizer", "metric", "mean", "deviation", f"seeds {named}"), rows)
+    ratios = [metrics["finetune"]["ab_mae"] / metrics["lightness_table"]["ab_mae"] for metrics in found.values()]
+    print(f"finetune's ab_mae is {mean(ratios):.3f} of lightness_table's (deviation {stdev(ratios):.3f})")
+    print("other seeds draw other photographs, so ratios to lightness_table vary less than the scores themselves")
+
+
+def _run(seed: int, changes: list[str]) -> Metrics:
+    name = f"seed-{seed}-{_digest(changes)}"
+    if _result(name) is None:
+        words = [word for change in (*changes, f"base.seed={seed}") for word in ("-S", change)]
+        print(f"seed {seed}: dvc exp run --temp -n {name} {' '.join(words)}", flush=True)
+        done = subprocess.run([sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *words], check=False)
+        if done.returncode:
+            raise InputError(f"the experiment of seed {seed} failed (above); those before it are kept")
+    found = _result(name)
+    if found is None:
+        raise InputError(f"the experiment {name} has no {_FILE}; `dvc exp remove {name}`, and run again")
+    return found
+
+
+def _result(name: str) -> Metrics | None:
+    try:
+        metrics: Metrics = json.loads(at_revision(name, _FILE))
+    except (InputError, ValueError):
+        return None
+    return metrics if set(_COLORIZERS) <= set(metrics) else None
+
+
+def _digest(changes: list[str]) -> str:
+    """Of all that the experiments differ in from others of these seeds."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False).stdout
+    content = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
+    return hashlib.sha256(commit + content + json.dumps(sorted(changes)).encode()).hexdigest()[:7]

@@ -1,0 +1,44 @@
+"""`twotone seeds` through real experiments."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from statistics import mean, stdev
+
+import pytest
+
+from tests.helpers import Project
+
+
+@pytest.mark.slow
+def test_mean_and_spread_and_nothing_twice(make_project: Callable[[str], Project]) -> None:
+    project = make_project("seeds")
+    project.change(generator={"backbone": "test_efficientnet"})
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "small")
+    before = (project.folder / "params.yaml").read_bytes()
+    done = project.run("pipeline.apps.cli", "seeds", "1", "2", "-S", "finetune.epochs=0")
+    assert (project.folder / "params.yaml").read_bytes() == before
+    values = []
+    for seed in (1, 2):
+        (name,) = re.findall(rf"-n (seed-{seed}-\w+) ", done.stdout)
+        project.dvc("exp", "apply", name)
+        metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+        values.append(metrics["finetune"]["ab_mae"])
+    row = re.search(r"finetune +ab_mae +([\d.]+) +([\d.]+) +(.*?) *$", done.stdout, re.MULTILINE)
+    assert row
+    assert float(row[1]) == pytest.approx(mean(values), abs=1e-3)
+    assert float(row[2]) == pytest.approx(stdev(values), abs=1e-3)
+    (project.folder / "params.yaml").write_bytes(before)
+    again = project.run("pipeline.apps.cli", "seeds", "1", "2", "-S", "finetune.epochs=0")
+    assert "dvc exp run" not in again.stdout, "those that are there are not run again"
+    assert row[0] in again.stdout
+
+
+def test_what_cannot_be_run_is_said(make_project: Callable[[str], Project]) -> None:
+    project = make_project("no-seeds")
+    refused = project.run("pipeline.apps.cli", "seeds", "5", "5", ok=False)
+    assert refused.returncode == 2
+    assert "name two seeds at least" in refused.stderr
