@@ -29,7 +29,8 @@ from pipeline.checkpointing.store import SavedStates, State
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.evaluation.scoring import score_all
+from pipeline.evaluation.color_prior import ColorPrior
+from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
 from pipeline.params import Params, read
@@ -157,7 +158,8 @@ def evaluate_row(setting: Setting) -> Row:
             pixels = photographs[index]
             tutorial.similarity((pixels * 0.9).astype(np.uint8), pixels)
 
-    row = pairs("evaluate, all metrics", lambda: score_all(darker, photographs, names, 8), reference, setting)
+    judges = Judges(ColorPrior(), classifier=None)
+    row = pairs("evaluate, all metrics", lambda: score_all(darker, photographs, names, judges, 8), reference, setting)
     milliseconds = 1000 * row.ours / len(photographs)
     return Row(row.name, row.ours, row.reference, row.spread, None, f"{milliseconds:.0f} ms a photograph and colorizer")
 

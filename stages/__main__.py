@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.distributed.launch import end_with_launcher, launch
 from pipeline.distributed.world import adopt_slurm, hush, world_size
 from pipeline.errors import InputError, ParamsError, exit_status
 from pipeline.params import Base, read
+from pipeline.training.failures import translated_errors
 from stages.dvc import STAGES
 
 # dvc says which stage it runs.
@@ -47,12 +49,13 @@ def run(arguments: list[str]) -> int:
     adopt_slurm()
     if stage not in _TRAIN and world_size() > 1:
         raise InputError(f"the stage {stage} runs in one process, and {world_size()} were started; run it without them")
-    count = _processes(params.base) if stage in _TRAIN and world_size() == 1 else 1
+    count = _processes(params.base) if stage in _TRAIN and "WORLD_SIZE" not in os.environ else 1
     if count > 1:
         return launch([sys.executable, "-m", "stages", stage], count)
     end_with_launcher()
     hush()
-    import_module(f"stages.{stage}").run(params)
+    with translated_errors() if stage in _TRAIN else nullcontext():
+        import_module(f"stages.{stage}").run(params)
     if world_size() > 1:
         from pipeline.distributed.group import leave
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import socket
 import subprocess
@@ -218,3 +219,19 @@ def test_torchrun(project: Project, nursery: Nursery) -> None:
     whole = published(project, "pretrain")
     project.run(*["torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2", "-m", "stages", "pretrain"])
     assert published(project, "pretrain") == whole
+
+
+def test_processes_with_other_photographs_are_refused(project: Project, nursery: Nursery, tmp_path: Path) -> None:
+    """As where a second machine has an old data/sample."""
+    other = tmp_path / "other"
+    shutil.copytree(project.folder, other, ignore=shutil.ignore_patterns(".dvc", ".git", ".resume"))
+    (other / "data/sample/sample.json").write_text('{"source": "folder"}')
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    places = (project.folder, other)
+    both = [nursery.start(place, "pretrain", "", {**told, "RANK": str(n)}) for n, place in enumerate(places)]
+    for process, words in zip(both, ("since another one differs", "trains something else than the first"), strict=True):
+        ended = process.wait()
+        assert ended.returncode == 2, ended.stdout
+        assert words in ended.stdout

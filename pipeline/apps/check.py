@@ -28,7 +28,11 @@ def check_project(path: Path, changes: list[str]) -> None:
     """
     params = _changed(path, changes) if changes else read(path)
     print(f"{path}: valid")
-    problems = [problem for check in (_device, _source, _generator, _starts) if (problem := _problem(check, params))]
+    problems = [
+        problem
+        for check in (_device, _source, _generator, _starts, _classifier)
+        if (problem := _problem(check, params))
+    ]
     if problems:
         raise InputError("; ".join(problems))
 
@@ -42,12 +46,19 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
 
 
 def _device(params: Params) -> str:
+    import torch
+
+    from pipeline.distributed.group import require_divisible
     from pipeline.training.devices import choose_device, choose_precision
     from pipeline.training.trackers import require_trackers
 
     device = choose_device(params.base.device, params.base.deterministic)
     precision = choose_precision(params.base.precision, device)
     require_trackers(params.base.trackers)
+    if params.base.processes == "auto" and device == "cuda":
+        for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+            if block.epochs:
+                require_divisible(f"{key}.batch_size", block.batch_size, torch.cuda.device_count())
     return f"base: {device}, {precision}"
 
 
@@ -98,6 +109,14 @@ def _starts(params: Params) -> str:
             judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
             load_discriminator(folder, config, judge, params.discriminator)
     return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
+
+
+def _classifier(params: Params) -> str:
+    from pipeline.evaluation.classifier import Classifier
+
+    if params.evaluate.classifier != "none":
+        Classifier()
+    return f"evaluate: classifier {params.evaluate.classifier}"
 
 
 def _changed(path: Path, changes: list[str]) -> Params:

@@ -46,7 +46,9 @@ def list_trainings(folder: Path, params: Path) -> None:
     for training in trainings:
         size = f"{training.bytes / 2**20:.1f}"
         position = _position(training.states[-1])
-        changed = _differences(read_inputs(training.folder), today)
+        inputs = read_inputs(training.folder)
+        count = inputs.get("processes", 1)
+        changed = _differences(inputs, today) + (f"; shared by {count} processes" if count != 1 else "")
         rows.append((training.stage, training.fingerprint[:_DIGITS], *position, _ago(training.age), size, changed))
     if rows:
         print_table(headers, rows)

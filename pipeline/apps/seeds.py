@@ -71,6 +71,6 @@ def _result(name: str) -> Metrics | None:
 
 def _digest(changes: list[str]) -> str:
     """Of all that the experiments differ in from others of these seeds."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False).stdout
-    content = Path("params.yaml").read_bytes() if Path("params.yaml").exists() else b""
-    return hashlib.sha256(commit + content + json.dumps(sorted(changes)).encode()).hexdigest()[:7]
+    questions = (["rev-parse", "HEAD"], ["diff", "HEAD", "--binary"])
+    answers = [subprocess.run(["git", *words], capture_output=True, check=False).stdout for words in questions]
+    return hashlib.sha256(b"".join(answers) + json.dumps(sorted(changes)).encode()).hexdigest()[:7]

@@ -71,7 +71,11 @@ class SavedStates:
             OSError: the last one could not be written; earlier states are as they were.
         """
         self.finish()
-        copied = {name: _own(value) if _is_tensor(value) else value for name, value in state.contents.items()}
+        # What is no tensor, too: training goes on and changes it.
+        copied = {
+            name: _own(value) if _is_tensor(value) else json.loads(json.dumps(value))
+            for name, value in state.contents.items()
+        }
         self._writing = self._writer.submit(self._write, replace(state, contents=copied))
         self._saved_at = time.monotonic()
 

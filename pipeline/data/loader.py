@@ -27,6 +27,8 @@ class LoaderConfig:
     """Of the process that this is."""
     processes: int = 1
     """How many share each batch."""
+    pinned: bool = False
+    """Whether batches are in pinned memory, from which they are copied to a GPU while that computes."""
 
     def steps(self, photographs: int) -> int:
         """Steps of an epoch: the last batch, where it is not full, is left out."""
@@ -45,14 +47,14 @@ def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, sk
     full, share = config.steps(len(photographs)), config.batch_size // config.processes
     batches = order[: full * config.batch_size].reshape(full, config.processes, share)
     view = _Shuffled(photographs, batches[skip:, config.rank].flatten().tolist(), config, epoch)
-    return _load(view, share, config.num_workers)
+    return _load(view, share, config)
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> Iterator[Tensor]:
     """All photographs once, in their order, unchanged: (up to batch_size, 3, S, S) uint8 sRGB."""
     unchanged = LoaderConfig(batch_size, seed=0, flip=False)
     view = _Shuffled(photographs, list(range(len(photographs))), unchanged, epoch=0)
-    return _load(view, batch_size, 0)
+    return _load(view, batch_size, unchanged)
 
 
 def augmented(batch: Tensor, config: LoaderConfig, epoch: int, indices: list[int]) -> Tensor:
@@ -85,8 +87,9 @@ class _Shuffled(Dataset[Tensor]):
         return augmented(torch.from_numpy(self._photographs.gather(indices)), self._config, self._epoch, indices)
 
 
-def _load(view: _Shuffled, batch_size: int, num_workers: int) -> Iterator[Tensor]:
-    loader = DataLoader(view, batch_size, num_workers=num_workers, collate_fn=_as_it_is)  # type: ignore[arg-type]
+def _load(view: _Shuffled, batch_size: int, config: LoaderConfig) -> Iterator[Tensor]:
+    how = {"num_workers": config.num_workers, "pin_memory": config.pinned}
+    loader = DataLoader(view, batch_size, collate_fn=_as_it_is, **how)  # type: ignore[arg-type]
     for batch in loader:
         yield batch.permute(0, 3, 1, 2)
 

@@ -65,6 +65,19 @@ class Group:
         dist.broadcast(torch.frombuffer(own, dtype=torch.uint8), 0)
         return bytes(own)
 
+    def require_same(self, digest: str) -> None:
+        """Raises:
+        ParamsError: processes have other parameters, photographs, code or first weights than the first one.
+        """
+        differs = self.from_first(digest.encode()) != digest.encode()
+        if any(self.largest([differs])):
+            raise ParamsError(
+                f"process {self.rank} of {self.count} "
+                + ("trains something else than the first: " if differs else "cannot go on, since another one differs: ")
+                + "params.yaml, data/sample, what training starts from (checkpoints/pretrain for finetune), the code "
+                "and the packages must be the same on all machines"
+            )
+
     def _combined(self, numbers: Iterable[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
         if self.count == 1:
             return list(numbers)

@@ -45,6 +45,9 @@ def launch(command: Sequence[str], count: int) -> int:
         with _passing_on(processes) as passed_on:
             port = _free_port()
             processes.extend(_start(command, number, count, port) for number in range(count))
+            for number in passed_on:  # before all had been started
+                for process in processes:
+                    process.running.send_signal(number)
             failed = _wait(processes, passed_on)
     finally:
         for process in processes:
@@ -52,13 +55,16 @@ def launch(command: Sequence[str], count: int) -> int:
             process.running.wait()
     if failed is None:
         return 0
-    _print_cause(failed, count)
+    _print_cause(failed, count, passed_on)
     code = failed.running.returncode
     return code if code > 0 else 128 - code
 
 
 def end_with_launcher() -> None:
-    """In a process that `launch` has started: stop as for SIGTERM once the launcher is gone, however it ended."""
+    """In a process that `launch` has started: stop as for SIGTERM once the launcher is gone, however it ended.
+
+    Until training listens to signals, Ctrl-C ends it at once, also where it waits for the others.
+    """
 
     def wait() -> None:
         # Not through sys.stdin, which could not be closed while a thread reads it.
@@ -67,6 +73,7 @@ def end_with_launcher() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     if os.environ.pop(_LIFELINE, ""):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         threading.Thread(target=wait, daemon=True).start()
 
 
@@ -129,7 +136,7 @@ def _wait(processes: list[Process], passed_on: set[int]) -> Process | None:
     return next(iter([*stopped, *own, *failed]), None)
 
 
-def _print_cause(failed: Process, count: int) -> None:
+def _print_cause(failed: Process, count: int, passed_on: set[int]) -> None:
     """The first process has printed its own; where a signal has killed one, nobody has printed anything."""
     name, code = f"process {failed.rank} of {count} (from 0)", failed.running.returncode
     if failed.errors:
@@ -137,7 +144,9 @@ def _print_cause(failed: Process, count: int) -> None:
         text = failed.errors.read().decode(errors="replace").strip()
         if text:
             print(f"{name}: {text}", file=sys.stderr)
-    if code < 0:
+    if code < 0 and -code in passed_on:
+        print(f"error: stopped by {signal.Signals(-code).name}", file=sys.stderr)
+    elif code < 0:
         print(
             f"error: {name} was ended by {signal.Signals(-code).name}; is there enough memory? the last saved state "
             "is kept, run again to continue",

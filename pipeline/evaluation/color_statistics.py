@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ GRAY_CHROMA = 5.0
 # Difference of L* between neighbors that is an edge to anybody.
 EDGE = 20.0
 _HUES = 36
+# Of ColorCounts: half a Lab unit each.
+_LIMIT, _BINS = 200, 800
 
 
 def colorfulness(rgb: Pixels, *, absolute: bool = False) -> float:
@@ -69,24 +73,19 @@ def bleeding(lightness: Array, ab: Array, true_ab: Array) -> float:
     return missing / edges if edges else 0.0
 
 
-def distribution_distance(ab: Array, other: Array) -> float:
-    """How far the colors of two sets of pictures are apart as distributions, wherever in the picture they are.
+class ColorCounts:
+    """The colors of any number of pictures as distributions, wherever in the picture they are."""
 
-    Args:
-        ab, other: (N, 2, H, W), Lab units.
+    def __init__(self) -> None:
+        self._counts = np.zeros((3, _BINS), np.int64)
 
-    Returns:
-        The sum of three Wasserstein-1 distances in Lab units: of a, of b and of chroma, over all pixels.
-    """
-    return sum(_wasserstein(_values(ab, which), _values(other, which)) for which in range(3))
+    def add(self, ab: NDArray[Any]) -> None:
+        """Count the a, b and chroma of each pixel of (N, 2, H, W) ab, Lab units."""
+        a, b = ab[:, 0].ravel(), ab[:, 1].ravel()
+        for own, values in zip(self._counts, (a, b, np.hypot(a, b)), strict=True):
+            own += np.histogram(values.clip(-_LIMIT, _LIMIT), _BINS, (-_LIMIT, _LIMIT))[0]
 
-
-def _values(ab: Array, which: int) -> Array:
-    a, b = ab[:, 0].ravel(), ab[:, 1].ravel()
-    return (a, b, np.hypot(a, b))[which]
-
-
-def _wasserstein(values: Array, other: Array) -> float:
-    """By histograms of half a unit: sorting millions of pixels would take seconds."""
-    counts = [np.histogram(side.clip(-200, 200), 800, (-200, 200))[0] / side.size for side in (values, other)]
-    return float(np.abs(np.cumsum(counts[0] - counts[1])).sum() * 0.5)
+    def distance(self, other: ColorCounts) -> float:
+        """The sum of the Wasserstein-1 distances of a, of b and of chroma, Lab units, to half a unit."""
+        one, two = (side._counts / side._counts.sum(1, keepdims=True) for side in (self, other))
+        return float(np.abs(np.cumsum(one - two, 1)).sum() * 2 * _LIMIT / _BINS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
@@ -14,8 +15,8 @@ from pipeline.data.shards import Photographs
 from pipeline.evaluation.color_statistics import colorfulness
 from pipeline.evaluation.predictor import Predictor
 
-# Photographs of validation that the knob knows, which bounds its memory; and the largest factor.
-_MOST, _LARGEST = 512, 8.0
+# Pixels of validation that the knob knows, which bounds its memory: 512 photographs of 256 px. And the largest factor.
+_MOST_PIXELS, _LARGEST = 512 * 256 * 256, 8.0
 _HALVINGS = 20
 
 
@@ -30,16 +31,16 @@ def saturated(predict: Predictor, factor: float) -> Predictor:
 
 
 class Knob:
-    """A predictor's colors of the first validation photographs (512 at most), to be saturated.
+    """A predictor's colors of the first validation photographs (33 megapixels at most), to be saturated.
 
     Args:
         batch_size: of the photographs that are predicted at once.
     """
 
     def __init__(self, predict: Predictor, valid: Photographs, batch_size: int):
-        self.batches = list(islice(plain_batches(valid, batch_size), -(-_MOST // batch_size)))
-        self.true = [rgb_to_lab(batch) for batch in self.batches]
-        """(N, 3, S, S) L*a*b* of each batch."""
+        pixels = batch_size * valid[0].shape[0] * valid[0].shape[1]
+        self.batches = list(islice(plain_batches(valid, batch_size), -(-_MOST_PIXELS // pixels)))
+        """(N, 3, S, S) uint8 sRGB."""
         self._ab = [predict(batch)[0] for batch in self.batches]
 
     def factor(self, wanted: float) -> float:
@@ -52,24 +53,22 @@ class Knob:
 
     def ab_mae(self, factor: float) -> float:
         """The mean absolute error of a and b, Lab units."""
-        return mean_error([ab * factor for ab in self._ab], self.true)
+        return mean_error((ab * factor for ab in self._ab), self.batches)
 
     def _colorfulness(self, factor: float) -> float:
-        lights = (lab[:, :1] for lab in self.true)
-        return mean_colorfulness(
-            [
-                to_uint8(lab_to_rgb(torch.cat([light, ab * factor], 1)))
-                for light, ab in zip(lights, self._ab, strict=True)
-            ]
-        )
+        pairs = zip(map(rgb_to_lab, self.batches), self._ab, strict=True)
+        return mean_colorfulness(to_uint8(lab_to_rgb(torch.cat([lab[:, :1], ab * factor], 1))) for lab, ab in pairs)
 
 
-def mean_error(colors: list[Tensor], true: list[Tensor]) -> float:
-    """The mean absolute error of batches of (N, 2, S, S) ab, against (N, 3, S, S) L*a*b*."""
-    errors = [(ab - lab[:, 1:]).abs() for ab, lab in zip(colors, true, strict=True)]
-    return float(sum(error.double().sum() for error in errors)) / sum(error.numel() for error in errors)
+def mean_error(colors: Iterable[Tensor], true: Iterable[Tensor]) -> float:
+    """The mean absolute error of batches of (N, 2, S, S) ab, against (N, 3, S, S) uint8 sRGB."""
+    total, count = 0.0, 0
+    for ab, rgb in zip(colors, true, strict=True):
+        total += float((ab - rgb_to_lab(rgb)[:, 1:]).abs().double().sum())
+        count += ab.numel()
+    return total / count
 
 
-def mean_colorfulness(pictures: list[Tensor]) -> float:
+def mean_colorfulness(pictures: Iterable[Tensor]) -> float:
     """Of batches of (N, 3, S, S) uint8 sRGB."""
     return float(np.mean([colorfulness(one.permute(1, 2, 0).numpy()) for batch in pictures for one in batch]))

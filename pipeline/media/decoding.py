@@ -59,7 +59,7 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
     Args:
         side: how many pixels of each side will be used; 0: all. A JPEG file much larger than that is decoded at a half,
             a quarter or an eighth of its size, twice as large as needed at least, which is several times faster.
-            Resized, it differs by 4 of 255 levels at most.
+            Resized, most pixels differ by less than one of 255 levels, and few by as many as 7.
 
     Raises:
         ImageError: not a regular file, not an allowed format, too many pixels, or damaged.

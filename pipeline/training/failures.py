@@ -20,7 +20,9 @@ def translated_errors() -> Iterator[None]:
                 f"an operation may give other bits on the next run ({text}); nothing was published; take another "
                 "network or device, or set base.deterministic to false"
             ) from None
-        if "gloo" in text or "NCCL" in text or "Connection closed by peer" in text:
+        if "address already in use" in text.lower():
+            raise TrainingError(f"the processes cannot meet ({text}); is MASTER_PORT taken? run again") from None
+        if "gloo" in text or "closed by peer" in text or "reset by peer" in text or "remote process exited" in text:
             raise PeerError(
                 f"another process of this training has ended ({text}); nothing was published, and the last saved state "
                 "is kept"

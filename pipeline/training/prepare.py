@@ -70,22 +70,26 @@ def prepare(
 
     Raises:
         SampleError: the sample is absent, damaged or of another image size.
-        ParamsError: the processes of this training cannot share a batch.
+        ParamsError: the processes of this training cannot share a batch, or have different ones to do.
     """
     group = objective.group
-    require_divisible(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
-    config = replace(config, loader=replace(config.loader, rank=group.rank, processes=group.count))
+    if config.epochs:
+        require_divisible(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
+    shared = processes_of(config.stage, inputs, objective.accelerator)
+    group.require_same(shared["training"])
+    pinned = objective.accelerator.device.type == "cuda"
+    config = replace(config, loader=replace(config.loader, rank=group.rank, processes=group.count, pinned=pinned))
     splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
     steps = config.epochs * config.loader.steps(len(splits["train"]))
     recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps, writes=group.first)
     key = fingerprint(config.stage, inputs, objective.accelerator)
     every = 60 * inputs.base.save_every_minutes
-    described = {**inputs.params(), **processes_of(config.stage, inputs, objective.accelerator)}
-    states = SavedStates(resume_folder / config.stage / key, every, described)
+    states = SavedStates(resume_folder / config.stage / key, every, {**inputs.params(), **shared})
     finished = Finished(recorder.folder, key, inputs.code)
     selection = None
-    if config.publish == "best" and config.epochs:
+    # The first process alone writes the history, and chooses.
+    if config.publish == "best" and config.epochs and group.first:
         generator = objective.unwrapped()["generator"]
         with inference(generator):
-            selection = Selection(generator, objective.space, splits["valid"], config.loader.seed)
+            selection = Selection(generator, objective.space, splits["valid"], config.loader)
     return TrainingRun(config, objective, splits, sample_source(inputs.sample), recorder, states, finished, selection)

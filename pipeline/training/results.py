@@ -7,21 +7,23 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.errors import TrainingError
 from pipeline.files import publish, write_json
 from pipeline.models.checkpoint import load_generator, save_model
 from pipeline.models.config import ModelConfig, Training
 from pipeline.training.prepare import TrainingRun
 from pipeline.training.selection import Selection, best_epoch
 
-# The name under which the best generator so far is kept.
-_BEST = "best"
+# What the names begin with under which the best generators so far are kept. None is deleted before the end: a training
+# that is resumed may come to another choice where it is not deterministic.
+_BEST = "best-"
 
 
 def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
     """Keep the generator of an epoch that is asked for, to be published with the last one; and the best so far."""
     names = [f"epoch-{epoch:04d}"] if epoch in run.config.keep_epochs else []
     if run.selection and best_epoch(run.recorder.history) == epoch:
-        names.append(_BEST)
+        names.append(f"{_BEST}{epoch:04d}")
     for name in names if run.group.first else []:
         with run.states.keeping(name) as folder, run.objective.ema.applied():
             alone = _trained(run, model, epoch).model_copy(update={"discriminator": None})
@@ -31,26 +33,38 @@ def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
 def save_results(run: TrainingRun, model: ModelConfig) -> None:
     """Write the model, and what experiments are compared by, beside the record of the run."""
     run.objective.accelerator.end_training()
-    compared = {name: value for name, value in run.recorder.history[-1].items() if not _is_setting(name)}
-    last = {name: float(f"{value:.6g}") for name, value in compared.items()}
     chosen = best_epoch(run.recorder.history) if run.selection else run.config.epochs
     if run.config.epochs:
         model = _trained(run, model, chosen)
     kept = run.states.kept()
-    best = kept.pop(_BEST, None)
+    bests = {name: kept.pop(name) for name in list(kept) if name.startswith(_BEST)}
     with run.objective.ema.applied():
         networks = run.objective.unwrapped()
         if run.selection:
-            last["published_epoch"] = chosen
-            networks["generator"].load_state_dict(_chosen_weights(run.selection, chosen, best))
+            networks["generator"].load_state_dict(_chosen_weights(run.selection, chosen, bests))
         save_model(run.recorder.folder / "model", networks, model)
-    write_json(run.recorder.folder / "metrics.json", last)
+    write_json(run.recorder.folder / "metrics.json", _compared(run, chosen))
     for name, folder in kept.items():
         publish(folder, run.recorder.folder / "model" / name)
 
 
-def _chosen_weights(selection: Selection, chosen: int, best: Path | None) -> dict[str, Tensor]:
-    if chosen and best:
+def _compared(run: TrainingRun, chosen: int) -> dict[str, float]:
+    """The numbers of the epoch that is published; where it is none, the error of what the stage began with."""
+    if run.selection and chosen == 0:
+        row = {"valid_ab_mae": run.selection.ab_mae}
+    else:
+        row = next(row for row in run.recorder.history if row["epoch"] == chosen)
+    compared = {name: float(f"{value:.6g}") for name, value in row.items() if not _is_setting(name)}
+    return compared | ({"published_epoch": chosen} if run.selection else {})
+
+
+def _chosen_weights(selection: Selection, chosen: int, bests: dict[str, Path]) -> dict[str, Tensor]:
+    if chosen:
+        best = bests.get(f"{_BEST}{chosen:04d}")
+        if best is None:
+            raise TrainingError(
+                f"the generator of epoch {chosen}, the best, has not been kept; `twotone resume --clear`, and run again"
+            )
         tqdm.write(
             f"published: epoch {chosen}, the nearest in color distribution of those that beat the saturation knob"
         )

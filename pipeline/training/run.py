@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def train(run: TrainingRun, model: ModelConfig) -> None:
     if epochs == 0:
         run.recorder.record({"epoch": 0, "valid_ab_mae": validate(run)})
         return
-    with listening() as stop, translated_errors():
+    with listening() as stop, translated_errors(), _written(run):
         position = resume(run)
         while position.epoch < epochs:
             losses = run_epoch(run, position, stop)
@@ -100,7 +100,18 @@ def train(run: TrainingRun, model: ModelConfig) -> None:
             if wanted or pausing:
                 save(run, position)
             stop_if_asked(run, signal_number)
-        run.states.finish()
+
+
+@contextmanager
+def _written(run: TrainingRun) -> Iterator[None]:
+    """At the end, however it comes, what is being saved is on disk."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            run.states.finish()
+        raise
+    run.states.finish()
 
 
 def agree(run: TrainingRun, stop: StopRequest) -> tuple[bool, int]:
@@ -158,7 +169,9 @@ def run_epoch(run: TrainingRun, position: Position, stop: StopRequest) -> dict[s
         objective.set_rates(step, config.epochs * steps)
         # Dropout, too, depends on where training is and not on what ran before.
         torch.manual_seed((config.loader.seed * 1_000_003 + step) * run.group.count + run.group.rank)
-        losses = objective.step(*objective.space.encode(batch.to(objective.accelerator.device)), step)
+        losses = objective.step(
+            *objective.space.encode(batch.to(objective.accelerator.device, non_blocking=True)), step
+        )
         losses = run.group.means(losses)
         position.batches += 1
         position.sums = {key: position.sums.get(key, 0) + loss for key, loss in losses.items()}

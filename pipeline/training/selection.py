@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from pipeline.color.tensors import ColorSpace
+from pipeline.color.tensors import ColorSpace, rgb_to_lab
+from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.color_statistics import distribution_distance
+from pipeline.evaluation.color_statistics import ColorCounts
 from pipeline.evaluation.predictor import Predictor, predictor
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, mean_error
+from pipeline.evaluation.validation import ab_mae
 
-_BATCH = 32
 DISTANCE, MARGIN = "valid_color_distance", "valid_knob_margin"
 
 
@@ -27,26 +27,33 @@ class Selection:
 
     Args:
         generator: what the stage begins with, on its device; its weights are copied.
+        loader: how training makes its batches: what it can compute at once, and the seed of noise.
     """
 
-    def __init__(self, generator: nn.Module, space: ColorSpace, valid: Photographs, seed: int):
-        self._space, self._seed = space, seed
+    def __init__(self, generator: nn.Module, space: ColorSpace, valid: Photographs, loader: LoaderConfig):
+        self._space, self._seed = space, loader.seed
+        batch_size = max(1, loader.batch_size // loader.processes)
         self.weights: dict[str, Tensor] = {k: v.detach().cpu().clone() for k, v in generator.state_dict().items()}
-        self._knob = Knob(self._predictor(generator), valid, _BATCH)
-        self.ab_mae = self._knob.ab_mae(1.0)
-        """Of what the stage began with."""
+        self._knob = Knob(self._predictor(generator), valid, batch_size)
+        self._true = ColorCounts()
+        for batch in self._knob.batches:
+            self._true.add(rgb_to_lab(batch)[:, 1:].numpy())
+        device = next(generator.parameters()).device
+        self.ab_mae = ab_mae(generator, (batch.to(device) for batch in plain_batches(valid, batch_size)), space)
+        """Of what the stage began with, on all validation photographs."""
 
     def scores(self, generator: nn.Module) -> dict[str, float]:
         """For history.csv: how colorful, how far in color distribution, and by how much ab_mae is under the knob's."""
         predict = self._predictor(generator)
         answers = [predict(batch) for batch in self._knob.batches]
-        colors, reached = [ab for ab, _ in answers], mean_colorfulness([rgb for _, rgb in answers])
-        true = torch.cat([lab[:, 1:] for lab in self._knob.true])
-        knob = self._knob.ab_mae(self._knob.factor(reached))
+        counts, reached = ColorCounts(), mean_colorfulness(rgb for _, rgb in answers)
+        for ab, _ in answers:
+            counts.add(ab.numpy())
+        error = mean_error((ab for ab, _ in answers), self._knob.batches)
         return {
             "valid_colorfulness": reached,
-            DISTANCE: distribution_distance(torch.cat(colors).double().numpy(), true.double().numpy()),
-            MARGIN: knob - mean_error(colors, self._knob.true),
+            DISTANCE: counts.distance(self._true),
+            MARGIN: self._knob.ab_mae(self._knob.factor(reached)) - error,
         }
 
     def _predictor(self, generator: nn.Module) -> Predictor:

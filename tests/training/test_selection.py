@@ -14,8 +14,9 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
+from pipeline.data.loader import LoaderConfig
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.evaluation.color_statistics import distribution_distance
+from pipeline.evaluation.color_statistics import ColorCounts
 from pipeline.training.selection import Selection, best_epoch
 from tests.helpers import Project, smooth_photos
 from tests.nursery import Nursery
@@ -28,8 +29,12 @@ def test_the_distance_is_scipys(rng: np.random.Generator) -> None:
     values = [(ab[:, 0].ravel(), ab[:, 1].ravel(), np.hypot(ab[:, 0], ab[:, 1]).ravel()) for ab in (one, other)]
     expected = sum(wasserstein_distance(a, b) for a, b in zip(*values, strict=True))
     # Histograms of half a unit.
-    assert distribution_distance(one, other) == pytest.approx(expected, abs=0.5)
-    assert distribution_distance(one, one) == 0
+    counts = [ColorCounts(), ColorCounts()]
+    for own, ab in zip(counts, (one, other), strict=True):
+        for picture in ab:
+            own.add(picture[None])
+    assert counts[0].distance(counts[1]) == pytest.approx(expected, abs=0.5)
+    assert counts[0].distance(counts[0]) == 0
 
 
 class Times(nn.Module):
@@ -49,7 +54,7 @@ def test_what_a_slider_could_do_has_no_margin(tmp_path: Path, rng: np.random.Gen
     for photograph in smooth_photos(rng, 6, 32):
         writer.add(photograph)
     writer.close()
-    selection = Selection(Times(0.2), LAB, Photographs(tmp_path, "valid", 32), seed=0)
+    selection = Selection(Times(0.2), LAB, Photographs(tmp_path, "valid", 32), LoaderConfig(4, 0, flip=False))
     slid, wrong = (selection.scores(network) for network in (Times(0.3), Times(0.3, offset=0.5)))
     assert slid["valid_knob_margin"] == pytest.approx(0, abs=0.01)
     assert wrong["valid_knob_margin"] < -1
