@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from types import FrameType
+from typing import Literal, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -20,6 +22,7 @@ from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.pictures import WRITABLE, Picture, read_picture, write_picture
 from pipeline.types import Samples
 
+T = TypeVar("T")
 # More photographs than this are counted and not listed, but for those that failed.
 _LONG_LIST = 20
 _NAMED_KEPT = 5
@@ -67,7 +70,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     require_output(naming)
     outcomes: list[Outcome] = []
     try:
-        for job in tqdm(selection.jobs, desc="colorize", unit="file"):
+        for job in until_ctrl_c(tqdm(selection.jobs, desc="colorize", unit="file")):
             outcomes.append(color_file(job, colorizer, options))
             if outcomes[-1].status == "failed":
                 tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
@@ -78,6 +81,29 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         return 130
     _report(outcomes, selection, path)
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
+    """The jobs. Python drops a Ctrl-C that comes while it frees an object; before the next job it is raised again.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, at once where Python can.
+    """
+    pressed = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        for job in jobs:
+            if pressed:
+                raise KeyboardInterrupt
+            yield job
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from pipeline.apps.colorize import BatchOptions, color_file
+from pipeline.apps.colorize import BatchOptions, color_file, until_ctrl_c
 from pipeline.apps.jobs import Naming, select
 from pipeline.color.tensors import ColorSpace
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -312,10 +312,29 @@ def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.r
             pass
         os.kill(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, stdout + stderr
     assert "Traceback" not in stderr
     assert re.search(r"stopped by Ctrl-C after \d+ of 27; the same command again goes on", stderr)
     assert " colored, 0 kept as they were, " in stdout
     assert not list((box / "out").rglob(".*"))
     for path in (box / "out").rglob("*.png"):
         Image.open(path).load()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_python_drops_is_not_lost() -> None:
+    class Freed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    begun = []
+
+    def work() -> None:
+        for number in until_ctrl_c(range(5)):
+            begun.append(number)
+            freed = Freed()
+            del freed  # Python can only say "Exception ignored in" here
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert begun == [0]
