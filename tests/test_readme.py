@@ -119,7 +119,8 @@ def reports(name: str) -> dict[str, dict[str, float]]:
 def test_the_numbers_of_the_embedded_default_are_those_of_the_committed_reports() -> None:
     evaluated, exported = reports("evaluate"), reports("export")
     said = re.search(
-        r"\(ab_mae ([\d.]+), where a table from lightness to color has ([\d.]+)\s+and gray\s+([\d.]+)\)", README
+        r"\(ab_mae ([\d.]+), where a table from lightness to color has ([\d.]+) and gray ([\d.]+)\)",
+        " ".join(README.split()),
     )
     assert said
     names = ("finetune", "lightness_table", "gray")
