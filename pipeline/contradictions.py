@@ -21,12 +21,8 @@ def contradictions(params: Params) -> list[str]:
                 f"{name}.batch_size must be <= sample.train ({params.sample.train}), got {block.batch_size}"
             )
         processes = params.base.processes
-        several = block.epochs and processes != "auto" and processes > 1
-        if several and (block.batch_size % processes or block.batch_size < 2 * processes):
-            problems.append(
-                f"{name}.batch_size must be a multiple of base.processes ({processes}), and at least twice as "
-                f"many, got {block.batch_size}"
-            )
+        if block.epochs and processes != "auto":
+            problems.extend(unshareable(f"{name}.batch_size", block.batch_size, processes))
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
         if late:
@@ -60,3 +56,13 @@ def contradictions(params: Params) -> list[str]:
             f"{params.discriminator.receptive_field}, got {params.base.image_size}"
         )
     return problems
+
+
+def unshareable(key: str, batch_size: int, processes: int) -> list[str]:
+    """The sentence about a batch that processes cannot share, with two photographs for each at least; [] for none."""
+    if processes == 1 or (batch_size % processes == 0 and batch_size >= 2 * processes):
+        return []
+    return [
+        f"{key} must be a multiple of the number of processes ({processes}), and at least twice as many, "
+        f"got {batch_size}"
+    ]

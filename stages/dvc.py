@@ -25,6 +25,7 @@ EXEMPT = {
     "pipeline/checkpointing/finished.py": "decides whether a stage trains, not what it makes",
     "pipeline/checkpointing/locks.py": "decides whether a stage runs, not what it makes",
     "pipeline/checkpointing/signals.py": "decides when a stage stops, not what it makes",
+    "pipeline/handled_signals.py": "decides when a stage stops, not what it makes",
     "pipeline/training/failures.py": "only texts",
     "pipeline/training/trackers.py": "reports elsewhere",
     "stages/dvc.py": "decides when a stage runs, not what it makes",

@@ -10,7 +10,7 @@ from pipeline.data.shards import Photographs, held_out, split_names
 from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.predictor import Predictor, predictor
+from pipeline.evaluation.predictor import Predictor, once, predictor
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from pipeline.evaluation.scoring import Judges, score_all
@@ -35,7 +35,9 @@ def run(params: Params) -> None:
     train, valid, test = (Photographs(_SAMPLE, name, final.image_size) for name in ("train", "valid", split))
     judges = Judges(ColorPrior(), Classifier() if block.classifier != "none" else None)
     predictors = baselines(train, block.batch_size, block.lightness_bins, judges.prior)
-    networks = {name: predictor(one.network.to(device), one.space, device, seed) for name, one in generators.items()}
+    networks = {
+        name: once(predictor(one.network.to(device), one.space, device, seed)) for name, one in generators.items()
+    }
     knob = Knob(networks["pretrain"], valid, block.batch_size)
     factor = knob.factor(mean_colorfulness([networks["finetune"](batch)[1] for batch in knob.batches]))
     predictors |= networks | {"pretrain_saturated": saturated(networks["pretrain"], factor)}

@@ -48,7 +48,7 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
 def _device(params: Params) -> str:
     import torch
 
-    from pipeline.distributed.group import require_divisible
+    from pipeline.contradictions import unshareable
     from pipeline.training.devices import choose_device, choose_precision
     from pipeline.training.trackers import require_trackers
 
@@ -58,7 +58,9 @@ def _device(params: Params) -> str:
     if params.base.processes == "auto" and device == "cuda":
         for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
             if block.epochs:
-                require_divisible(f"{key}.batch_size", block.batch_size, torch.cuda.device_count())
+                problems = unshareable(f"{key}.batch_size", block.batch_size, torch.cuda.device_count())
+                if problems:
+                    raise ParamsError(problems[0])
     return f"base: {device}, {precision}"
 
 

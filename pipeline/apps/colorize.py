@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pipeline.apps.jobs import Job, Naming, Selection, comparison, require_output, select
 from pipeline.apps.model_choice import choose_model
 from pipeline.errors import InputError, TwotoneError
+from pipeline.handled_signals import handled
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.pictures import WRITABLE, Picture, read_picture, write_picture
@@ -96,14 +97,11 @@ def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
         pressed = True
         signal.default_int_handler(number, frame)
 
-    before = signal.signal(signal.SIGINT, remember)
-    try:
+    with handled(remember, signal.SIGINT):
         for job in jobs:
             if pressed:
                 raise KeyboardInterrupt
             yield job
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from pipeline.errors import StoppedError
+from pipeline.handled_signals import handled
 
 
 class StopRequest:
@@ -38,9 +39,5 @@ def listening() -> Iterator[StopRequest]:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(remember, signal.SIGTERM, signal.SIGINT):
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

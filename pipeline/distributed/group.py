@@ -97,14 +97,3 @@ def leave() -> None:
     """Let the other processes go, when all work is done."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def require_divisible(key: str, batch_size: int, count: int) -> None:
-    """Raises:
-    ParamsError: so many processes cannot share a batch, with at least two photographs for each.
-    """
-    if count > 1 and (batch_size % count or batch_size < 2 * count):
-        raise ParamsError(
-            f"{key} must be a multiple of the number of processes ({count}), and at least twice as many, "
-            f"got {batch_size}"
-        )

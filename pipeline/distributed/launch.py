@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO
 
 from pipeline.errors import PeerError
+from pipeline.handled_signals import handled
 
 # Seconds. Until then, a process whose peer has ended notices it and says so.
 _GRACE = 10.0
@@ -106,12 +107,8 @@ def _passing_on(processes: list[Process]) -> Iterator[set[int]]:
         for process in processes:
             process.running.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(pass_on, signal.SIGTERM, signal.SIGINT):
         yield passed_on
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait(processes: list[Process], passed_on: set[int]) -> Process | None:

@@ -9,9 +9,11 @@ from typing import Literal
 from pipeline.checkpointing.fingerprint import Inputs, fingerprint, processes_of
 from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.store import SavedStates
+from pipeline.contradictions import unshareable
 from pipeline.data.loader import LoaderConfig
 from pipeline.data.shards import Photographs, sample_source
-from pipeline.distributed.group import Group, require_divisible
+from pipeline.distributed.group import Group
+from pipeline.errors import ParamsError
 from pipeline.evaluation.validation import inference
 from pipeline.models.config import ModelConfig, Training
 from pipeline.training.objectives import Objective
@@ -73,8 +75,9 @@ def prepare(
         ParamsError: the processes of this training cannot share a batch, or have different ones to do.
     """
     group = objective.group
-    if config.epochs:
-        require_divisible(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
+    problems = unshareable(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
+    if config.epochs and problems:
+        raise ParamsError(problems[0])
     shared = processes_of(config.stage, inputs, objective.accelerator)
     group.require_same(shared["training"])
     pinned = objective.accelerator.device.type == "cuda"

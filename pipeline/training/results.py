@@ -49,11 +49,8 @@ def save_results(run: TrainingRun, model: ModelConfig) -> None:
 
 
 def _compared(run: TrainingRun, chosen: int) -> dict[str, float]:
-    """The numbers of the epoch that is published; where it is none, the error of what the stage began with."""
-    if run.selection and chosen == 0:
-        row = {"valid_ab_mae": run.selection.ab_mae}
-    else:
-        row = next(row for row in run.recorder.history if row["epoch"] == chosen)
+    """The numbers of the epoch that is published."""
+    row = _row(run, chosen)
     compared = {name: float(f"{value:.6g}") for name, value in row.items() if not _is_setting(name)}
     return compared | ({"published_epoch": chosen} if run.selection else {})
 
@@ -85,6 +82,13 @@ def publish_results(run: TrainingRun) -> None:
     publish(work / "model", Path("checkpoints", stage))
 
 
+def _row(run: TrainingRun, epoch: int) -> dict[str, float]:
+    """An epoch of the history; for 0, the error of what the stage began with."""
+    if run.selection and epoch == 0:
+        return {"valid_ab_mae": run.selection.ab_mae}
+    return next(row for row in run.recorder.history if row["epoch"] == epoch)
+
+
 def _is_setting(column: str) -> bool:
     """Whether a column of the history says how the run was set up, and not how it went."""
     return column == "epoch" or column.startswith("lr_")
@@ -93,11 +97,7 @@ def _is_setting(column: str) -> bool:
 def _trained(run: TrainingRun, model: ModelConfig, epoch: int) -> ModelConfig:
     """The description of a model that has learnt what this run has taught it up to an epoch."""
     train, valid = (len(run.splits[split]) for split in ("train", "valid"))
-    if run.selection and epoch == 0:
-        measured = run.selection.ab_mae
-    else:
-        measured = next(row["valid_ab_mae"] for row in run.recorder.history if row["epoch"] == epoch)
-    error = float(f"{measured:.6g}")
+    error = float(f"{_row(run, epoch)['valid_ab_mae']:.6g}")
     training = Training(
         source=run.source,
         photographs=train,

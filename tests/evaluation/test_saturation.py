@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.evaluation.predictor import once
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from tests.helpers import smooth_photos
 
@@ -34,6 +35,11 @@ def test_the_factor_gives_back_the_colorfulness(tmp_path: Path, rng: np.random.G
     chroma = np.mean([rgb_to_lab(batch)[:, 1:].abs().mean() for batch in knob.batches])
     assert knob.ab_mae(1.0) == pytest.approx(chroma / 2, rel=0.2)
     batch = torch.from_numpy(valid.gather([0, 1])).permute(0, 3, 1, 2)
+    asked = []
+    answer = once(lambda rgb: (asked.append(rgb), pale(rgb))[1])
+    assert answer(batch) is answer(batch)
+    answer(batch.clone())
+    assert len(asked) == 2
     ab, rgb = saturated(pale, 2.0)(batch)
     torch.testing.assert_close(ab, rgb_to_lab(batch)[:, 1:])
     assert (rgb.int() - batch.int()).abs().max() <= 1
