@@ -22,7 +22,7 @@ SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-LossName = Literal["l1", "mse", "smooth_l1"]
+LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "feature_lite0"]
 AdversarialLoss = Literal["bce", "lsgan", "hinge"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay"]
@@ -32,6 +32,7 @@ Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 EpochNumbers = tuple[Annotated[int, Field(ge=1)], ...]
 # Sorted, because the order of a sum decides how it rounds, and must not depend on how the file was written.
@@ -171,6 +172,10 @@ class Pretrain(Block):
     """Weight of the sum of the absolute values of the generator's weights (not biases) in that sum; 0: none."""
     flip: bool
     """Mirror each photograph with probability 1/2."""
+    crop: Share
+    """Least side of the square that is cut out of each photograph at random and enlarged again, as a share; 1: none."""
+    degrade: Annotated[float, Field(ge=0, le=1)]
+    """Share of the photographs whose input, not whose colors, is made to look like that of an old photograph."""
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
@@ -211,6 +216,8 @@ class Finetune(Block):
     warmup_steps: Annotated[int, Field(ge=0)]
     """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
     flip: bool
+    crop: Share
+    degrade: Annotated[float, Field(ge=0, le=1)]
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta

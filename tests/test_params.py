@@ -54,7 +54,12 @@ def test_the_params_of_quickstart_are_valid() -> None:
         ("discriminator", "receptive_field", 286, "base.image_size must be >= 128"),
         ("pretrain", "losses", {}, "pretrain.losses must name at least one, got {}"),
         ("pretrain", "losses", {"l1": 0}, "pretrain.losses must give a loss a weight > 0, got {'l1': 0"),
-        ("finetune", "losses", {"l2": 1}, "finetune.losses.l2 is not known; allowed: 'l1', 'mse' or 'smooth_l1'"),
+        (
+            "finetune",
+            "losses",
+            {"l2": 1},
+            "finetune.losses.l2 is not known; allowed: 'l1', 'mse', 'smooth_l1', 'l1_chromatic' or 'feature_lite0'",
+        ),
         ("finetune", "losses", {"l1": -1}, "finetune.losses.l1 must be >= 0, got -1"),
         ("pretrain", "content_loss", "l1", "pretrain.content_loss is now pretrain.losses, a weight for each loss"),
         ("finetune", "content_loss", "l1", "finetune.content_loss is now finetune.losses, a weight for each loss"),

@@ -115,7 +115,11 @@ def _starts(params: Params) -> str:
 
 def _classifier(params: Params) -> str:
     from pipeline.evaluation.classifier import Classifier
+    from pipeline.models.imagenet_features import imagenet_classifier
 
+    for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        if block.epochs and "feature_lite0" in block.losses:
+            imagenet_classifier(f"{key}.losses")
     if params.evaluate.classifier != "none":
         Classifier()
     return f"evaluate: classifier {params.evaluate.classifier}"

@@ -83,8 +83,8 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
         raise SampleError(f"{sample}: no sample yet, so there are no photographs to show; run dvc repro sample")
     photographs = Photographs(sample, "train", params.base.image_size)
     numbers = list(range(min(_COLUMNS, len(photographs))))
-    flip = params.pretrain.flip if params.pretrain.epochs else params.finetune.flip
-    config = LoaderConfig(1, params.base.seed, flip)
+    block = params.pretrain if params.pretrain.epochs else params.finetune
+    config = LoaderConfig(1, params.base.seed, block.flip, block.crop)
     rows = [Row("photograph", photographs.gather(numbers))]
     for epoch in _EPOCHS:
         batch = torch.from_numpy(photographs.gather(numbers))

@@ -41,10 +41,15 @@ class ColorSpace:
             target: (N, out_channels, H, W) float32 in [-1, 1]: ab / 110, or RGB.
         """
         lab = rgb_to_lab(rgb)
+        target = lab[:, 1:] / AB_SCALE if self.name == "lab" else rgb.float() / 127.5 - 1
+        return self.condition(lab[:, :1]), target
+
+    def condition(self, lightness: Tensor) -> Tensor:
+        """What the generator sees of L*, (N, 1, H, W) in [0, 100]: (N, in_channels, H, W) float32 in [-1, 1]."""
         if self.name == "lab":
-            return lab[:, :1] / 50 - 1, lab[:, 1:] / AB_SCALE
-        gray = lab_to_rgb(torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], 1))
-        return gray * 2 - 1, rgb.float() / 127.5 - 1
+            return lightness / 50 - 1
+        gray = lab_to_rgb(torch.cat([lightness, torch.zeros_like(lightness).repeat(1, 2, 1, 1)], 1))
+        return gray * 2 - 1
 
     def decode(self, condition: Tensor, output: Tensor) -> Tensor:
         """Colors on screen: (N, 3, H, W) float32 sRGB in [0, 1], clipped to the gamut."""
@@ -62,7 +67,7 @@ class ColorSpace:
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """(N, 3, H, W) sRGB, uint8 or float in [0, 255] -> (N, 3, H, W) float32 L*a*b*."""
-    linear = _curve(rgb.device)[rgb.long()] if rgb.dtype == torch.uint8 else _linear(rgb / 255)
+    linear = linear_rgb(rgb)
     xyz = torch.einsum("xc,nchw->nxhw", _to_xyz(rgb.device), linear)
     f = torch.where(xyz > EPSILON, xyz.clamp(min=EPSILON) ** (1 / 3), SLOPE * xyz + OFFSET)
     x, y, z = f.unbind(1)
@@ -85,6 +90,17 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 def to_uint8(rgb: Tensor) -> Tensor:
     """Float in [0, 1] -> uint8, rounded."""
     return (rgb * 255).round().to(torch.uint8)
+
+
+def luminance_to_lightness(luminance: Tensor) -> Tensor:
+    """Luminance relative to white, 0 to 1 -> L*, 0 to 100."""
+    f = torch.where(luminance > EPSILON, luminance.clamp(min=EPSILON) ** (1 / 3), SLOPE * luminance + OFFSET)
+    return 116 * f - 16
+
+
+def linear_rgb(rgb: Tensor) -> Tensor:
+    """sRGB, uint8 or float in [0, 255] -> linear light, float32 in [0, 1]."""
+    return _curve(rgb.device)[rgb.long()] if rgb.dtype == torch.uint8 else _linear(rgb / 255)
 
 
 def _linear(encoded: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,9 +20,11 @@ class LoaderConfig:
 
     batch_size: int
     seed: int
-    """Seed of the order and of the flips."""
+    """Seed of the order, the flips and the crops."""
     flip: bool
     """Mirror each photograph with probability 1/2."""
+    crop: float = 1.0
+    """Least side of the square that is cut out at random and enlarged again, as a share; 1: none."""
     num_workers: int = 0
     rank: int = 0
     """Of the process that this is."""
@@ -63,11 +66,30 @@ def augmented(batch: Tensor, config: LoaderConfig, epoch: int, indices: list[int
     Args:
         indices: of the photographs in their split.
     """
-    if not config.flip:
+    if not config.flip and config.crop == 1:
         return batch
     # No stream of random numbers: each photograph has its own, whichever process asks.
-    mirrored = [np.random.default_rng([config.seed, epoch, index]).random() < 0.5 for index in indices]
-    return torch.where(torch.tensor(mirrored)[:, None, None, None], batch.flip(2), batch)
+    draws = torch.tensor(np.stack([np.random.default_rng([config.seed, epoch, index]).random(4) for index in indices]))
+    if config.flip:
+        batch = torch.where((draws[:, 0] < 0.5)[:, None, None, None], batch.flip(2), batch)
+    return _cropped(batch, config.crop, draws[:, 1:].float()) if config.crop < 1 else batch
+
+
+def _cropped(batch: Tensor, least: float, draws: Tensor) -> Tensor:
+    """A random square of each photograph, enlarged to the whole: (N, S, S, 3) uint8 -> the same shape.
+
+    Args:
+        least: side of the smallest square, as a share of S.
+        draws: (N, 3) in [0, 1): how large, how far to the right, how far down.
+    """
+    side = least + (1 - least) * draws[:, 0]
+    # The corners of the square lie within [-1, 1], which is the whole photograph.
+    center = (draws[:, 1:] * 2 - 1) * (1 - side)[:, None]
+    squares = torch.cat([torch.diag_embed(side[:, None].expand(-1, 2)), center[:, :, None]], 2)
+    pixels = batch.permute(0, 3, 1, 2)
+    grid = F.affine_grid(squares, list(pixels.shape), align_corners=False)
+    enlarged = F.grid_sample(pixels.float(), grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return enlarged.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 class _Shuffled(Dataset[Tensor]):

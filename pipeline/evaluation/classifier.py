@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.errors import WeightsError, missing_extra
-from pipeline.evaluation.features import NAME, Seen
-from pipeline.models.packaged_weights import PACKAGES, packaged_file, packaged_tensors
+from pipeline.evaluation.features import Seen
+from pipeline.models.imagenet_features import NAME, imagenet_classifier
+from pipeline.models.packaged_weights import PACKAGES
 
 _SIDE, _TOP = 224, 5
 # The level at 1/16 of the input: 112 channels, and things rather than textures.
@@ -23,15 +23,7 @@ class Classifier:
     """
 
     def __init__(self) -> None:
-        import timm
-
-        path = packaged_file(NAME)
-        if path is None:
-            raise WeightsError(
-                missing_extra(f"evaluate.classifier {NAME} is not installed", "weights") + ", or set none"
-            )
-        self._network = timm.create_model(NAME).eval()
-        self._network.load_state_dict(packaged_tensors(NAME, path), strict=False)
+        self._network = imagenet_classifier("evaluate.classifier")
         self.sha256 = PACKAGES[NAME].sha256
 
     def look(self, rgb: Tensor) -> list[Seen]:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 
-NAME = "tf_efficientnet_lite0"
 # Fewer photographs than this say nothing of the covariance of 112 features.
 FEWEST = 200
 

@@ -14,7 +14,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
 from pipeline.evaluation.color_statistics import EDGE, GRAY_CHROMA, bleeding, colorfulness, hue_distance
-from pipeline.evaluation.features import NAME, Seen, feature_distance
+from pipeline.evaluation.features import Seen, feature_distance
+from pipeline.models.imagenet_features import NAME
 from pipeline.types import Pixels
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.classifier import Classifier
-from pipeline.evaluation.features import FEWEST, NAME
+from pipeline.evaluation.features import FEWEST
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, libraries
 from pipeline.evaluation.paired import difference
 from pipeline.evaluation.predictor import Predictor
@@ -19,6 +19,7 @@ from pipeline.evaluation.scoring import Scores, images_of
 from pipeline.files import write_csv, write_json
 from pipeline.media.grids import Row, save_grid
 from pipeline.models.config import ModelConfig
+from pipeline.models.imagenet_features import NAME
 
 # Photographs in each row of extremes.png.
 _EXTREMES = 10

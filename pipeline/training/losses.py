@@ -3,24 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import Tensor
 
 from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
+from pipeline.models.imagenet_features import ImagenetFeatures
 from pipeline.params import AdversarialLoss, LossName
 
-Loss = Callable[[Tensor, Tensor, ColorSpace], Tensor]
-"""(output, target, color space) -> scalar; both are (N, out_channels, H, W) float32 in [-1, 1]."""
+# Lab units of chroma at which a pixel weighs twice as much as a gray one in l1_chromatic.
+_TWICE = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a generator gave, beside what it should have given."""
+
+    output: Tensor
+    """(N, out_channels, H, W) float32, about [-1, 1]."""
+    target: Tensor
+    """(N, out_channels, H, W) float32 in [-1, 1]."""
+    condition: Tensor
+    """(N, in_channels, H, W) float32 in [-1, 1]: what it saw."""
+    space: ColorSpace
+
+
+Loss = Callable[[Answer], Tensor]
+"""An answer -> scalar."""
+
+
+def l1_chromatic(answer: Answer) -> Tensor:
+    """L1 whose pixels weigh 1 + C/20, C being their true chroma, Lab units; the weights have a mean of 1.
+
+    A plain stand-in for weights by the inverse frequency of a color (Zhang et al. 2016): rare colors are the chromatic
+    ones.
+    """
+    weights = 1 + torch.linalg.vector_norm(answer.space.ab(answer.target), dim=1, keepdim=True) / _TWICE
+    weighted: Tensor = (answer.output - answer.target).abs() * (weights / weights.mean())
+    return weighted.mean()
+
 
 LOSSES: dict[LossName, Loss] = {
-    "l1": lambda output, target, _space: F.l1_loss(output, target),
-    "mse": lambda output, target, _space: F.mse_loss(output, target),
+    "l1": lambda answer: F.l1_loss(answer.output, answer.target),
+    "mse": lambda answer: F.mse_loss(answer.output, answer.target),
     # Quadratic within one Lab unit: with torch's beta of 1 it would be half of mse everywhere.
-    "smooth_l1": lambda output, target, _space: F.smooth_l1_loss(output, target, beta=1 / AB_SCALE),
+    "smooth_l1": lambda answer: F.smooth_l1_loss(answer.output, answer.target, beta=1 / AB_SCALE),
+    "l1_chromatic": l1_chromatic,
 }
+"""Those without a network of their own: all but feature_lite0."""
+
+
+class FeatureLoss:
+    """How differently an ImageNet classifier sees the colors given and the true ones, on the true lightness.
+
+    Features of EfficientNet-Lite0 at 1/4, 1/8 and 1/16 of the picture, each position of length 1: the mean of their
+    squared distances, 0 to 4 (after Johnson et al. 2016, and the normalization of Zhang et al. 2018).
+
+    Raises:
+        WeightsError: the weights' package is not installed.
+    """
+
+    def __init__(self, accelerator: Accelerator):
+        features = ImagenetFeatures(levels=(1, 2, 3), wanted_by="the loss feature_lite0").requires_grad_(False)
+        self._features = accelerator.prepare_model(features, evaluation_mode=True)
+
+    def __call__(self, answer: Answer) -> Tensor:
+        given = self._features(answer.space.decode(answer.condition, answer.output))
+        with torch.no_grad():
+            true = self._features(answer.space.decode(answer.condition, answer.target))
+        distances = [(one.float() - other.float()).square().sum(1) for one, other in zip(given, true, strict=True)]
+        return torch.stack([distance.mean() for distance in distances]).mean()
 
 
 class ContentLoss:
@@ -29,16 +85,16 @@ class ContentLoss:
     The mean is what history.csv shows: its size does not depend on how large the weights are.
     """
 
-    def __init__(self, weights: Mapping[LossName, float], space: ColorSpace):
+    def __init__(self, weights: Mapping[LossName, float], accelerator: Accelerator):
         self.weight = sum(weights.values())
-        self._space = space
         # Without any weight the losses are still shown.
         counted = {name: weight for name, weight in weights.items() if weight} or dict.fromkeys(weights, 1.0)
         self._shares = {name: weight / sum(counted.values()) for name, weight in counted.items()}
+        self._losses = {name: FeatureLoss(accelerator) if name == "feature_lite0" else LOSSES[name] for name in counted}
 
-    def __call__(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def __call__(self, answer: Answer) -> dict[str, Tensor]:
         """`content`, the mean; and each loss by its name, where there are several."""
-        losses: dict[str, Tensor] = {name: LOSSES[name](output, target, self._space) for name in self._shares}
+        losses: dict[str, Tensor] = {name: loss(answer) for name, loss in self._losses.items()}
         mean = torch.stack([share * losses[name] for name, share in self._shares.items()]).sum()
         return {"content": mean, **(losses if len(losses) > 1 else {})}
 

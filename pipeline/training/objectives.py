@@ -18,8 +18,9 @@ from pipeline.distributed.group import Group
 from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters
 from pipeline.params import Finetune, Pretrain
+from pipeline.training.degradation import degraded
 from pipeline.training.ema import Ema
-from pipeline.training.losses import ContentLoss, discriminator_loss, generator_loss
+from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
 from pipeline.training.schedules import lr_factor
 
 
@@ -51,10 +52,18 @@ class Objective(ABC):
             name: accelerator.prepare_optimizer(optimizer) for name, optimizer in optimizers.items()
         }
         self.generator = self.networks["generator"]
-        self.space, self.accelerator = space, accelerator
+        self.space, self.accelerator, self._degrade = space, accelerator, params.degrade
         self.ema = Ema(self.generator, params.ema_decay)
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
         self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty
+
+    def encode(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """What the generator sees in training and what it should give, as `ColorSpace.encode`.
+
+        The input is that of an old photograph for a share of them.
+        """
+        condition, target = self.space.encode(rgb)
+        return (degraded(condition, rgb, self.space, self._degrade) if self._degrade else condition), target
 
     @abstractmethod
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
@@ -148,10 +157,11 @@ class ContentObjective(Objective):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         adamw = AdamW(_groups(generator, params), params.lr, weight_decay=params.weight_decay)
         super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
-        self._content = ContentLoss(params.losses, space)
+        self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:  # noqa: ARG002
-        losses, penalty = self._content(self.generator(condition).float(), target), self._penalty()
+        output = self.generator(condition).float()
+        losses, penalty = self._content(Answer(output, target, condition, self.space)), self._penalty()
         self._update(self._content.weight * losses["content"] + sum(penalty.values()), "generator")
         self.ema.update()
         return {name: loss.detach() for name, loss in {**losses, **penalty}.items()}
@@ -191,7 +201,7 @@ class AdversarialObjective(Objective):
         networks = {"generator": generator, "discriminator": discriminator}
         super().__init__(networks, {"generator": adam_g, "discriminator": adam_d}, params, space, accelerator)
         self._discriminator, self._params = self.networks["discriminator"], params
-        self._content = ContentLoss(params.losses, space)
+        self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
         learns = number >= self._params.warmup_steps
@@ -214,7 +224,7 @@ class AdversarialObjective(Objective):
         self._discriminator.requires_grad_(False)
         logits = self._discriminator(condition, fake).float()
         adversarial = generator_loss(self._params.adversarial_loss, logits)
-        content, penalty = self._content(fake, target), self._penalty()
+        content, penalty = self._content(Answer(fake, target, condition, self.space)), self._penalty()
         loss = adversarial + self._content.weight * content["content"] + sum(penalty.values())
         if learns:
             self._update(loss, "generator")

@@ -49,6 +49,30 @@ def test_each_photograph_comes_once_and_some_are_mirrored(photographs: Photograp
     assert not [b for b in epoch(photographs, flip=False) if not any(torch.equal(b, o) for o in originals)]
 
 
+def test_a_crop_is_a_square_of_the_photograph_enlarged(tmp_path: Path) -> None:
+    """Where red grows to the right and green downward, a crop shows which square it is: in its corners."""
+    across, down = np.meshgrid(np.arange(64), np.arange(64))
+    photograph = np.stack([across * 4, down * 4, np.full_like(across, 9)], -1).astype(np.uint8)
+    writer = ShardWriter(tmp_path, "train")
+    for _ in range(64):
+        writer.add(photograph)
+    writer.close()
+    config = LoaderConfig(batch_size=64, seed=7, flip=False, crop=0.5)
+    (batch,) = train_batches(Photographs(tmp_path, "train", 64), config, 1)
+    red, green, blue = batch[:, :, 8:-8, 8:-8].float().unbind(1)  # the rim is reflected
+    assert (blue == 9).all()
+    sides = [(plane.amax((1, 2)) - plane.amin((1, 2))) / (4 * 47) for plane in (red, green)]
+    torch.testing.assert_close(sides[0], sides[1], atol=0.03, rtol=0)
+    assert 0.47 < sides[0].min() < 0.6
+    assert 0.9 < sides[0].max() < 1.03
+    assert red.mean((1, 2)).std() > 10  # here and there
+    assert not torch.equal(red, green.transpose(1, 2))
+    assert torch.equal(batch, next(iter(train_batches(Photographs(tmp_path, "train", 64), config, 1))))
+    plain = LoaderConfig(batch_size=64, seed=7, flip=False)
+    (whole,) = train_batches(Photographs(tmp_path, "train", 64), plain, 1)
+    assert torch.equal(whole[0].permute(1, 2, 0), torch.from_numpy(photograph))
+
+
 def test_plain_batches_keep_order_and_the_rest(photographs: Photographs) -> None:
     batches = list(plain_batches(photographs, batch_size=4))
     assert [len(batch) for batch in batches] == [4, 4, 2]

@@ -3,12 +3,16 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from skimage.data import chelsea, coffee
+from skimage.transform import resize
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.params import AdversarialLoss, LossName
-from pipeline.training.losses import LOSSES, ContentLoss, discriminator_loss, generator_loss
+from pipeline.training.losses import LOSSES, Answer, ContentLoss, discriminator_loss, generator_loss
 
 KINDS = get_args(AdversarialLoss)
 
@@ -45,28 +49,61 @@ def test_values_by_hand() -> None:
     assert generator_loss("hinge", logits(2)).item() == pytest.approx(-2)
 
 
+def answer(output: torch.Tensor, target: torch.Tensor) -> Answer:
+    return Answer(output, target, torch.zeros(1, 1, *output.shape[2:]), ColorSpace("lab"))
+
+
+def pixels(*values: float) -> torch.Tensor:
+    """(1, 2, 1, N): pixels whose a is given and whose b is 0."""
+    return torch.stack([torch.tensor(values), torch.zeros(len(values))])[None, :, None]
+
+
 def test_content_losses_by_hand() -> None:
     output, target = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1.0])
-    values = {name: loss(output, target, ColorSpace("lab")).item() for name, loss in LOSSES.items()}
+    values = {name: loss(answer(output, target)).item() for name, loss in LOSSES.items() if name != "l1_chromatic"}
     # Far from the truth smooth_l1 is l1 less half of its beta, one Lab unit; within it, it is quadratic.
     assert values == pytest.approx({"l1": 1.25, "mse": 2.125, "smooth_l1": 1.25 - 0.5 / 110})
-    near = LOSSES["smooth_l1"](torch.tensor([0.5 / 110]), torch.zeros(1), ColorSpace("lab")).item()
+    near = LOSSES["smooth_l1"](answer(torch.tensor([0.5 / 110]), torch.zeros(1))).item()
     assert near == pytest.approx(0.5 * (0.5 / 110) ** 2 * 110)
+    # A gray pixel and one of chroma 60: weights of 1 and 4, before their mean is made 1. Half of the values are b.
+    gray_is_wrong = LOSSES["l1_chromatic"](answer(pixels(0.1, 60 / 110), pixels(0, 60 / 110))).item()
+    color_is_wrong = LOSSES["l1_chromatic"](answer(pixels(0, 60 / 110 + 0.1), pixels(0, 60 / 110))).item()
+    assert gray_is_wrong == pytest.approx(0.1 * (1 / 2.5) / 4, rel=1e-4)
+    assert color_is_wrong == pytest.approx(0.1 * (4 / 2.5) / 4, rel=1e-4)
+
+
+def test_the_feature_loss_is_lower_for_the_right_colors() -> None:
+    """Of photographs, which the classifier knows: a cat and a cup of coffee."""
+    rows = [resize(rgb, (128, 128), anti_aliasing=True) for rgb in (chelsea(), coffee())]
+    rgb = (torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2) * 255).to(torch.uint8)
+    condition, target = ColorSpace("lab").encode(rgb)
+    content = ContentLoss({"feature_lite0": 1.0}, Accelerator(cpu=True))
+
+    def loss(output: torch.Tensor) -> torch.Tensor:
+        return content(Answer(output, target, condition, ColorSpace("lab")))["content"]
+
+    right, half, gray, wrong = (loss(target * factor).item() for factor in (1.0, 0.5, 0.0, -1.0))
+    assert right == pytest.approx(0, abs=1e-6)
+    assert right < half < gray < wrong < 4
+    output = torch.zeros_like(target, requires_grad=True)
+    loss(output).backward()  # type: ignore[no-untyped-call]
+    assert output.grad is not None
+    assert loss(-0.005 * output.grad / output.grad.abs().max()).item() < gray
 
 
 def test_the_table_has_every_loss_of_the_schema() -> None:
-    assert set(LOSSES) == set(get_args(LossName))
+    assert {*LOSSES, "feature_lite0"} == set(get_args(LossName))
 
 
 def test_losses_add_up_by_their_weights() -> None:
     output, target = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1.0])
-    content = ContentLoss({"l1": 3.0, "mse": 1.0, "smooth_l1": 0.0}, ColorSpace("lab"))
-    losses = content(output, target)
+    content = ContentLoss({"l1": 3.0, "mse": 1.0, "smooth_l1": 0.0}, Accelerator(cpu=True))
+    losses = content(answer(output, target))
     assert set(losses) == {"content", "l1", "mse"}
     assert content.weight * losses["content"].item() == pytest.approx(3 * 1.25 + 2.125)
-    alone = ContentLoss({"l1": 100.0}, ColorSpace("lab"))
-    assert {name: value.item() for name, value in alone(output, target).items()} == {"content": 1.25}
+    alone = ContentLoss({"l1": 100.0}, Accelerator(cpu=True))
+    assert {name: value.item() for name, value in alone(answer(output, target)).items()} == {"content": 1.25}
     assert alone.weight == 100
-    unweighted = ContentLoss({"l1": 0.0}, ColorSpace("lab"))
+    unweighted = ContentLoss({"l1": 0.0}, Accelerator(cpu=True))
     assert unweighted.weight == 0
-    assert unweighted(output, target)["content"].item() == 1.25
+    assert unweighted(answer(output, target))["content"].item() == 1.25
