@@ -55,6 +55,13 @@ def contradictions(params: Params) -> list[str]:
             f"base.image_size must be >= {smallest} for discriminator.receptive_field "
             f"{params.discriminator.receptive_field}, got {params.base.image_size}"
         )
+    if params.export.dial and params.export.variant == "int8":
+        problems.append("export.dial must be false with export.variant int8, whose rounded weights cannot be mixed")
+    if params.export.dial and params.finetune.goes_on:
+        problems.append(
+            f"export.dial must be false with finetune.start_from {params.finetune.start_from}: only a generator that "
+            "began with pretrain's can be mixed with it"
+        )
     return problems
 
 

@@ -229,6 +229,11 @@ class Finetune(Block):
     sample_steps: Annotated[int, Field(ge=0)]
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it begins with another generator than pretrain's."""
+        return self.start_from != NOTHING
+
 
 class Evaluate(Block):
     batch_size: Count
@@ -243,6 +248,8 @@ class Evaluate(Block):
 class Export(Block):
     variant: OnnxVariant
     """fp16 is half the size of fp32, int8 a quarter; reports/export/metrics.json says what each loses."""
+    dial: bool
+    """Put the weights of both generators into the file, twice its size, so that `--vivid` can mix them; not int8."""
 
 
 class Params(Block):

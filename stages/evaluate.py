@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from pipeline.data.shards import Photographs, held_out, split_names
 from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
+from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
 from pipeline.evaluation.predictor import Predictor, once, predictor
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from pipeline.evaluation.scoring import Judges, score_all
-from pipeline.files import fresh_folder, publish
+from pipeline.files import fresh_folder, publish, write_csv
 from pipeline.models.checkpoint import LoadedGenerator, load_generator
+from pipeline.models.mixing import mixed
 from pipeline.params import Params
 from pipeline.training.devices import start
 
@@ -51,8 +55,24 @@ def run(params: Params) -> None:
     kept = [name for name in generators if name not in ("pretrain", "finetune")]
     measured = Measured(split, test, kept, factor, judges.classifier)
     write_report(work, scores, pictures, protocol(measured, block.lightness_bins, final))
+    dial = curve(_dial(generators, device, seed), VIVID, test, block.batch_size)
+    write_csv(work / "dial.csv", dial, list(dial[0]))
+    knobs = curve(partial(saturated, networks["pretrain"]), FACTORS, test, block.batch_size)
+    write_csv(work / "knob.csv", knobs, list(knobs[0]))
     for file in sorted(work.iterdir()):
         publish(file, Path("reports/evaluate", file.name))
+
+
+def _dial(generators: dict[str, LoadedGenerator], device: torch.device, seed: int) -> At:
+    """The generator between both stages' as a function of the dial."""
+    faithful, vivid = (generators[name].network for name in ("pretrain", "finetune"))
+    between = load_generator(Path("checkpoints/finetune"))
+
+    def at(share: float) -> Predictor:
+        between.network.to(device).load_state_dict(mixed(faithful, vivid, share))
+        return predictor(between.network, between.space, device, seed)
+
+    return at
 
 
 def _generators() -> dict[str, LoadedGenerator]:

@@ -15,9 +15,11 @@ from pipeline.files import fresh_folder, publish, write_json
 from pipeline.inference.networks import ONNX_FILE, load_network
 from pipeline.models.checkpoint import load_generator
 from pipeline.models.config import Scores, read_config, write_config
+from pipeline.models.mixing import faithful_folder, load_mixed
 from pipeline.params import Params
 
 _BATCH_SIZE = 16
+_FINETUNED = Path("checkpoints/finetune")
 
 
 def run(params: Params) -> None:
@@ -25,16 +27,20 @@ def run(params: Params) -> None:
         if find_spec(name) is None:
             raise ExportError(missing_extra(f"the export stage needs {name}", "onnx"))
     work, data = fresh_folder(Path("logs/export")), Path("data/sample")
-    loaded = load_generator(Path("checkpoints/finetune"))
+    loaded = load_generator(_FINETUNED)
     evaluated = read_metrics(Path("reports/evaluate/metrics.json"))
     train, test = (Photographs(data, split, loaded.config.image_size) for split in ("train", held_out(data)))
-    write_onnx(loaded, work / "fp32", "fp32", train)
+    faithful = load_generator(faithful_folder(_FINETUNED)) if params.export.dial else None
+    write_onnx(loaded, work / "fp32", "fp32", train, faithful)
     differences = parity(loaded, work / "fp32", test)
+    if faithful:
+        between = parity(load_mixed(_FINETUNED, 0.5), work / "fp32", test, 0.5)
+        differences |= {f"{size}, dial at 0.5": difference for size, difference in between.items()}
     require_parity(differences)
     folders = {"fp32": work / "fp32"}
     if params.export.variant != "fp32":
         folders[params.export.variant] = work / params.export.variant
-        write_onnx(loaded, work / params.export.variant, params.export.variant, train)
+        write_onnx(loaded, work / params.export.variant, params.export.variant, train, faithful)
     metrics = {"parity": {name: float(f"{value:.2g}") for name, value in differences.items()}}
     for name, folder in folders.items():
         error = ab_mae(as_function(load_network(folder)), plain_batches(test, _BATCH_SIZE), loaded.space)

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
 from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
+from pipeline.models.config import GENERATOR_FILE
 from pipeline.models.discriminators import build_discriminator
-from pipeline.params import NOTHING, Params
+from pipeline.params import Params
 from pipeline.training.devices import start
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.prepare import TrainConfig, prepare
@@ -26,14 +27,18 @@ def run(params: Params) -> None:
     accelerator, pretrained = start(base, "finetune"), load_generator(_PRETRAINED)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed)
     begun, parents = pretrained, [_PRETRAINED]
-    if block.start_from != NOTHING:
+    if block.goes_on:
         folder = Path(block.start_from)
         begun, parents = load_generator(folder), [_PRETRAINED, folder]
         require_same_architecture(folder, begun.config, pretrained.config, "finetune.start_from")
         has_discriminator = load_discriminator(folder, begun.config, discriminator, params.discriminator)
         tqdm.write(f"goes on from the generator {'and the discriminator ' * has_discriminator}of {folder}")
     model = begun.config.model_copy(
-        update={"image_size": pretrained.config.image_size, "discriminator": params.discriminator}
+        update={
+            "image_size": pretrained.config.image_size,
+            "discriminator": params.discriminator,
+            "began_with": begun.config.sha256[GENERATOR_FILE],
+        }
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
     # Another seed than pretrain's, for another order of batches.

@@ -50,4 +50,5 @@ def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:
         return build_generator(params.generator, ColorSpace(base.color_space), base.image_size, base.seed), model
     loaded = load_generator(Path(folder))
     require_same_architecture(Path(folder), loaded.config, model, "pretrain.start_from")
-    return loaded.network, loaded.config.model_copy(update={"image_size": base.image_size, "discriminator": None})
+    fresh = {"image_size": base.image_size, "discriminator": None, "began_with": None}
+    return loaded.network, loaded.config.model_copy(update=fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.models.checkpoint import save_model
+from pipeline.models.checkpoint import load_generator, save_model
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
 from pipeline.params import Params, read
@@ -85,6 +86,23 @@ def make_model(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Make
 @pytest.fixture(scope="session")
 def model(make_model: MakeModel) -> Path:
     return make_model()
+
+
+def tuned_pair(model: Path, folder: Path) -> Path:
+    """folder/pretrain, a copy of a model, and folder/finetune, as if trained on from it; returns the latter."""
+    shutil.copytree(model, folder / "pretrain")
+    loaded = load_generator(folder / "pretrain")
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in loaded.network.parameters():
+            parameter.mul_(1 + 0.1 * torch.randn(parameter.shape, generator=generator))
+        for name, buffer in loaded.network.named_buffers():
+            if name.endswith("running_var"):
+                buffer.mul_(1.3)
+    began_with = loaded.config.sha256["generator.safetensors"]
+    config = loaded.config.model_copy(update={"began_with": began_with})
+    save_model(folder / "finetune", {"generator": loaded.network}, config)
+    return folder / "finetune"
 
 
 def strengthen(network: nn.Module) -> None:

@@ -182,6 +182,10 @@ def colorize(
     ] = 0.9,
     format: Annotated[str | None, typer.Option(help="jpg, png, webp, tiff or bmp; default: as the photograph.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace colored copies that exist.")] = False,
+    vivid: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="From 0, the generator after pretraining, to 1, the one after fine-tuning."),
+    ] = None,
     own_lightness: Annotated[
         bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
     ] = False,
@@ -200,7 +204,7 @@ def colorize(
     ending = format.lower().removeprefix(".") if format else None
     naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
     coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
-    raise typer.Exit(color_all(inputs, model, BatchOptions(naming, coloring, smoothing, overwrite, max_pixels)))
+    raise typer.Exit(color_all(inputs, model, BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, vivid)))
 
 
 @app.command()

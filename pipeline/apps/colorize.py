@@ -38,6 +38,8 @@ class BatchOptions:
     """Smoothing of films over time: see inference/smoothing.py."""
     overwrite: bool
     max_pixels: int
+    vivid: float | None = None
+    """Where the dial from faithful to vivid stands; None for the model as it is."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {ending!r}")
     selection = select(inputs, naming)
     path = choose_model(model)
-    colorizer = Colorizer.load(path)
+    colorizer = Colorizer.load(path, options.vivid)
     if len(naming.seeds) > 1 and not colorizer.noisy:
         raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
     _require_own_lightness(colorizer, selection, path, options.coloring)

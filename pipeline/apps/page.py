@@ -30,6 +30,7 @@ from pipeline.apps.model_choice import choose_model
 from pipeline.apps.worker import Request, Result, Worker
 from pipeline.errors import ColoringError, InputError, PageError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.networks import has_dial
 from pipeline.media.decoding import SUFFIXES
 
 _MOST_VARIANTS = 6
@@ -84,7 +85,7 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
             os.environ["GRADIO_TEMP_DIR"] = f"{folder}/gradio"
             results = Path(folder) / "results"
             results.mkdir()
-            page = build_page(colorizer, worker, results)
+            page = build_page(colorizer, worker, results, dial=has_dial(path))
             url = _launch(page, address, limits, results, open_browser)
             threading.Thread(target=_clean, args=(Path(folder), stop), daemon=True).start()
             print(f"{url} colors photographs with {path}; Ctrl-C ends it", flush=True)
@@ -145,11 +146,12 @@ def _launch(page: gr.Blocks, address: Address, limits: Limits, results: Path, op
     return str(url)
 
 
-def build_page(colorizer: Colorizer, worker: Worker, folder: Path) -> gr.Blocks:
+def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool = False) -> gr.Blocks:
     """The page: an upload, before and after under one slider, the controls, and the download.
 
     Args:
         folder: for the results.
+        dial: whether the model has one from faithful to vivid.
     """
     with gr.Blocks(analytics_enabled=False, title="Twotone", delete_cache=(_CLEAN_SECONDS, _KEEP_SECONDS)) as page:
         gr.Markdown("# Twotone\nDrop a photograph, and see it in color. What was sent is deleted after an hour.")
@@ -160,6 +162,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path) -> gr.Blocks:
                 render = gr.Slider(32, _LARGEST_RENDER, colorizer.image_size, step=32, label="Render size",
                                    info="What the network sees, pixels: larger finds smaller things.")  # fmt: skip
                 saturation = gr.Slider(0, 2, 1, step=0.05, label="Saturation", info="0 is gray.")
+                vivid = gr.Slider(0, 1, 1, step=0.05, label="Vivid", visible=dial,
+                                  info="0 is careful, 1 is colorful.")  # fmt: skip
                 variants = gr.Slider(1, _MOST_VARIANTS, 1, step=1, label="Colorings", visible=colorizer.noisy,
                                     info="This model has several answers.")  # fmt: skip
             with gr.Column(scale=3):
@@ -170,15 +174,16 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path) -> gr.Blocks:
                 download = gr.DownloadButton("Download at the original size", interactive=False, elem_id="download")
         result = gr.State(None, time_to_live=_KEEP_SECONDS, delete_callback=_delete)
         outputs = [slider, gallery, download, result]
-        inputs = [photo, render, saturation, variants, result]
+        inputs = [photo, result, render, saturation, vivid, variants]
 
-        def color(path: str | None, size: float, chroma: float, count: float, earlier: Result | None) -> list[Any]:
+        def color(path: str | None, earlier: Result | None, *controls: float) -> list[Any]:
             if path is None:
                 return _blank(earlier)
+            size, chroma, share, count = controls
             work = Path(tempfile.mkdtemp(dir=folder))
             try:
                 coloring = ColoringOptions(int(size), seed=0, saturation=chroma)
-                colored = worker.color(Request(Path(path), work, coloring, int(count)))
+                colored = worker.color(Request(Path(path), work, coloring, int(count), share if dial else None))
             except ColoringError as error:
                 shutil.rmtree(work, ignore_errors=True)
                 raise gr.Error(str(error), duration=None, print_exception=False) from None
@@ -187,7 +192,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path) -> gr.Blocks:
 
         photo.upload(_blank, result, outputs, show_progress="hidden").then(color, inputs, outputs)
         photo.clear(_blank, result, outputs)
-        for control in (render, saturation, variants):
+        for control in (render, saturation, vivid, variants):
             # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
             control.change(color, inputs, outputs, trigger_mode="always_last")
         gallery.select(_choose, result, [slider, download])

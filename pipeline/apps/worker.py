@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import TimeoutError as TookTooLongError
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ class Request:
     """With the seed of the first variant."""
     variants: int = 1
     """Colorings, by seeds that follow each other."""
+    vivid: float | None = None
+    """Where the dial stands; None for the model as it is."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,13 @@ class Worker:
         self._pool.join()
 
 
-@cache
-def _colorizer(model: Path) -> Colorizer:
-    return Colorizer.load(model)
+@lru_cache(maxsize=4)
+def _colorizer(model: Path, vivid: float | None) -> Colorizer:
+    return Colorizer.load(model, vivid)
 
 
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
-    colorizer = _colorizer(model)
+    colorizer = _colorizer(model, request.vivid)
     picture = read_picture(request.source, max_pixels)
     ending = request.source.suffix[1:].lower()
     ending = ending if ending in WRITABLE else "png"

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.errors import ExportError
+from pipeline.export.dial import DIAL, with_dial
 from pipeline.inference.networks import ONNX_FILE, Network, inputs, load_network, onnx_runtime
 from pipeline.models.checkpoint import LoadedGenerator
 from pipeline.models.config import Dropout, Interface, ModelConfig, write_config
@@ -31,16 +32,25 @@ _OPSET = 17
 _CALIBRATION = 32
 
 
-def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, calibration: Photographs) -> None:
+def write_onnx(
+    loaded: LoadedGenerator,
+    folder: Path,
+    variant: OnnxVariant,
+    calibration: Photographs,
+    faithful: LoadedGenerator | None = None,
+) -> None:
     """Write generator.onnx and model.json.
 
     Noise becomes inputs, which the caller fills: a channel of the input, or the numbers by which dropout drops.
 
     Args:
         calibration: training photographs, from which int8 takes the ranges of its activations.
+        faithful: the generator that fine-tuning began with, for a file with a dial; None for one without.
     """
     network = with_noise_given(loaded.network, loaded.space)
-    content = _fp32(network, loaded)
+    content = _fp32(network, loaded, folded=faithful is None)
+    if faithful:
+        content = with_dial(_fp32(with_noise_given(faithful.network, faithful.space), faithful, folded=False), content)
     if variant == "fp16":
         content = _fp16(content)
     elif variant == "int8":
@@ -48,7 +58,8 @@ def write_onnx(loaded: LoadedGenerator, folder: Path, variant: OnnxVariant, cali
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ONNX_FILE).write_bytes(content)
     digest = {ONNX_FILE: hashlib.sha256(content).hexdigest()}
-    described = {"sha256": digest, "interface": interface(loaded.config, network.shapes), "discriminator": None}
+    takes = interface(loaded.config, network.shapes).model_copy(update={"dial": DIAL if faithful else None})
+    described = {"sha256": digest, "interface": takes, "discriminator": None}
     write_config(folder, loaded.config.model_copy(update=described))
 
 
@@ -68,12 +79,17 @@ def interface(config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> Int
     )
 
 
-def parity(loaded: LoadedGenerator, folder: Path, photographs: Photographs) -> dict[str, float]:
+def parity(
+    loaded: LoadedGenerator, folder: Path, photographs: Photographs, vivid: float | None = None
+) -> dict[str, float]:
     """Largest difference of a or b between torch and the exported file, Lab units, by size (HxW).
 
     On the first photographs, at three square sizes and an oblong one.
+
+    Args:
+        vivid: where the dial of the exported file stands, when it should be the same as `loaded`.
     """
-    exported, network = load_network(folder), with_noise_given(loaded.network, loaded.space)
+    exported, network = load_network(folder, vivid), with_noise_given(loaded.network, loaded.space)
     batch = next(iter(plain_batches(photographs, batch_size=2)))
     unit = loaded.config.multiple
     size = max(unit, loaded.config.image_size // unit * unit)
@@ -108,7 +124,8 @@ def _seed_0(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, i
     return inputs(condition.contiguous().numpy(), 0, config, dropouts)
 
 
-def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
+def _fp32(network: FromNoise, loaded: LoadedGenerator, *, folded: bool) -> bytes:
+    """folded: whether batch normalization may become part of the convolution before it, whose weights then differ."""
     config, side = loaded.config, 2 * loaded.config.multiple
     names = interface(config, network.shapes)
     noise = [dropout.input for dropout in names.dropout]
@@ -124,6 +141,7 @@ def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
             path,
             # The newer exporter does not know DynamicUnet's hooks.
             dynamo=False,
+            training=torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE,
             opset_version=_OPSET,
             input_names=[names.input, *noise],
             output_names=[names.output],

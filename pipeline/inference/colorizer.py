@@ -54,13 +54,18 @@ class Colorizer:
         self._network = network
 
     @classmethod
-    def load(cls, path: str | Path) -> Colorizer:
+    def load(cls, path: str | Path, vivid: float | None = None) -> Colorizer:
         """Load a checkpoint folder (by torch), an export folder or a .onnx file (by ONNX Runtime, without torch).
 
+        Args:
+            vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
+                for the model as it is.
+
         Raises:
-            ModelError: no model there, or a damaged one.
+            ModelError: no model there, a damaged one, or one without a dial.
+            ValueError: vivid is out of its range.
         """
-        return cls(load_network(Path(path)))
+        return cls(load_network(Path(path), vivid))
 
     @property
     def image_size(self) -> int:

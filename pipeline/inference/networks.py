@@ -27,26 +27,59 @@ class Network:
     """(N, C, H, W) in [-1, 1], and a seed -> (N, out, H, W); H and W are multiples of config.multiple."""
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path, vivid: float | None = None) -> Network:
     """A checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
+
+    Args:
+        vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
+            for the model as it is.
+
+    Raises:
+        ModelError: no model there, a damaged one, or one without a dial.
+        ValueError: vivid is out of its range.
+    """
+    if vivid is not None and not 0 <= vivid <= 1:
+        raise ValueError(f"vivid must be in 0..1, got {vivid}")
+    file = onnx_file(path)
+    return _onnx(file, vivid) if file else _torch(path, vivid)
+
+
+def onnx_file(path: Path) -> Path | None:
+    """The exported file that a path means; None for a checkpoint folder, which torch reads.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    if path.suffix == ".onnx":
+        return path
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
+    return path / ONNX_FILE if (path / ONNX_FILE).exists() else None
+
+
+def has_dial(path: Path) -> bool:
+    """Whether `load_network` takes `vivid` for this model.
 
     Raises:
         ModelError: no model there, or a damaged one.
     """
-    if path.suffix == ".onnx":
-        return _onnx(path)
-    if not path.is_dir():
-        raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
-    return _onnx(path / ONNX_FILE) if (path / ONNX_FILE).exists() else _torch(path)
+    file = onnx_file(path)
+    if file:
+        described = read_config(file.parent).interface
+        return described is not None and described.dial is not None
+    from pipeline.models.mixing import why_no_dial
+
+    return not why_no_dial(path)
 
 
-def _torch(folder: Path) -> Network:
+def _torch(folder: Path, vivid: float | None) -> Network:
     import torch
 
     from pipeline.models.checkpoint import load_generator
     from pipeline.models.generators import with_noise_given
+    from pipeline.models.mixing import load_mixed
 
-    loaded = load_generator(folder)
+    loaded = load_generator(folder) if vivid is None else load_mixed(folder, vivid)
     network = with_noise_given(loaded.network, loaded.space).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(x: Floats, seed: int) -> Floats:
@@ -70,7 +103,7 @@ def onnx_runtime() -> Any:
     return onnxruntime
 
 
-def _onnx(path: Path) -> Network:
+def _onnx(path: Path, vivid: float | None) -> Network:
     try:
         onnxruntime = onnx_runtime()
     except ImportError:
@@ -86,12 +119,19 @@ def _onnx(path: Path) -> Network:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base
         raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    names = [given.name for given in session.get_inputs()]
-    dropouts = config.interface.dropout if config.interface else ()
-    shapes = tuple((dropout.channels, dropout.smaller) for dropout in dropouts)
+    described = config.interface
+    dial = described.dial if described else None
+    if vivid is not None and dial is None:
+        raise ModelError(
+            f"{path}: exported without the dial, which --vivid needs; name checkpoints/finetune with --model, or "
+            "export with export.dial true"
+        )
+    fixed = {dial: np.array([1 if vivid is None else vivid], np.float32)} if dial else {}
+    names = [given.name for given in session.get_inputs() if given.name != dial]
+    shapes = tuple((dropout.channels, dropout.smaller) for dropout in (described.dropout if described else ()))
 
     def run(x: Floats, seed: int) -> Floats:
-        (colors,) = session.run(None, dict(zip(names, inputs(x, seed, config, shapes), strict=True)))
+        (colors,) = session.run(None, dict(zip(names, inputs(x, seed, config, shapes), strict=True)) | fixed)
         return np.asarray(colors, np.float32)
 
     return Network(config, run)

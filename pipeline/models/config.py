@@ -11,6 +11,7 @@ from pipeline.files import write_json
 from pipeline.params import Architecture, Block, ColorSpaceName, Discriminator, Generator
 
 FORMAT = 1
+GENERATOR_FILE = "generator.safetensors"
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
 _MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256, "pix2pix_unet_leaky": 256}
@@ -36,6 +37,8 @@ class Interface(Block):
     """Each channel of the output."""
     dropout: tuple[Dropout, ...] = ()
     """More inputs: uniform numbers in [0, 1), float32. Others give another coloring."""
+    dial: str | None = None
+    """Name of one more input, (1,) float32 in [0, 1]: 0 for the pretrained weights, 1 for the fine-tuned ones."""
     multiple_of: int
     """What H and W must be a multiple of: mirror the photograph at its right and bottom, and cut the colors back."""
 
@@ -74,6 +77,8 @@ class ModelConfig(Block):
     """SHA-256 of each weights file beside model.json."""
     discriminator: Discriminator | None = None
     """Of the discriminator beside the generator, where there is one."""
+    began_with: str | None = None
+    """SHA-256 of the generator that fine-tuning began with; None where it is not fine-tuned."""
     training: Training | None = None
     """None for a generator that was never trained here."""
     scores: Scores | None = None

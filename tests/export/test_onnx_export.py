@@ -20,10 +20,11 @@ from pipeline.errors import ExportError, ModelError
 from pipeline.evaluation.validation import ab_mae
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.inference import Colorizer
-from pipeline.inference.networks import load_network
+from pipeline.inference.networks import has_dial, load_network
 from pipeline.models.checkpoint import load_generator
+from pipeline.models.mixing import load_mixed
 from pipeline.params import OnnxVariant
-from tests.conftest import MakeModel
+from tests.conftest import MakeModel, tuned_pair
 from tests.helpers import noisy_photo
 
 
@@ -67,6 +68,36 @@ def test_every_generator_is_the_same_in_onnx(
         ours = Colorizer.load(folder).ab(light, seed=3)
         assert np.abs(ours - Colorizer.load(tmp_path).ab(light, seed=3)).max() < 0.01
         assert np.abs(ours - Colorizer.load(tmp_path).ab(light, seed=4)).max() > 0.02
+
+
+@pytest.mark.parametrize("architecture", ["compact_unet", "dynamic_unet"])
+def test_one_file_with_a_dial_is_every_network_between(
+    make_model: MakeModel, tmp_path: Path, photographs: Photographs, architecture: str
+) -> None:
+    finetuned = tuned_pair(make_model(architecture), tmp_path)
+    faithful = load_generator(tmp_path / "pretrain")
+    write_onnx(load_generator(finetuned), tmp_path / "export", "fp32", photographs, faithful)
+    for vivid in (0.0, 0.3, 1.0):
+        require_parity(parity(load_mixed(finetuned, vivid), tmp_path / "export", photographs, vivid))
+    light = lightness(noisy_photo(np.random.default_rng(1)))
+    ab = {vivid: Colorizer.load(tmp_path / "export", vivid).ab(light) for vivid in (None, 0.0, 0.3, 1.0)}
+    assert np.array_equal(ab[None], ab[1.0])
+    assert np.abs(ab[0.0] - ab[1.0]).max() > 1
+    sizes = [(tmp_path / "export/generator.onnx").stat().st_size, (finetuned / "generator.safetensors").stat().st_size]
+    assert 1.8 < sizes[0] / sizes[1] < 2.2
+    write_onnx(load_generator(finetuned), tmp_path / "fp16", "fp16", photographs, faithful)
+    half = Colorizer.load(tmp_path / "fp16", 0.3).ab(light)
+    assert np.abs(half - ab[0.3]).mean() < 0.1
+    assert has_dial(tmp_path / "fp16")
+
+
+def test_a_file_without_a_dial_says_so(model: Path, tmp_path: Path, photographs: Photographs) -> None:
+    export(model, tmp_path, photographs)
+    assert not has_dial(tmp_path)
+    with pytest.raises(ModelError, match=r"generator.onnx: exported without the dial.*export.dial true"):
+        Colorizer.load(tmp_path, 0.5)
+    with pytest.raises(ValueError, match=r"vivid must be in 0..1, got 1.5"):
+        Colorizer.load(tmp_path, 1.5)
 
 
 def test_a_difference_is_an_error() -> None:
