@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, held_out
-from pipeline.errors import ExportError, missing_extra
 from pipeline.evaluation.validation import ab_mae
 from pipeline.export.model_card import read_metrics, write_card
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
@@ -23,9 +21,6 @@ _FINETUNED = Path("checkpoints/finetune")
 
 
 def run(params: Params) -> None:
-    for name in ("onnx", "onnxruntime"):
-        if find_spec(name) is None:
-            raise ExportError(missing_extra(f"the export stage needs {name}", "onnx"))
     work, data = fresh_folder(Path("logs/export")), Path("data/sample")
     loaded = load_generator(_FINETUNED)
     evaluated = read_metrics(Path("reports/evaluate/metrics.json"))

@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = README + (ROOT / "docs/processes.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 # What is tried elsewhere: the tests themselves, and what needs a package index.
-ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[onnx,serve,film]'")
+ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[serve,film]'")
 
 
 def film(path: Path) -> None:
@@ -43,7 +43,7 @@ def as_typed(block: str, photographs: Path) -> str:
     for old, new in (
         ("uv run pytest                          # the tests\n", ""),
         ("pip install uv && ", ""),
-        ("pip install '.[onnx,serve,film]'", ""),
+        ("pip install '.[serve,film]'", ""),
         ("uv run ", ""),
         ("/absolute/path/to/photographs", str(photographs)),
         ("/absolute/path/to/flowers", str(photographs)),

@@ -51,6 +51,8 @@ def _run() -> int:
         app()
     except SystemExit as end:  # typer ends every command so
         return int(end.code or 0)
+    except ModuleNotFoundError as error:
+        raise InputError(missing_extra(f"this command needs {error.name}", "train")) from None
     return 0
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pipeline.color.constants import EPSILON, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
@@ -130,3 +131,13 @@ def _linear_light(bits: int) -> Floats:
 
 def _srgb_curve(linear: Any) -> Any:
     return np.where(linear > 0.0031308, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def window_mean(plane: Floats, radius: int) -> Floats:
+    """The mean over a window of 2 * radius + 1 pixels around each pixel: (H, W) -> (H, W). Beyond the rim it repeats.
+
+    Not by SciPy, which would make what a colorizer installs half as large again.
+    """
+    side = 2 * radius + 1
+    averaged: Floats = sliding_window_view(np.pad(plane, radius, "edge"), (side, side)).mean((2, 3), dtype=plane.dtype)
+    return averaged

@@ -73,7 +73,10 @@ def has_dial(path: Path) -> bool:
 
 
 def _torch(folder: Path, vivid: float | None) -> Network:
-    import torch
+    try:
+        import torch
+    except ImportError:
+        raise ModelError(missing_extra(f"{folder}: a checkpoint is read by torch", "train")) from None
 
     from pipeline.models.checkpoint import load_generator
     from pipeline.models.generators import with_noise_given
@@ -92,11 +95,7 @@ def _torch(folder: Path, vivid: float | None) -> Network:
 
 
 def onnx_runtime() -> Any:
-    """The module onnxruntime, with its telemetry switched off before it is imported.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """The module onnxruntime, with its telemetry switched off before it is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -104,10 +103,7 @@ def onnx_runtime() -> Any:
 
 
 def _onnx(path: Path, vivid: float | None) -> Network:
-    try:
-        onnxruntime = onnx_runtime()
-    except ImportError:
-        raise ModelError(missing_extra(f"{path}: onnxruntime is not installed", "onnx")) from None
+    onnxruntime = onnx_runtime()
     config = read_config(path.parent)
     try:
         content = path.read_bytes()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
+from pipeline.color.arrays import window_mean
 from pipeline.types import Floats
 
 # A change of L* that counts as motion: at twice as much, 2 % of the earlier color is kept.
@@ -37,7 +37,7 @@ class Smoother:
         """
         if not cut and self._light is not None and self._ab is not None:
             # Averaged over a window, so that grain does not count as motion.
-            moved = np.abs(uniform_filter(light - self._light, 3, mode="nearest"))
+            moved = np.abs(window_mean(light - self._light, 1))
             share = np.float32(self.strength) * np.exp(-((moved / np.float32(_MOTION)) ** 2))
             ab = share * self._ab + (1 - share) * ab
         self._light, self._ab = light, ab

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import uniform_filter
 
+from pipeline.color.arrays import window_mean
 from pipeline.types import Floats
 
 # Window of 2 * RADIUS + 1 small pixels, and the variance of L* at which a slope is halved: the best values in
@@ -37,9 +36,8 @@ class GuidedColor:
     def fit(cls, light: Floats, ab: Floats, radius: int = RADIUS, epsilon: float = EPSILON) -> GuidedColor:
         """light: (h, w) L*; ab: (2, h, w), at the same small size."""
 
-        def mean(plane: Any) -> Floats:
-            averaged: Floats = uniform_filter(plane, 2 * radius + 1, mode="nearest")
-            return averaged
+        def mean(plane: Floats) -> Floats:
+            return window_mean(plane, radius)
 
         middle = mean(light)
         variance = mean(light * light) - middle * middle

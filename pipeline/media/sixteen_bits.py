@@ -7,12 +7,10 @@ import struct
 import zlib
 from typing import Any
 
-import imagecodecs
 import numpy as np
-import tifffile
 from PIL import Image
 
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, missing_extra
 from pipeline.types import Samples
 
 # The bytes of an ICC profile's header that name the color space of its pictures.
@@ -26,6 +24,7 @@ def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] 
     """Samples and alpha of 16-bit color; None where the file is something else."""
     if ";16" not in str(getattr(image, "tile", "")) or image.mode not in ("RGB", "RGBA", "LA"):
         return None
+    imagecodecs, tifffile = _codecs()
     if image.format == "PNG":
         samples = imagecodecs.png_decode(content)
     elif image.format == "TIFF":
@@ -46,6 +45,7 @@ def as_srgb(samples: Samples, profile: bytes | None) -> Samples:
     space = {2: b"GRAY", 3: b"RGB "}[samples.ndim]
     if not profile or profile[_COLOR_SPACE] != space:
         return samples
+    imagecodecs, _ = _codecs()
     name = space.decode().strip().lower()
     try:
         converted: Samples = imagecodecs.cms_transform(
@@ -61,6 +61,7 @@ def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str
 
     A TIFF gets only the texts among its EXIF.
     """
+    imagecodecs, tifffile = _codecs()
     if kind == "PNG":
         chunks = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
         if dpi:
@@ -77,6 +78,20 @@ def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str
     tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, software=False,
                      extratags=texts, **options)  # fmt: skip
     return buffer.getvalue(), len(texts) == len(tags)
+
+
+def _codecs() -> tuple[Any, Any]:
+    """The modules imagecodecs and tifffile, which coloring pictures of 8 bits does not need.
+
+    Raises:
+        ImageError: they are not installed.
+    """
+    try:
+        import imagecodecs
+        import tifffile
+    except ImportError as error:
+        raise ImageError(missing_extra(f"16-bit pictures need {error.name}", "sixteen-bit")) from None
+    return imagecodecs, tifffile
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
