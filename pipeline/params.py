@@ -159,6 +159,8 @@ class Pretrain(Block):
     start_from: StartFolder
     """A checkpoint folder whose generator goes on learning, watched by DVC; checkpoints/none: weights are drawn."""
     epochs: Epochs
+    epoch_steps: Annotated[int, Field(ge=0)]
+    """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all of them."""
     batch_size: Count
     lr: Rate
     """Peak learning rate of AdamW."""
@@ -203,6 +205,7 @@ class Finetune(Block):
     """A checkpoint folder whose generator, and discriminator where it has one, go on learning instead of pretrain's,
     watched by DVC; checkpoints/none: pretrain's generator and a discriminator whose weights are drawn."""
     epochs: Epochs
+    epoch_steps: Annotated[int, Field(ge=0)]
     batch_size: Count
     lr_generator: Rate
     lr_discriminator: Rate

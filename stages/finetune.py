@@ -42,7 +42,7 @@ def run(params: Params) -> None:
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
     # Another seed than pretrain's, for another order of batches.
-    loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, block.crop, base.num_workers)
+    loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, block.crop, block.epoch_steps, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     # What pretrain has learnt in this run is no earlier training, but what it went on from is.
     earlier = begun.config.training

@@ -27,7 +27,7 @@ def run(params: Params) -> None:
     accelerator, space = start(base, "pretrain"), ColorSpace(base.color_space)
     generator, model = _generator(params)
     objective = ContentObjective(generator, block, space, accelerator)
-    loader = LoaderConfig(block.batch_size, base.seed, block.flip, block.crop, base.num_workers)
+    loader = LoaderConfig(block.batch_size, base.seed, block.flip, block.crop, block.epoch_steps, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, "last", model.training)
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))

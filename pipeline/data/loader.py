@@ -25,6 +25,8 @@ class LoaderConfig:
     """Mirror each photograph with probability 1/2."""
     crop: float = 1.0
     """Least side of the square that is cut out at random and enlarged again, as a share; 1: none."""
+    epoch_steps: int = 0
+    """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all."""
     num_workers: int = 0
     rank: int = 0
     """Of the process that this is."""
@@ -35,7 +37,8 @@ class LoaderConfig:
 
     def steps(self, photographs: int) -> int:
         """Steps of an epoch: the last batch, where it is not full, is left out."""
-        return photographs // self.batch_size
+        full = photographs // self.batch_size
+        return min(full, self.epoch_steps) if self.epoch_steps else full
 
 
 def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, skip: int = 0) -> Iterator[Tensor]:

@@ -49,6 +49,15 @@ def test_each_photograph_comes_once_and_some_are_mirrored(photographs: Photograp
     assert not [b for b in epoch(photographs, flip=False) if not any(torch.equal(b, o) for o in originals)]
 
 
+def test_a_short_epoch_sees_other_photographs_each_time(photographs: Photographs) -> None:
+    config = LoaderConfig(batch_size=4, seed=7, flip=False, epoch_steps=1)
+    assert config.steps(len(photographs)) == 1
+    assert LoaderConfig(batch_size=4, seed=7, flip=False, epoch_steps=9).steps(len(photographs)) == 2
+    epochs = [torch.cat(list(train_batches(photographs, config, number))) for number in range(1, 8)]
+    assert {len(epoch) for epoch in epochs} == {4}
+    assert len({photograph.numpy().tobytes() for epoch in epochs for photograph in epoch}) == len(photographs)
+
+
 def test_a_crop_is_a_square_of_the_photograph_enlarged(tmp_path: Path) -> None:
     """Where red grows to the right and green downward, a crop shows which square it is: in its corners."""
     across, down = np.meshgrid(np.arange(64), np.arange(64))
