@@ -10,9 +10,9 @@ from pipeline.evaluation.validation import ab_mae
 from pipeline.export.model_card import read_metrics, write_card
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.files import fresh_folder, publish, write_json
-from pipeline.inference.networks import ONNX_FILE, load_network
+from pipeline.inference.networks import load_network
 from pipeline.models.checkpoint import load_generator
-from pipeline.models.config import Scores, read_config, write_config
+from pipeline.models.config import ONNX_FILE, Scores, read_config, write_config
 from pipeline.models.mixing import faithful_folder, load_mixed
 from pipeline.params import Params
 

@@ -37,7 +37,7 @@ def run(params: Params) -> None:
         update={
             "image_size": pretrained.config.image_size,
             "discriminator": params.discriminator,
-            "began_with": begun.config.sha256[GENERATOR_FILE],
+            "began_with": begun.config.sha256.get(GENERATOR_FILE),
         }
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)

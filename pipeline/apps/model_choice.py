@@ -1,4 +1,4 @@
-"""Which model colors: the one that is named, else export, finetune or pretrain; a stale one with a warning."""
+"""Which model colors: the one that is named, else export, finetune or pretrain, else the starter model."""
 
 from __future__ import annotations
 
@@ -12,32 +12,41 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ModelError
+from pipeline.inference.starter import starter_folder
 from pipeline.models.config import read_config
 
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
+STARTER = "starter"
 
 
 def choose_model(named: Path | None, project: Path = Path()) -> Path:
     """The model to color with, announced on stderr.
 
     Args:
-        named: by the user; None to choose.
+        named: by the user, a path or "starter"; None to choose.
         project: the folder with checkpoints/ and dvc.lock.
 
     Raises:
         ModelError: there is no model.
     """
-    path = _inside(named) if named else _best(project)
+    path = _named(named) if named else _best(project)
     if not path.exists():
         raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
     config = read_config(path.parent if path.suffix == ".onnx" else path)
-    print(f"model {path}: {config.summary()}", file=sys.stderr)
+    print(f"model {label(path)}: {config.summary()}", file=sys.stderr)
     return path
 
 
-def _inside(named: Path) -> Path:
-    """A weights file stands for its folder."""
+def label(path: Path) -> str:
+    """A model as messages call it: "starter", or its path."""
+    return STARTER if path == starter_folder() else str(path)
+
+
+def _named(named: Path) -> Path:
+    """A weights file stands for its folder, and "starter" for the starter model where no folder has that name."""
+    if str(named) == STARTER and not named.exists():
+        return starter_folder() or named
     return named.parent if named.suffix == ".safetensors" and named.is_file() else named
 
 
@@ -45,7 +54,10 @@ def _best(project: Path) -> Path:
     checkpoints = project / "checkpoints"
     names = [name for name in ORDER if (checkpoints / name / "model.json").is_file()]
     if not names:
-        raise ModelError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
+        starter = starter_folder()
+        if starter is None:
+            raise ModelError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
+        return starter
     reason = stale(names[0], project)
     if reason:
         print(f"warning: checkpoints/{names[0]} {reason}; dvc repro makes it anew", file=sys.stderr)

@@ -17,9 +17,9 @@ from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.errors import ExportError
 from pipeline.export.dial import DIAL, with_dial
-from pipeline.inference.networks import ONNX_FILE, Network, inputs, load_network, onnx_runtime
+from pipeline.inference.networks import Network, inputs, load_network, onnx_runtime
 from pipeline.models.checkpoint import LoadedGenerator
-from pipeline.models.config import Dropout, Interface, ModelConfig, write_config
+from pipeline.models.config import ONNX_FILE, Dropout, Interface, ModelConfig, write_config
 from pipeline.models.generators import with_noise_given
 from pipeline.models.layers import FromNoise
 from pipeline.params import OnnxVariant
@@ -48,9 +48,9 @@ def write_onnx(
         faithful: the generator that fine-tuning began with, for a file with a dial; None for one without.
     """
     network = with_noise_given(loaded.network, loaded.space)
-    content = _fp32(network, loaded, folded=faithful is None)
+    content = _fp32(network, loaded)
     if faithful:
-        content = with_dial(_fp32(with_noise_given(faithful.network, faithful.space), faithful, folded=False), content)
+        content = with_dial(_fp32(with_noise_given(faithful.network, faithful.space), faithful), content)
     if variant == "fp16":
         content = _fp16(content)
     elif variant == "int8":
@@ -124,8 +124,7 @@ def _seed_0(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, i
     return inputs(condition.contiguous().numpy(), 0, config, dropouts)
 
 
-def _fp32(network: FromNoise, loaded: LoadedGenerator, *, folded: bool) -> bytes:
-    """folded: whether batch normalization may become part of the convolution before it, whose weights then differ."""
+def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
     config, side = loaded.config, 2 * loaded.config.multiple
     names = interface(config, network.shapes)
     noise = [dropout.input for dropout in names.dropout]
@@ -141,7 +140,9 @@ def _fp32(network: FromNoise, loaded: LoadedGenerator, *, folded: bool) -> bytes
             path,
             # The newer exporter does not know DynamicUnet's hooks.
             dynamo=False,
-            training=torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE,
+            # Every weight under its own name, so that training can go on from the file and a dial can mix two. ONNX
+            # Runtime itself makes batch normalization part of the convolution before it.
+            training=torch.onnx.TrainingMode.PRESERVE,
             opset_version=_OPSET,
             input_names=[names.input, *noise],
             output_names=[names.output],

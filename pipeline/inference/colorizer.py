@@ -15,7 +15,9 @@ from PIL import Image
 
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
+from pipeline.errors import ModelError
 from pipeline.inference.networks import Network, load_network
+from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
 from pipeline.media.decoding import LARGEST_ASPECT, SMALLEST_SIDE
 from pipeline.media.pictures import samples_of
@@ -54,10 +56,11 @@ class Colorizer:
         self._network = network
 
     @classmethod
-    def load(cls, path: str | Path, vivid: float | None = None) -> Colorizer:
+    def load(cls, path: str | Path | None = None, vivid: float | None = None) -> Colorizer:
         """Load a checkpoint folder (by torch), an export folder or a .onnx file (by ONNX Runtime, without torch).
 
         Args:
+            path: None for the starter model.
             vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
                 for the model as it is.
 
@@ -65,7 +68,10 @@ class Colorizer:
             ModelError: no model there, a damaged one, or one without a dial.
             ValueError: vivid is out of its range.
         """
-        return cls(load_network(Path(path), vivid))
+        found = starter_folder() if path is None else Path(path)
+        if found is None:
+            raise ModelError("this distribution was built without the starter model; name a model")
+        return cls(load_network(found, vivid))
 
     @property
     def image_size(self) -> int:

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError, missing_extra
-from pipeline.models.config import ModelConfig, read_config
+from pipeline.models.config import ONNX_FILE, ModelConfig, read_config
 from pipeline.types import Floats
-
-ONNX_FILE = "generator.onnx"
 
 
 @dataclass(frozen=True)

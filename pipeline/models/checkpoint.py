@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, ModelError
-from pipeline.models.config import ModelConfig, read_config, write_config
+from pipeline.models.config import GENERATOR_FILE, ONNX_FILE, ModelConfig, read_config, write_config
 from pipeline.models.generators import build_generator
 from pipeline.params import Discriminator
 
@@ -46,7 +46,7 @@ def save_model(folder: Path, networks: Mapping[str, nn.Module], config: ModelCon
 
 
 def load_generator(folder: Path) -> LoadedGenerator:
-    """Build the generator again, in evaluation mode, on the CPU.
+    """Build the generator again, in evaluation mode, on the CPU; from the exported file where a folder has no other.
 
     Raises:
         ModelError: a file is missing, damaged, or not what model.json says; or timm does not know its backbone.
@@ -61,7 +61,10 @@ def load_generator(folder: Path) -> LoadedGenerator:
             f"{folder / 'model.json'}: {error}; timm {version('timm')} is installed here: install the version that "
             "the model was trained with"
         ) from None
-    load_weights(network, folder, "generator", config)
+    if (folder / GENERATOR_FILE).exists() or not (folder / ONNX_FILE).exists():
+        load_weights(network, folder, "generator", config)
+    else:
+        _load_exported(network, folder, config)
     return LoadedGenerator(network.eval(), config)
 
 
@@ -105,6 +108,34 @@ def load_discriminator(folder: Path, config: ModelConfig, network: nn.Module, pa
     return True
 
 
+def _load_exported(network: nn.Module, folder: Path, config: ModelConfig) -> None:
+    """Fill a generator from generator.onnx, whose weights have their own names; those of fp16 are rounded."""
+    from onnx import load_from_string, numpy_helper
+
+    path = folder / ONNX_FILE
+    if config.interface is None or config.interface.dial:
+        raise ModelError(f"{path}: has the weights of two generators; training goes on from a file without a dial")
+    content = _checked(path, config)
+    state = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
+    try:
+        for tensor in load_from_string(content).graph.initializer:
+            state[tensor.name.removeprefix("network.")] = torch.tensor(numpy_helper.to_array(tensor)).float()
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: training cannot go on from it: {' '.join(str(error).split())[:300]}") from None
+
+
+def _checked(path: Path, config: ModelConfig) -> bytes:
+    """The content of a weights file, whose checksum is that of model.json."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    if hashlib.sha256(content).hexdigest() != config.sha256.get(path.name):
+        raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
+    return content
+
+
 def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfig) -> None:
     """Fill a network from <name>.safetensors.
 
@@ -112,11 +143,8 @@ def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfi
         ModelError: the file is missing, damaged, or of another network.
     """
     path = folder / f"{name}.safetensors"
+    content = _checked(path, config)
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != config.sha256.get(path.name):
-            raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
-        state: dict[str, torch.Tensor] = load_file(path)
-        network.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as error:
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None

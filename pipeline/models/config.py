@@ -11,7 +11,7 @@ from pipeline.files import write_json
 from pipeline.params import Architecture, Block, ColorSpaceName, Discriminator, Generator
 
 FORMAT = 1
-GENERATOR_FILE = "generator.safetensors"
+GENERATOR_FILE, ONNX_FILE = "generator.safetensors", "generator.onnx"
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
 _MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256, "pix2pix_unet_leaky": 256}

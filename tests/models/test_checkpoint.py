@@ -5,16 +5,21 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pipeline.color.tensors import ColorSpace
+from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import ModelError
+from pipeline.export.onnx_export import write_onnx
 from pipeline.models.checkpoint import load_generator, save_model
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
-from pipeline.params import Params
+from pipeline.params import OnnxVariant, Params
+from tests.conftest import MakeModel
+from tests.helpers import noisy_photo
 
 LAB = ColorSpace("lab")
 
@@ -98,3 +103,23 @@ def test_another_format_and_another_network_are_refused(saved: Path) -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file; has the stage that writes it run"):
         load_generator(tmp_path)
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16"])
+def test_a_generator_comes_back_from_its_exported_file(
+    make_model: MakeModel, tmp_path: Path, rng: np.random.Generator, variant: OnnxVariant
+) -> None:
+    writer = ShardWriter(tmp_path, "train")
+    writer.add(noisy_photo(rng, 32, 32))
+    writer.close()
+    loaded = load_generator(make_model("dynamic_unet"))
+    write_onnx(loaded, tmp_path / "export", variant, Photographs(tmp_path, "train", 32))
+    again = load_generator(tmp_path / "export").network.state_dict()
+    for name, value in loaded.network.state_dict().items():
+        expected = value.half().float() if variant == "fp16" and value.is_floating_point() else value
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(again[name], expected, rtol=0, atol=1e-6)
+    content = (tmp_path / "export/generator.onnx").read_bytes()
+    (tmp_path / "export/generator.onnx").write_bytes(content[:-10])
+    with pytest.raises(ModelError, match=r"generator\.onnx: damaged"):
+        load_generator(tmp_path / "export")
