@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import InputError
 from pipeline.models.config import Training, read_config, write_config
-from tests.helpers import ROOT, Array, environment, save_photo, smooth_photos
+from tests.helpers import ROOT, Array, environment, mean_chroma, save_photo, smooth_photos
 
-sys.path.append(str(ROOT))
+sys.path += [str(ROOT), str(ROOT / "docs")]
+import make_gallery
+
 from benchmarks import historic
+
+HISTORIC = ROOT / "docs/historic"
 
 
 class Copyist:
@@ -112,3 +119,58 @@ def test_the_script_measures_plates_and_folders_the_same_each_time(
     few = run("benchmarks/historic.py", str(model), *options, "--photographs", str(model))
     assert few.returncode == 2
     assert "0 photographs" in few.stderr
+
+
+def test_every_historic_photograph_has_an_origin() -> None:
+    captions = make_gallery.read_captions(HISTORIC)
+    assert set(captions) == {file.relative_to(HISTORIC).as_posix() for file in HISTORIC.rglob("*.jpg")}
+    assert captions["america/buffalo-1908.jpg"] == (
+        "Buffalo, 1908. Detroit Publishing Company; Library of Congress, public domain."
+    )
+    assert sum(file.stat().st_size for file in HISTORIC.rglob("*")) < 3e6
+
+
+@pytest.mark.slow
+def test_the_gallery_is_the_same_each_time_and_leaves_nothing_out(model: Path, tmp_path: Path) -> None:
+    names = ("prokudin-gorskii/00153v.jpg", "prokudin-gorskii/00458v.jpg", "america/buffalo-1908.jpg")
+    for name in ("photographs.csv", *names):
+        (tmp_path / "few" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HISTORIC / name, tmp_path / "few" / name)
+    made = []
+    for number in range(2):
+        out = tmp_path / str(number)
+        words = ("--historic", str(tmp_path / "few"), "--out", str(out), "--no-classifier")
+        done = run("docs/make_gallery.py", str(model), *words)
+        assert done.returncode == 0, done.stderr
+        made.append({file.relative_to(out).as_posix(): file.read_bytes() for file in out.rglob("*") if file.is_file()})
+    assert made[0] == made[1]
+    pictures = {f"gallery/{Path(name).stem}.jpg" for name in names}
+    assert set(made[0]) == {"gallery.md", *pictures}
+    text = made[0]["gallery.md"].decode()
+    assert all(f"]({picture})" in text for picture in pictures)
+    for caption in ("Negative 00153, 1905-1915. Sergei Prokudin-Gorskii; Library", "Buffalo, 1908. Detroit"):
+        assert caption in text
+    assert "| lightness | model |" in text
+    assert str(tmp_path) not in text
+    # Smallest error first.
+    errors = [float(found) for found in re.findall(r"ab_mae ([\d.]+), of gray", text)]
+    assert errors == sorted(errors)
+    assert len(errors) == 2
+    # What is shown: before, which is gray; after, which has color; the true color.
+    row = np.asarray(Image.open(tmp_path / "0/gallery/00458v.jpg")).astype(int)
+    width = (row.shape[1] + make_gallery.GAP) // 3
+    before, after, true = (row[:, place * width : (place + 1) * width - make_gallery.GAP] for place in range(3))
+    assert np.ptp(before, axis=2).max() < 12
+    assert mean_chroma(after.astype(np.uint8)) > 3
+    plates = historic.read_plates(HISTORIC / "prokudin-gorskii/00458v.jpg")
+    assert mean_chroma(true.astype(np.uint8)) == pytest.approx(mean_chroma(plates), rel=0.1)
+
+
+def test_a_photograph_without_an_origin_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "america").mkdir()
+    with pytest.raises(InputError, match=r"photographs.csv: cannot be read .* it lists file,title"):
+        make_gallery.read_captions(tmp_path)
+    (tmp_path / "photographs.csv").write_text("file,title,year,photographer,origin\n")
+    shutil.copy(HISTORIC / "america/buffalo-1908.jpg", tmp_path / "america")
+    with pytest.raises(InputError, match=r"no line for america/buffalo-1908.jpg; say where each photograph comes from"):
+        make_gallery.read_captions(tmp_path)
