@@ -105,15 +105,16 @@ def resume(
 
 @app.command()
 def compare(
-    revision: Annotated[
-        str | None, typer.Argument(help="A commit, a branch or an experiment; default: pretrain of this run.")
+    revisions: Annotated[
+        list[str] | None, typer.Argument(help="Commits, branches or experiments; default: pretrain of this run.")
     ] = None,
     colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw the differences into this PNG.")] = None,
 ) -> None:
     """Compare the scores of this run with another's, photograph by photograph: is there a difference at all?"""
     from pipeline.apps.compare import compare as print_comparison
 
-    print_comparison(revision, colorizer)
+    print_comparison(revisions or [], colorizer, out)
 
 
 @app.command()

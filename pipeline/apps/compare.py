@@ -5,51 +5,117 @@ from __future__ import annotations
 import csv
 import io
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from matplotlib.lines import Line2D
 
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS
-from pipeline.evaluation.paired import difference
+from pipeline.evaluation.paired import Difference, difference
+from pipeline.files import replacing
 
 _FILE = Path("reports/evaluate/per_image.csv")
-# Scores of each photograph by colorizer, photograph and metric.
-Scores = dict[str, dict[str, dict[str, float]]]
+# Scores by photograph and metric; and by colorizer.
+OneColorizer = dict[str, dict[str, float]]
+Scores = dict[str, OneColorizer]
+_COLORS = {"better": "tab:green", "worse": "tab:red", "differs": "tab:blue", "no difference": "tab:gray"}
 
 
-def compare(revision: str | None, colorizer: str) -> None:
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs, or two colorizers of a run, on the same photographs."""
+
+    sides: tuple[str, str]
+    differences: dict[str, Difference]
+    """By metric."""
+    photographs: int
+
+
+def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> None:
     """Print each metric of both sides, the interval of its difference, and what may be said of it.
 
     Args:
-        revision: a commit, a branch, or the name of an experiment; None compares with pretrain in this run.
+        revisions: commits, branches, or names of experiments, each compared with this run; without one, pretrain of
+            this run is compared with the colorizer.
+        picture: where the differences are drawn, too; None for nowhere.
 
     Raises:
         InputError: a side is missing, or has other photographs.
+        OSError: the picture cannot be written.
     """
     here = _scores(_read(_FILE), "this run")
-    if revision is None:
-        before, after = _of(here, "pretrain", "this run"), _of(here, colorizer, "this run")
-        sides = ("pretrain", colorizer)
-    else:
-        before = _of(_scores(at_revision(revision), revision), colorizer, revision)
-        after, sides = _of(here, colorizer, "this run"), (f"{colorizer} of {revision}", f"{colorizer} here")
+    after = _of(here, colorizer, "this run")
+    found = []
+    for revision in revisions:
+        sides = (f"{colorizer} of {revision}", f"{colorizer} here")
+        found.append(_compared(_of(_scores(at_revision(revision), revision), colorizer, revision), after, sides))
+    if not revisions:
+        found.append(_compared(_of(here, "pretrain", "this run"), after, ("pretrain", colorizer)))
+    for comparison in found:
+        _print(comparison)
+    if picture:
+        draw(found, picture)
+        print(f"drawn in {picture}")
+
+
+def _compared(before: OneColorizer, after: OneColorizer, sides: tuple[str, str]) -> Comparison:
     if before.keys() != after.keys():
         shared = len(before.keys() & after.keys())
         raise InputError(
             f"{sides[0]} was measured on other photographs ({shared} of {len(after)} are the same), so nothing can be "
             "compared; use the same base.seed and sample, and compare each run with the lightness_table of its own"
         )
-    rows = []
     both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
-    for name, metric in (METRICS | CLASSIFIED).items():
-        if name not in both:
-            continue
-        found = difference(*({path: row[name] for path, row in side.items()} for side in (before, after)))
-        change = f"{found.after - found.before:+.3f}"
-        interval = f"{found.low:+.3f} to {found.high:+.3f}"
-        rows.append((name, f"{found.before:.3f}", f"{found.after:.3f}", change, interval, found.verdict(metric.better)))
-    print_table(("metric", *sides, "change", "95 % interval", ""), rows)
-    print(f"means over {len(after)} photographs, paired; the intervals know photographs, not seeds")
+    differences = {
+        name: difference(*({path: row[name] for path, row in side.items()} for side in (before, after)))
+        for name in METRICS | CLASSIFIED
+        if name in both
+    }
+    return Comparison(sides, differences, len(after))
+
+
+def _print(comparison: Comparison) -> None:
+    rows = []
+    for name, found in comparison.differences.items():
+        change, interval = f"{found.after - found.before:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
+        verdict = found.verdict((METRICS | CLASSIFIED)[name].better)
+        rows.append((name, f"{found.before:.3f}", f"{found.after:.3f}", change, interval, verdict))
+    print_table(("metric", *comparison.sides, "change", "95 % interval", ""), rows)
+    print(f"means over {comparison.photographs} photographs, paired; the intervals know photographs, not seeds")
+
+
+def draw(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Each difference with its interval, in hundredths of the mean before: PNG.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # Without a window, and without the clock and version that it would write into the file.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(comparisons[0].differences)
+    figure = Figure(figsize=(8, 1 + 0.3 * len(names) * len(comparisons)), layout="constrained")
+    axes = FigureCanvasAgg(figure).figure.subplots()
+    for number, comparison in enumerate(comparisons):
+        for place, name in enumerate(names):
+            found, metric = comparison.differences[name], (METRICS | CLASSIFIED)[name]
+            scale = 100 / max(abs(found.before), 1e-9)
+            height = place + (number + 1) / (len(comparisons) + 1) - 0.5
+            color = _COLORS[found.verdict(metric.better)]
+            axes.plot([found.low * scale, found.high * scale], [height] * 2, color=color, lw=3)
+            axes.plot((found.after - found.before) * scale, height, "o", color=color)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("change with its 95 % interval, % of the mean before")
+    axes.set_title("\n".join(f"{after} less {before}" for before, after in (one.sides for one in comparisons)))
+    axes.legend([Line2D([], [], color=color, marker="o") for color in _COLORS.values()], _COLORS, loc="best")
+    with replacing(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
 
 
 def _read(path: Path) -> str:
@@ -96,7 +162,7 @@ def _scores(text: str, side: str) -> Scores:
     return scores
 
 
-def _of(scores: Scores, colorizer: str, side: str) -> dict[str, dict[str, float]]:
+def _of(scores: Scores, colorizer: str, side: str) -> OneColorizer:
     if colorizer not in scores:
         raise InputError(f"{side} has no colorizer {colorizer!r}; there are {', '.join(scores) or 'none'}")
     return scores[colorizer]

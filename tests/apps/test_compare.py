@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import t
 
 from pipeline.evaluation.metrics import METRICS
@@ -97,7 +98,7 @@ def test_finetuning_against_pretraining(repository: Path) -> None:
 def test_what_cannot_be_compared_is_said(repository: Path) -> None:
     for words, reason in (
         (("nowhere",), "nowhere: no commit, branch or experiment with reports/evaluate/per_image.csv"),
-        (("HEAD", "--colorizer", "blue"), "HEAD has no colorizer 'blue'; there are pretrain, finetune"),
+        (("HEAD", "--colorizer", "blue"), "this run has no colorizer 'blue'; there are pretrain, finetune"),
     ):
         refused = twotone(repository, "compare", *words)
         assert refused.returncode == 2
@@ -106,3 +107,17 @@ def test_what_cannot_be_compared_is_said(repository: Path) -> None:
     assert "measured on other photographs (0 of 40 are the same)" in twotone(repository, "compare", "HEAD").stderr
     (repository / "reports/evaluate/per_image.csv").unlink()
     assert "run dvc repro evaluate" in twotone(repository, "compare").stderr
+
+
+def test_several_runs_are_drawn(repository: Path) -> None:
+    done = twotone(repository, "compare", "HEAD", "vivid", "-o", "differences.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("photographs, paired") == 2
+    with Image.open(repository / "differences.png") as picture:
+        colors = {color for _, color in picture.convert("RGB").getcolors(2**20) or []}
+    green, red = (44, 160, 44), (214, 39, 40)  # matplotlib's tab:green and tab:red
+    assert green in colors  # ab_mae has fallen
+    assert red in colors  # psnr too, of which more is better
+    first = (repository / "differences.png").read_bytes()
+    twotone(repository, "compare", "HEAD", "vivid", "-o", "differences.png")
+    assert (repository / "differences.png").read_bytes() == first
