@@ -23,7 +23,7 @@ Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "co
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "feature_lite0"]
-AdversarialLoss = Literal["bce", "lsgan", "hinge"]
+AdversarialLoss = Literal["bce", "lsgan", "hinge", "none"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay"]
 
@@ -212,6 +212,7 @@ class Finetune(Block):
     beta1: Beta
     beta2: Beta
     adversarial_loss: AdversarialLoss
+    """none: the discriminator takes no part, and the generator learns on from the content losses alone."""
     losses: Losses
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
     l1_penalty: NonNegative

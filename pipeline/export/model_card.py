@@ -120,8 +120,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             image_size=config.image_size,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
             pretrain=f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone",
-            finetune=f"{_epochs(params.finetune.epochs)} against a {params.discriminator.receptive_field}-pixel "
-            f"PatchGAN ({params.finetune.adversarial_loss} + {_losses(params.finetune.losses)})",
+            finetune=_second_stage(params),
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
             measured=_measured_on(params.sample, config),
@@ -156,6 +155,14 @@ def _source(params: Params) -> str:
 
 def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def _second_stage(params: Params) -> str:
+    epochs, losses = _epochs(params.finetune.epochs), _losses(params.finetune.losses)
+    if params.finetune.adversarial_loss == "none":
+        return f"{epochs} of {losses}"
+    patch = params.discriminator.receptive_field
+    return f"{epochs} against a {patch}-pixel PatchGAN ({params.finetune.adversarial_loss} + {losses})"
 
 
 def _losses(weights: Mapping[LossName, float]) -> str:

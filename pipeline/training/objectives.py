@@ -204,6 +204,9 @@ class AdversarialObjective(Objective):
         self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
+        if self._params.adversarial_loss == "none":
+            fake = self.generator(condition).float()
+            return self._update_generator({}, Answer(fake, target, condition, self.space), learns=True)
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
             fake = self.generator(condition).float()
@@ -223,12 +226,17 @@ class AdversarialObjective(Objective):
         # The gradient passes through the discriminator, whose own gradients are not needed here.
         self._discriminator.requires_grad_(False)
         logits = self._discriminator(condition, fake).float()
-        adversarial = generator_loss(self._params.adversarial_loss, logits)
-        content, penalty = self._content(Answer(fake, target, condition, self.space)), self._penalty()
-        loss = adversarial + self._content.weight * content["content"] + sum(penalty.values())
+        adversarial = {"adversarial": generator_loss(self._params.adversarial_loss, logits)}
+        losses = self._update_generator(adversarial, Answer(fake, target, condition, self.space), learns=learns)
+        self._discriminator.requires_grad_(True)
+        return losses
+
+    def _update_generator(self, adversarial: dict[str, Tensor], answer: Answer, *, learns: bool) -> dict[str, Tensor]:
+        """Down the gradient of the sum of all losses, where the generator learns yet; returns each of them."""
+        content, penalty = self._content(answer), self._penalty()
+        loss = sum(adversarial.values()) + self._content.weight * content["content"] + sum(penalty.values())
         if learns:
             self._update(loss, "generator")
             self.ema.update()
-        self._discriminator.requires_grad_(True)
-        losses = {"adversarial": adversarial, **content, **penalty, "generator": loss}
+        losses = {**adversarial, **content, **penalty, "generator": loss}
         return {name: value.detach() for name, value in losses.items()}

@@ -33,7 +33,10 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("finetune.adversarial_loss=wgan", "finetune.adversarial_loss must be 'bce', 'lsgan' or 'hinge', got 'wgan'"),
+        (
+            "finetune.adversarial_loss=wgan",
+            "finetune.adversarial_loss must be 'bce', 'lsgan', 'hinge' or 'none', got 'wgan'",
+        ),
         ("finetune.losses.l2=3", "finetune.losses.l2 is not known"),
         ("sample.train=100000", "not enough photographs for sample.train 100000"),
         ("sample.path=nowhere.csv", "sample.path nowhere.csv: expected a CSV"),
@@ -99,7 +102,7 @@ def test_a_refused_value_costs_nothing_that_cannot_be_brought_back(
     refused = project.dvc("exp", "run", "-S", "finetune.adversarial_loss=wgan", "finetune", ok=False)
     assert refused.returncode != 0
     said = refused.stdout + refused.stderr
-    assert "finetune.adversarial_loss must be 'bce', 'lsgan' or 'hinge', got 'wgan'" in said
+    assert "finetune.adversarial_loss must be 'bce', 'lsgan', 'hinge' or 'none', got 'wgan'" in said
     assert "`git checkout params.yaml dvc.lock reports` and then `dvc checkout` bring back" in said
     # As the message says.
     project.git("checkout", "params.yaml", "dvc.lock", "reports")

@@ -14,7 +14,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.params import AdversarialLoss, LossName
 from pipeline.training.losses import LOSSES, Answer, ContentLoss, discriminator_loss, generator_loss
 
-KINDS = get_args(AdversarialLoss)
+KINDS = [kind for kind in get_args(AdversarialLoss) if kind != "none"]
 
 
 def logits(value: float) -> torch.Tensor:
