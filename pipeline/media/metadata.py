@@ -87,7 +87,9 @@ def lost(image: Image.Image, content: bytes, xmp: bytes) -> Iterator[str]:
         yield f"{bits - 8} of its {bits} bits"
     if b"HasExtendedXMP" in xmp:
         yield "the long part of its XMP"
-    if _IIM_BLOCK in image.info.get("photoshop", {}) or _IIM_TAG in getattr(image, "tag_v2", {}):
+    blocks = image.info.get("photoshop")
+    # In other formats, a text may have this name.
+    if (isinstance(blocks, dict) and _IIM_BLOCK in blocks) or _IIM_TAG in getattr(image, "tag_v2", {}):
         yield "its IPTC-IIM texts"
 
 

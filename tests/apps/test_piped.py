@@ -31,6 +31,7 @@ def piped(folder: Path, content: bytes, *words: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_a_photograph_goes_through_a_pipe(street: Path, model: Path) -> None:
     """Standard output holds the picture and nothing else, byte for byte what the file would be."""
     script = f"cat street.png | {TWOTONE} colorize - --model {model} | cat > through.png"
@@ -110,5 +111,5 @@ def test_a_reader_that_goes_away_is_no_traceback(street: Path, model: Path, rng:
     save_photo(street, rng, (900, 900))
     script = f"{TWOTONE} colorize - --model {model} < street.png | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, text=True)
-    assert done.stdout == "141\n"
+    assert done.stdout == "1\n"  # as click ends where nobody reads what it writes
     assert "Traceback" not in done.stderr

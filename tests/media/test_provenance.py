@@ -160,6 +160,10 @@ def test_texts_that_are_not_read_are_named(tmp_path: Path, rng: np.random.Genera
     plain = photograph(rng, "JPEG")
     path.write_bytes(plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:])
     assert read_picture(path, LIMIT).lost == ("its IPTC-IIM texts",)
+    info = PngInfo()
+    info.add_text("photoshop", "a text that is only called so")
+    Image.new("RGB", (20, 30)).save(tmp_path / "in.png", pnginfo=info)
+    assert read_picture(tmp_path / "in.png", LIMIT).lost == ()
 
 
 def test_xmp_after_the_pixels_of_a_png_is_found(tmp_path: Path, rng: np.random.Generator) -> None:
