@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -57,6 +58,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 def photographs() -> list[tuple[str, bytes]]:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    pillow_heif.register_heif_opener()
     files = []
     for ending, kind in (
         ("jpg", "JPEG"),
@@ -65,6 +67,8 @@ def photographs() -> list[tuple[str, bytes]]:
         ("bmp", "BMP"),
         ("tif", "TIFF"),
         ("gif", "GIF"),
+        ("avif", "AVIF"),
+        ("heic", "HEIF"),
     ):
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, kind)

@@ -25,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = README + (ROOT / "docs/processes.md").read_text()
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 # What is tried elsewhere: the tests themselves, and what needs a package index.
-ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[serve,film]'")
+ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[serve,film,heic]'")
 
 
 def film(path: Path) -> None:
@@ -43,7 +43,7 @@ def as_typed(block: str, photographs: Path) -> str:
     for old, new in (
         ("uv run pytest                          # the tests\n", ""),
         ("pip install uv && ", ""),
-        ("pip install '.[serve,film]'", ""),
+        ("pip install '.[serve,film,heic]'", ""),
         ("uv run ", ""),
         ("/absolute/path/to/photographs", str(photographs)),
         ("/absolute/path/to/flowers", str(photographs)),
@@ -95,6 +95,7 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
         if "queue start" in script:
             wait_for_the_queue(project)
     assert Image.open(project.folder / "street-in-color.jpg").size == (120, 90)
+    assert (project.folder / "piped.jpg").read_bytes() == (project.folder / "street-color.jpg").read_bytes()
     assert (project.folder / "colored/street.mp4").exists()
     assert (project.folder / "colored/39.jpg").exists()
     assert subprocess.run(["git", "status", "--short", "colored", "dvc_plots"], cwd=project.folder,

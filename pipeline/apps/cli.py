@@ -170,8 +170,15 @@ def check(changes: Changes = None) -> None:
 
 @app.command()
 def colorize(
-    inputs: Annotated[list[str], typer.Argument(help="Photographs, films, folders (recursive), or patterns.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the colored copies, or the file of one.")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Photographs, films, folders (recursive), patterns; or - for standard input.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The folder of the colored copies, or the file of one; default: NAME-color beside each."
+        ),
+    ] = None,
     model: Model = None,
     render_size: Annotated[
         int | None, typer.Option(min=32, max=2048, help="Short side of what the network sees; default: as trained.")
@@ -202,12 +209,14 @@ def colorize(
     from pipeline.apps.colorize import BatchOptions
     from pipeline.apps.colorize import colorize as color_all
     from pipeline.apps.jobs import Naming, parse_shard
+    from pipeline.apps.piped import STANDARD_INPUT, color_piped
     from pipeline.inference.colorizer import ColoringOptions
 
     ending = format.lower().removeprefix(".") if format else None
     naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
     coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
-    raise typer.Exit(color_all(inputs, model, BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, vivid)))
+    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, vivid)
+    raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
 
 
 @app.command()

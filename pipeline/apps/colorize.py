@@ -15,12 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.apps.jobs import Job, Naming, Selection, comparison, require_output, select
-from pipeline.apps.model_choice import choose_model
+from pipeline.apps.model_choice import choose_model, label, origin_of
 from pipeline.errors import InputError, TwotoneError
 from pipeline.handled_signals import handled
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.video import VideoOptions, color_video
-from pipeline.media.pictures import WRITABLE, Picture, read_picture, write_picture
+from pipeline.media.pictures import FROM_PHONES, WRITABLE, Picture, read_picture, write_picture
+from pipeline.media.provenance import Origin
 from pipeline.types import Samples
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ class BatchOptions:
     max_pixels: int
     vivid: float | None = None
     """Where the dial from faithful to vivid stands; None for the model as it is."""
+    origin: Origin | None = None
+    """What the pictures say that has colored them; `colorize` knows it once it has a model."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,10 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         InputError: nothing can be colored as asked.
         ModelError: there is no model.
     """
-    ending, naming = options.naming.ending, options.naming
-    if ending is not None and ending not in WRITABLE:
-        raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {ending!r}")
-    selection = select(inputs, naming)
-    path = choose_model(model)
-    colorizer = Colorizer.load(path, options.vivid)
-    if len(naming.seeds) > 1 and not colorizer.noisy:
-        raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
-    _require_own_lightness(colorizer, selection, path, options.coloring)
-    require_output(naming)
+    selection = select(inputs, options.naming)
+    path, colorizer = load_for(model, options, selection)
+    require_output(options.naming, selection.jobs)
+    options = replace(options, origin=origin_of(path, options.coloring.own_lightness))
     outcomes: list[Outcome] = []
     try:
         for job in until_ctrl_c(tqdm(selection.jobs, desc="colorize", unit="file")):
@@ -84,6 +81,21 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         return 130
     _report(outcomes, selection, path)
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def load_for(model: Path | None, options: BatchOptions, selection: Selection) -> tuple[Path, Colorizer]:
+    """Choose a model and load it; refuse what it cannot do.
+
+    Raises:
+        InputError: an option needs another model.
+        ModelError: there is no model.
+    """
+    path = choose_model(model)
+    colorizer = Colorizer.load(path, options.vivid)
+    if len(options.naming.seeds) > 1 and not colorizer.noisy:
+        raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
+    _require_own_lightness(colorizer, selection, path, options.coloring)
+    return path, colorizer
 
 
 def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
@@ -129,7 +141,8 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
 
 
 def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
-    picture, left_out = read_picture(job.source, options.max_pixels), set()
+    picture = read_picture(job.source, options.max_pixels)
+    left_out = set(picture.lost)
     for seed, target in targets.items():
         rgb = colorizer.color(picture.pixels, replace(options.coloring, seed=seed))
         left_out |= {_write(picture, rgb, target, options)} - {""}
@@ -160,11 +173,12 @@ def _write(picture: Picture, rgb: Samples, target: Path, options: BatchOptions) 
     """Write a coloring; returns what the file could not take over."""
     kind, left_out = WRITABLE[target.suffix[1:].lower()], ""
     if options.overwrite or not target.exists():
-        left_out = write_picture(target, rgb, picture, kind)
+        left_out = write_picture(target, rgb, picture, kind, options.origin)
     beside = comparison(target)
     if options.naming.compare and (options.overwrite or not beside.exists()):
         before = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, 2)
-        write_picture(beside, np.concatenate([before, rgb], 1), replace(picture, alpha=None), kind)
+        both = np.concatenate([before, rgb], 1)
+        write_picture(beside, both, replace(picture, alpha=None), kind, options.origin)
     return left_out
 
 
@@ -194,6 +208,8 @@ def _name_notes(job: Job) -> list[str]:
         notes.append(f"{before} films are written as {after}")
     elif before == ".gif":
         notes.append(f".gif animations are written as {after}, the first frame alone")
+    elif before[1:] in FROM_PHONES:
+        notes.append(f"{before} photographs are written as {after}")
     return notes
 
 
@@ -221,6 +237,6 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
         if outcome.status == "failed":
             print(f"failed: {outcome.source}: {outcome.detail}")
     print(
-        f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; model {model}",
+        f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; model {label(model)}",
         flush=True,
     )

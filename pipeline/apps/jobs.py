@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import mimetypes
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +13,22 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.files import require_writable
 from pipeline.media.decoding import SUFFIXES
-from pipeline.media.pictures import WRITABLE
+from pipeline.media.pictures import WRITABLE, copy_ending
 from pipeline.media.video_io import CONTAINERS
 
 _SUFFIXES = SUFFIXES | set(CONTAINERS)
+_MARK = "-color"
+# With the numbers that other photographs of one name, seeds and comparisons add.
+_COPY = re.compile(rf"(?P<name>.+){_MARK}(-\d+)*(-compare)?")
+_COPIES = "colored copies"
 
 
 @dataclass(frozen=True)
 class Naming:
     """How the colored copies are named."""
 
-    out: Path
-    """A folder; or, for a single photograph, a file."""
+    out: Path | None
+    """A folder; for a single photograph, also a file; None for NAME-color.EXT beside each photograph."""
     ending: str | None = None
     """Ending of pictures, such as png; None keeps each photograph's own."""
     seeds: tuple[int, ...] = (0,)
@@ -67,27 +72,34 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     Raises:
         InputError: an input does not exist, there is nothing to color, or the output cannot be what it is asked to be.
     """
+    require_format(naming)
     selection = Selection()
     sources: dict[Path, tuple[Path, Path]] = {}
     for source, inside in _sources(inputs, naming.out, selection.left_out):
         sources.setdefault(source.resolve(), (source, inside))
+    # A shell's *.jpg finds the copies that an earlier run has put beside the photographs, too.
+    named = {source.absolute().with_suffix("") for source, _ in sources.values()}
+    copies = [key for key, (source, _) in sources.items() if _original(source.absolute()) in named]
+    for key in copies:
+        del sources[key]
+        selection.left_out[_COPIES] += 1
     if not sources:
         raise InputError(f"no photographs in {', '.join(inputs)}; looked for {', '.join(sorted(_SUFFIXES))}")
-    if _is_file_name(naming.out):
+    out = naming.out
+    if out and _is_file_name(out):
         if naming.shard != (1, 1):
-            raise InputError(f"--shard shares out many files, and --out {naming.out} names one; name a folder")
-        selection.jobs = [_single_job([source for source, _ in sources.values()], naming)]
+            raise InputError(f"--shard shares out many files, and --out {out} names one; name a folder")
+        selection.jobs = [_single_job([source for source, _ in sources.values()], out, naming)]
         return selection
-    if len(sources) == 1 and not naming.out.exists() and _looks_like_a_file(naming.out):
+    if out and len(sources) == 1 and not out.exists() and _looks_like_a_file(out):
         writable = ", ".join(sorted({f".{ending}" for ending in WRITABLE} | set(CONTAINERS.values())))
-        raise InputError(
-            f"--out {naming.out}: {naming.out.suffix} cannot be written; name a folder, or a file in {writable}"
-        )
+        raise InputError(f"--out {out}: {out.suffix} cannot be written; name a folder, or a file in {writable}")
     taken = {_key(source) for source, _ in sources.values()}
     for source, inside in sources.values():
-        target = naming.out / inside.with_suffix(_ending(source, naming.ending))
+        place = out / inside if out else source.with_name(f"{source.stem}{_MARK}{source.suffix}")
+        target = place.with_suffix(_ending(source, naming.ending))
         if target.resolve() == source.resolve():
-            raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {naming.out}")
+            raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {out}")
         selection.jobs.append(_job_for(source, target, naming, taken))
     # After all have their names: whichever machine colors a photograph, its copy is called the same.
     number, count = naming.shard
@@ -107,12 +119,25 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def require_output(naming: Naming) -> None:
+def require_format(naming: Naming) -> None:
+    """Raises InputError where the ending that is asked for cannot be written."""
+    if naming.ending is not None and naming.ending not in WRITABLE:
+        raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {naming.ending!r}")
+
+
+def require_output(naming: Naming, jobs: Sequence[Job]) -> None:
     """Try to write where the copies will go.
 
     Raises:
         InputError: it cannot be written.
     """
+    if naming.out is None:
+        for folder in sorted({target.parent for job in jobs for target in job.targets.values()}):
+            try:
+                require_writable(folder)
+            except OSError as error:
+                raise InputError(f"{folder} cannot be written: {error.strerror}; name a folder with --out") from None
+        return
     folder = naming.out.parent if _is_file_name(naming.out) else naming.out
     if folder.is_file():
         raise InputError(f"--out {folder} is a file and no picture or film; name a folder")
@@ -122,9 +147,9 @@ def require_output(naming: Naming) -> None:
         raise InputError(f"--out {naming.out} cannot be written: {error.strerror}") from None
 
 
-def _single_job(sources: list[Path], naming: Naming) -> Job:
+def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
     """The job where --out names a file."""
-    source, out = sources[0], naming.out
+    source = sources[0]
     if len(sources) > 1:
         raise InputError(f"--out {out} names one file for {len(sources)} photographs; name a folder")
     if _key(source) == _key(out):
@@ -159,12 +184,14 @@ def _key(path: Path) -> str:
     return str(path.resolve()).casefold()
 
 
-def _sources(inputs: Sequence[str], out: Path, left_out: Counter[str]) -> Iterator[tuple[Path, Path]]:
+def _sources(inputs: Sequence[str], out: Path | None, left_out: Counter[str]) -> Iterator[tuple[Path, Path]]:
     """Each photograph and its path below the output folder; counts what is left out of folders."""
     for text in inputs:
         path = Path(text)
         if path.is_dir():
             folder, found = path, [(file, file.relative_to(path)) for file in sorted(path.rglob("*"))]
+        elif text == "-":
+            raise InputError("- is standard input, and is colored alone; a file of that name is ./-")
         elif path.exists():
             yield path, Path(path.name)
             continue
@@ -183,18 +210,30 @@ def _sources(inputs: Sequence[str], out: Path, left_out: Counter[str]) -> Iterat
                 yield file, inside
 
 
-def _kind_left_out(file: Path, folder: Path, out: Path) -> str:
+def _kind_left_out(file: Path, folder: Path, out: Path | None) -> str:
     """Why a file below a folder is not colored; "" where it is."""
     if file.is_dir():
         return ""
     if any(part.startswith(".") for part in file.relative_to(folder).parts):
         return "hidden"
     # Copies of an earlier run, where --out is a folder inside that of the photographs.
-    if out.resolve() in file.resolve().parents and folder.resolve() in out.resolve().parents:
-        return "colored copies"
+    if out and out.resolve() in file.resolve().parents and folder.resolve() in out.resolve().parents:
+        return _COPIES
     if not file.is_file():
         return "not regular files"
-    return "" if file.suffix.lower() in _SUFFIXES else file.suffix.lower() or "without an ending"
+    if file.suffix.lower() not in _SUFFIXES:
+        return file.suffix.lower() or "without an ending"
+    # And those of a run without --out, beside their photographs; a pattern may find the copies alone.
+    original = _original(file)
+    endings = [ending for suffix in _SUFFIXES for ending in (suffix, suffix.upper())]
+    beside = original and any(original.with_name(original.name + ending).exists() for ending in endings)
+    return _COPIES if beside else ""
+
+
+def _original(file: Path) -> Path | None:
+    """The photograph, without its ending, of which a file would be a copy by its name: a-color-2.jpg -> a."""
+    match = _COPY.fullmatch(file.stem)
+    return file.with_name(match["name"]) if match else None
 
 
 def _without_magic(pattern: Path) -> Path:
@@ -213,10 +252,8 @@ def _looks_like_a_file(out: Path) -> bool:
 
 
 def _ending(source: Path, asked: str | None) -> str:
-    """A photograph's own ending, where it can be written; animations and files without an ending become PNG."""
+    """A film's or a photograph's own ending, where it can be written, unless another is asked for."""
     own = source.suffix.lower()
     if own in CONTAINERS:
         return CONTAINERS[own]
-    if asked:
-        return f".{asked}"
-    return own if own[1:] in WRITABLE else ".png"
+    return f".{asked or copy_ending(own)}"

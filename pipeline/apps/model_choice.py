@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ModelError
 from pipeline.inference.starter import starter_folder
-from pipeline.models.config import read_config
+from pipeline.media.provenance import Origin
+from pipeline.models.config import GENERATOR_FILE, ONNX_FILE, read_config
 
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
@@ -41,6 +43,23 @@ def choose_model(named: Path | None, project: Path = Path()) -> Path:
 def label(path: Path) -> str:
     """A model as messages call it: "starter", or its path."""
     return STARTER if path == starter_folder() else str(path)
+
+
+def origin_of(model: Path, redrawn: bool = False) -> Origin:
+    """What pictures that the model colors will say of it. Nothing in it depends on where the model lies.
+
+    Args:
+        model: a checkpoint folder or a .onnx file.
+        redrawn: whether the lightness is the network's own, too.
+
+    Raises:
+        ModelError: model.json is missing or damaged.
+    """
+    folder, name = (model.parent, model.name) if model.suffix == ".onnx" else (model, ONNX_FILE)
+    config = read_config(folder)
+    name = name if name in config.sha256 else GENERATOR_FILE
+    program = f"twotone-colorizer {metadata.version('twotone-colorizer')}"
+    return Origin(program, config.summary(), f"{name} sha256 {config.sha256.get(name, 'unknown')}", redrawn)
 
 
 def _named(named: Path) -> Path:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipeline.apps.model_choice import origin_of
 from pipeline.errors import ColoringError, ImageError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.media.pictures import WRITABLE, read_picture, write_picture
+from pipeline.media.pictures import WRITABLE, copy_ending, read_picture, write_picture
 from pipeline.types import Samples
 
 # Longest side of what the page shows; the download has the photograph's own size.
@@ -95,15 +96,14 @@ def _colorizer(model: Path, vivid: float | None) -> Colorizer:
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
     colorizer = _colorizer(model, request.vivid)
     picture = read_picture(request.source, max_pixels)
-    ending = request.source.suffix[1:].lower()
-    ending = ending if ending in WRITABLE else "png"
+    ending, origin = copy_ending(request.source.suffix), origin_of(model, request.coloring.own_lightness)
     after, full = [], []
     first = request.coloring.seed
     for seed in range(first, first + request.variants):
         rgb = colorizer.color(picture.pixels, replace(request.coloring, seed=seed))
         name = f"{request.source.stem}-color" + (f"-{seed}" if request.variants > 1 else "")
         full.append(request.folder / f"{name}.{ending}")
-        write_picture(full[-1], rgb, picture, WRITABLE[ending])
+        write_picture(full[-1], rgb, picture, WRITABLE[ending], origin)
         after.append(_preview(rgb, request.folder / f"after-{seed}.webp"))
     return Result(_preview(picture.pixels, request.folder / "before.webp"), tuple(after), tuple(full))
 

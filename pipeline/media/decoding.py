@@ -14,11 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, missing_extra
 from pipeline.types import Pixels
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+"""What Pillow reads by itself; HEIC needs the extra `heic`."""
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"},
+)
 
 # A smaller picture shows a color, but no thing that could have it.
 SMALLEST_SIDE = 16
@@ -33,6 +36,9 @@ ORIENTATION = 0x0112
 _FIRST_TURNED = 5
 # How a TIFF begins, in its two byte orders.
 _TIFF = (b"II*\0", b"MM\0*")
+# The brands of HEIF with HEVC (ISO/IEC 23008-12, annex B), and those of HEIF with any codec. AVIF's are Pillow's work.
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_HEIF_BRANDS = frozenset({b"mif1", b"msf1"})
 
 # Pillow's own bound would raise first, without saying what to set: max_pixels is checked instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -54,7 +60,8 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
     """Read an image file as 8-bit sRGB.
 
     EXIF orientation is applied. The first frame of an animation is read. Transparency is laid over white. 16-bit
-    gray keeps its high byte. Palettes, CMYK and gray are converted as Pillow does, without their ICC profile.
+    gray keeps its high byte; 10 and 12 bits of AVIF and HEIC become 8. Palettes, CMYK and gray are converted as Pillow
+    does, without their ICC profile.
 
     Args:
         side: how many pixels of each side will be used; 0: all. A JPEG file much larger than that is decoded at a half,
@@ -67,7 +74,7 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
     content = read_bytes(path, max_pixels)
     with opened(content, max_pixels) as image:
         width, height = image.size
-        if side:
+        if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
         pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
         if image.getexif().get(ORIENTATION, 1) >= _FIRST_TURNED:
@@ -90,24 +97,32 @@ def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") ->
             raise ImageError("not a regular file")
         if status.st_size == 0:
             raise ImageError("empty file")
-        if status.st_size > max_pixels * _BYTES_PER_PIXEL + 2**20:
+        if status.st_size > largest_file(max_pixels):
             raise ImageError(f"too many bytes: {status.st_size:,}, more than {limit} {max_pixels} need")
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"unreadable: {error.strerror}") from None
 
 
+def largest_file(max_pixels: int) -> int:
+    """Bytes that a file of so many pixels may have, its metadata included."""
+    return max_pixels * _BYTES_PER_PIXEL + 2**20
+
+
 @contextmanager
 def opened(content: bytes, max_pixels: int, limit: str = "sample.max_pixels") -> Iterator[Image.Image]:
-    """The first frame of an image file, not yet decoded. An error of decoding it within becomes an ImageError.
+    """The first frame of an image file, and the main picture of HEIC, not yet decoded.
+
+    An error of decoding it within becomes an ImageError.
 
     Raises:
         ImageError: not an allowed format, too many pixels, too small, too long, or damaged.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             _require_bounds(image, max_pixels, limit)
-            image.seek(0)
+            if image.format != "HEIF":
+                image.seek(0)
             yield image
     except ImageError:
         raise
@@ -115,11 +130,37 @@ def opened(content: bytes, max_pixels: int, limit: str = "sample.max_pixels") ->
         raise ImageError(f"unreadable: {_reason(error, content)}") from None
 
 
+def _formats(content: bytes) -> tuple[str, ...]:
+    """Pillow's names of the formats that the file may have.
+
+    Raises:
+        ImageError: it is HEIC, and the extra is not installed.
+    """
+    if not _is_heic(content):
+        return FORMATS
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImageError(missing_extra("HEIC photographs need pillow-heif", "heic")) from None
+    # Each time, since it only writes into Pillow's tables: several threads may decode.
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return ("HEIF",)
+
+
+def _is_heic(content: bytes) -> bool:
+    """By the box with which the file begins: its size, "ftyp", its brand, a version, other brands."""
+    if content[4:8] != b"ftyp":
+        return False
+    size = min(int.from_bytes(content[:4], "big"), 256)
+    brand, others = content[8:12], {content[place : place + 4] for place in range(16, size, 4)}
+    return brand in _HEIC_BRANDS or (brand in _HEIF_BRANDS and not others & {b"avif", b"avis"})
+
+
 def _reason(error: Exception, content: bytes) -> str:
     if isinstance(error, UnidentifiedImageError) and content.startswith(_TIFF):
         return "a rare kind of TIFF, such as one of floating-point samples; save it with 8 or 16 bits in RGB or gray"
     if isinstance(error, UnidentifiedImageError):
-        return f"none of {', '.join(FORMATS)}"
+        return f"none of {', '.join(FORMATS)}, HEIC"
     return str(error) if type(error) is OSError else type(error).__name__
 
 

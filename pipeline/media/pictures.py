@@ -1,29 +1,30 @@
-"""Read and write picture files with their EXIF, resolution, transparency and 16 bits."""
+"""Read and write picture files with their EXIF, XMP, resolution, transparency and 16 bits."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
 from pipeline.files import replacing
 from pipeline.media import sixteen_bits
 from pipeline.media.decoding import ORIENTATION, opened, read_bytes
+from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, lost, photograph_tags, xmp_of
+from pipeline.media.provenance import Origin
 from pipeline.types import Samples
 
 # Endings of the files that can be written, and Pillow's names of their formats.
 WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF", "bmp": "BMP"}
+# JPEG, since every program opens it: HEIC and AVIF are not exact either, and a PNG is several times as large.
+FROM_PHONES = ("heic", "heif", "avif")
 _SIXTEEN_BITS = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")
-# In a TIFF the same directory holds EXIF and the layout of its samples: only tags about the photograph are copied.
-_TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-_DIRECTORIES = (0x8769, 0x8825)
 # Finer than any scanner; PNG and BMP hold no more than some 100 million.
 _FINEST_DPI = 1e5
 # JPEG as 4:4:4: its usual subsampling would halve the resolution of the color.
@@ -49,18 +50,44 @@ class Picture:
     dpi: tuple[float, float] | None
     format: str
     """As Pillow calls it."""
+    xmp: bytes = b""
+    """The packet as it is in the file, "" where there is none."""
+    lost: tuple[str, ...] = ()
+    """What of the file is not in here, such as "2 of its 10 bits"."""
+
+
+def copy_ending(suffix: str) -> str:
+    """The ending of a colored copy: the photograph's own, where it can be written.
+
+    A copy of HEIC or AVIF becomes a JPEG; one of GIF, and of a file without an ending, a PNG.
+
+    Args:
+        suffix: of the photograph, such as .jpg.
+    """
+    ending = suffix.lower().removeprefix(".")
+    if ending in WRITABLE:
+        return ending
+    return "jpg" if ending in FROM_PHONES else "png"
 
 
 def read_picture(path: Path, max_pixels: int) -> Picture:
-    """Decode a picture file from anywhere.
-
-    EXIF orientation is applied. Colors are converted to sRGB by the ICC profile, where there is one. The first frame
-    of an animation is read.
+    """Read and decode a picture file from anywhere: see `decode_picture`.
 
     Raises:
         ImageError: no picture that this project decodes; the message is the reason.
     """
-    content = read_bytes(path, max_pixels, "--max-pixels")
+    return decode_picture(read_bytes(path, max_pixels, "--max-pixels"), max_pixels)
+
+
+def decode_picture(content: bytes, max_pixels: int) -> Picture:
+    """Decode the bytes of a picture file.
+
+    EXIF orientation is applied. Colors are converted to sRGB by the ICC profile, where there is one. The first frame
+    of an animation is read. 10 and 12 bits of HEIC and AVIF become 8: Pillow gives no more of them.
+
+    Raises:
+        ImageError: no picture that this project decodes; the message is the reason.
+    """
     with opened(content, max_pixels, "--max-pixels") as image:
         # First, because reading EXIF may decode the picture, and then its number of bits is lost.
         deep = sixteen_bits.color(image, content)
@@ -74,16 +101,16 @@ def read_picture(path: Path, max_pixels: int) -> Picture:
             pixels, alpha = samples_of(image)
         exif.pop(ORIENTATION, None)
         if image.format == "TIFF":
-            exif = _photograph_tags(exif)
+            exif = photograph_tags(exif)
         dpi = image.info.get("dpi")
         dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 and max(dpi) < _FINEST_DPI else None
-        return Picture(pixels, alpha, exif.tobytes() if len(exif) else b"", dpi, str(image.format))
+        xmp = xmp_of(image, content)
+        written = exif.tobytes() if len(exif) else b""
+        return Picture(pixels, alpha, written, dpi, str(image.format), xmp, tuple(lost(image, content, xmp)))
 
 
-def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> str:
-    """Write (H, W, 3) sRGB with the EXIF, resolution and transparency of `like`; the file appears whole or not at all.
-
-    16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
+def write_picture(path: Path, rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> str:
+    """Write what `encode_picture` makes; the file appears whole or not at all.
 
     Returns:
         What the file could not take over, such as "its EXIF"; "" where it has everything.
@@ -92,17 +119,43 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str) -> str:
         OSError: it cannot be written.
         ImageError: the format does not hold it, as where a side is over 16,383 pixels in WebP.
     """
-    alpha = like.alpha
+    content, left_out = encode_picture(rgb, like, kind, origin)
+    with replacing(path) as hidden:
+        hidden.write_bytes(content)
+    return left_out
+
+
+def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> tuple[bytes, str]:
+    """(H, W, 3) sRGB as a file with the EXIF, XMP, resolution and transparency of `like`.
+
+    16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
+
+    Args:
+        kind: the format, as Pillow calls it.
+        origin: what has colored it, to be said in the XMP; without it no XMP is written.
+
+    Returns:
+        The file; and what it could not take over, such as "its EXIF", or "" where it has everything.
+
+    Raises:
+        ImageError: the format does not hold it, as where a side is over 16,383 pixels in WebP.
+    """
+    alpha, hidden = like.alpha, []
     if kind not in _SIXTEEN_BITS:
         rgb, alpha = _eight_bits(rgb), None if alpha is None else _eight_bits(alpha)
     if alpha is not None and kind in _TRANSPARENT:
         rgb = np.dstack([rgb, alpha])
     elif alpha is not None:
+        hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
         rgb = _over_white(rgb, alpha)
-    content, left_out = _encode_deep(rgb, like, kind) if rgb.dtype == np.uint16 else _encode(rgb, like, kind)
-    with replacing(path) as hidden:
-        hidden.write_bytes(content)
-    return left_out
+    encode, problem = _encode_deep if rgb.dtype == np.uint16 else _encode, ""
+    for carried, left_out in attempts(Carried(like.exif, like.xmp, like.dpi), kind, origin):
+        try:
+            content, more = encode(rgb, carried, kind)
+            return content, " and ".join([*hidden, *left_out, *more])
+        except Exception as error:  # an encoder raises almost anything on odd tags
+            problem = problem or f"{type(error).__name__}: {error}"
+    raise ImageError(f"cannot be written as {kind}: {problem}")
 
 
 def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
@@ -120,18 +173,6 @@ def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
         alpha = np.asarray(with_alpha.getchannel("A"))
         upright = upright.convert("L" if upright.mode in ("L", "LA") else "RGB")
     return np.asarray(_as_srgb(upright)), alpha
-
-
-def _photograph_tags(exif: Image.Exif) -> Image.Exif:
-    copied = Image.Exif()
-    for tag in _TEXTS:
-        if tag in exif:
-            copied[tag] = exif[tag]
-    for directory in _DIRECTORIES:
-        tags = exif.get_ifd(directory)
-        if tags:
-            copied.get_ifd(directory).update(tags)
-    return copied
 
 
 def _as_srgb(image: Image.Image) -> Image.Image:
@@ -177,50 +218,33 @@ def _over_white(rgb: Samples, alpha: Samples) -> Samples:
     return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
 
 
-def _encode(rgb: Samples, like: Picture, kind: str) -> tuple[bytes, str]:
+def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
     """The file, and what it could not take over."""
-    image, problem = Image.fromarray(rgb), ""
-    for options, left_out in _attempts(like, kind):
-        buffer = io.BytesIO()
-        try:
-            image.save(buffer, kind, **{**_OPTIONS[kind], **options})
-            return buffer.getvalue(), left_out
-        except Exception as error:  # an encoder raises almost anything on odd tags
-            problem = problem or f"{type(error).__name__}: {error}"
-    raise ImageError(f"cannot be written as {kind}: {problem}")
+    options = dict(_OPTIONS[kind])
+    if carried.dpi:
+        options["dpi"] = carried.dpi
+    if kind == "TIFF":
+        tags = Image.Exif()
+        tags.load(carried.exif)
+        if any(directory in tags for directory in DIRECTORIES):
+            # Only Pillow's own writer holds EXIF's directories, and it does not compress.
+            options["compression"] = "raw"
+        if carried.xmp:
+            tags[XMP_TAG] = carried.xmp
+        options["exif"] = tags
+    elif carried.exif:
+        options["exif"] = carried.exif
+    if carried.xmp and kind == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", carried.xmp.decode())
+    elif carried.xmp and kind != "TIFF":
+        options["xmp"] = carried.xmp
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, kind, **options)
+    return buffer.getvalue(), []
 
 
-def _attempts(like: Picture, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Options of Pillow's encoder, the most complete ones first, and what each leaves out."""
-    dpi = {"dpi": like.dpi} if like.dpi and kind != "WEBP" else {}
-    if kind == "TIFF" and _has_directories(like.exif):
-        # Only Pillow's own writer holds EXIF's directories, and it does not compress.
-        yield {**dpi, "exif": like.exif, "compression": "raw"}, ""
-    elif like.exif and kind != "BMP":
-        yield {**dpi, "exif": like.exif}, ""
-    exif = "its EXIF" if like.exif else ""
-    yield dpi, exif
-    if dpi:
-        yield {}, f"{exif} and its resolution" if exif else "its resolution"
-
-
-def _has_directories(exif: bytes) -> bool:
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-    except Exception:  # Pillow raises many kinds on damaged EXIF
-        return False
-    return any(directory in tags for directory in _DIRECTORIES)
-
-
-def _encode_deep(rgb: Samples, like: Picture, kind: str) -> tuple[bytes, str]:
+def _encode_deep(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
     """The same for 16 bits."""
-    attempts = [(like.exif, like.dpi, ""), (b"", like.dpi, "its EXIF"), (b"", None, "its EXIF and its resolution")]
-    problem = ""
-    for exif, dpi, left_out in attempts:
-        try:
-            content, kept_all = sixteen_bits.encode(rgb, exif, dpi, kind)
-            return content, left_out or ("" if kept_all else "its EXIF, but for the texts")
-        except Exception as error:  # as above
-            problem = problem or f"{type(error).__name__}: {error}"
-    raise ImageError(f"cannot be written as {kind}: {problem}")
+    content, kept_all = sixteen_bits.encode(rgb, carried.exif, carried.xmp, carried.dpi, kind)
+    return content, [] if kept_all else ["its EXIF, but for the texts"]

@@ -18,6 +18,8 @@ _COLOR_SPACE = slice(16, 20)
 # A PNG's signature and its header's chunk.
 _PNG_HEAD = 33
 _METERS_IN_AN_INCH = 0.0254
+# TIFF's tag of XMP.
+_XMP = 0x02BC
 
 
 def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] | None:
@@ -56,14 +58,17 @@ def as_srgb(samples: Samples, profile: bytes | None) -> Samples:
     return converted
 
 
-def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str) -> tuple[bytes, bool]:
-    """(H, W, 3 or 4) uint16 as PNG or TIFF, with EXIF and resolution; and whether it holds the whole EXIF.
+def encode(rgb: Samples, exif: bytes, xmp: bytes, dpi: tuple[float, float] | None, kind: str) -> tuple[bytes, bool]:
+    """(H, W, 3 or 4) uint16 as PNG or TIFF, with EXIF, XMP and resolution; and whether it holds the whole EXIF.
 
     A TIFF gets only the texts among its EXIF.
     """
     imagecodecs, tifffile = _codecs()
     if kind == "PNG":
         chunks = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
+        if xmp:
+            # Not compressed, and without a language: XMP specification, part 3, 1.1.5.
+            chunks += _chunk(b"iTXt", b"XML:com.adobe.xmp" + b"\0" * 5 + xmp)
         if dpi:
             chunks += _chunk(b"pHYs", struct.pack(">IIB", *(round(n / _METERS_IN_AN_INCH) for n in dpi), 1))
         png = bytes(imagecodecs.png_encode(rgb, level=3))
@@ -72,11 +77,12 @@ def encode(rgb: Samples, exif: bytes, dpi: tuple[float, float] | None, kind: str
     tags = Image.Exif()
     tags.load(exif)
     texts = [(tag, "s", 0, text, True) for tag, text in sorted(tags.items()) if isinstance(text, str)]
+    packet = [(_XMP, "B", len(xmp), xmp, True)] if xmp else []
     options: dict[str, Any] = {"resolution": dpi, "resolutionunit": "INCH"} if dpi else {}
     if rgb.shape[2] == 4:
         options["extrasamples"] = ["unassalpha"]
     tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, software=False,
-                     extratags=texts, **options)  # fmt: skip
+                     extratags=[*texts, *packet], **options)  # fmt: skip
     return buffer.getvalue(), len(texts) == len(tags)
 
 

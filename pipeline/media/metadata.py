@@ -1,0 +1,105 @@
+"""What a picture file carries besides its pixels: EXIF, XMP and resolution, as much of them as a format holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+
+from PIL import Image
+
+from pipeline.errors import ImageError
+from pipeline.media.provenance import Origin, marked
+
+# In a TIFF the same directory holds EXIF and the layout of its samples: only tags about the photograph are copied.
+_TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+DIRECTORIES = (0x8769, 0x8825)
+XMP_TAG = 0x02BC
+# IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
+_IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a file carries besides its pixels; empty where it has none."""
+
+    exif: bytes
+    xmp: bytes
+    """A packet."""
+    dpi: tuple[float, float] | None
+
+
+def attempts(like: Carried, kind: str, origin: Origin | None) -> Iterator[tuple[Carried, list[str]]]:
+    """What a colored copy may carry, the most complete first, and what each attempt leaves out.
+
+    Args:
+        like: what the photograph carries.
+        kind: the format of the copy, as Pillow calls it.
+        origin: what has colored it.
+    """
+    exifs = [b""] if kind == "BMP" else list(dict.fromkeys([like.exif, b""]))
+    resolutions = [None] if kind == "WEBP" else list(dict.fromkeys([like.dpi, None]))
+    packets = list(_packets(like.xmp, kind, origin))
+    for dpi, exif, (xmp, left_out) in product(resolutions, exifs, packets):
+        names = ["its EXIF"] if like.exif and not exif else []
+        names += ["its resolution"] if like.dpi and dpi is None and kind != "WEBP" else []
+        yield Carried(exif, xmp, dpi), names + left_out
+
+
+def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[bytes, list[str]]]:
+    """XMP packets to try, and what each leaves out."""
+    lost = ["its XMP"] if xmp else []
+    if origin is None or kind == "BMP":
+        yield b"", lost + (["the mark that it was colored"] if origin else [])
+        return
+    with suppress(ImageError):
+        yield marked(xmp, origin), []
+    if xmp:
+        yield marked(b"", origin), lost
+
+
+def photograph_tags(exif: Image.Exif) -> Image.Exif:
+    """Those tags of a TIFF that tell of the photograph."""
+    copied = Image.Exif()
+    for tag in _TEXTS:
+        if tag in exif:
+            copied[tag] = exif[tag]
+    for directory in DIRECTORIES:
+        tags = exif.get_ifd(directory)
+        if tags:
+            copied.get_ifd(directory).update(tags)
+    return copied
+
+
+def xmp_of(image: Image.Image, content: bytes) -> bytes:
+    """The XMP packet of an open file; empty where there is none."""
+    if image.format == "PNG" and "xmp" not in image.info and b"XML:com.adobe.xmp" in content:
+        image.load()  # it may stand after the pixels
+    found = image.info.get("xmp", b"")
+    return found if isinstance(found, bytes) else b""
+
+
+def lost(image: Image.Image, content: bytes, xmp: bytes) -> Iterator[str]:
+    """What of an open file is not read, such as "2 of its 10 bits"."""
+    bits = _bits(image, content)
+    if bits > 8:
+        yield f"{bits - 8} of its {bits} bits"
+    if b"HasExtendedXMP" in xmp:
+        yield "the long part of its XMP"
+    blocks = image.info.get("photoshop")
+    # In other formats, a text may have this name.
+    if (isinstance(blocks, dict) and _IIM_BLOCK in blocks) or _IIM_TAG in getattr(image, "tag_v2", {}):
+        yield "its IPTC-IIM texts"
+
+
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Bits of each sample in HEIC and AVIF; 8 for other formats, which are read with all they have."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    if image.format == "AVIF":
+        # AV1 in ISOBMFF, 2.3.3: the third byte of the configuration has the flags high_bitdepth and twelve_bit.
+        place = content.find(b"av1C")
+        flags = content[place + 6 : place + 7] if place >= 0 else b""
+        return {0x40: 10, 0x60: 12}.get(flags[0] & 0x60, 8) if flags else 8
+    return 8

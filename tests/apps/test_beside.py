@@ -1,0 +1,114 @@
+"""`twotone colorize` without --out: copies beside their photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image
+
+from pipeline.apps.jobs import Naming, Selection, require_output, select
+from pipeline.errors import InputError
+from tests.helpers import save_photo, twotone
+
+
+@pytest.fixture
+def album(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Names that meet each other, in a folder and one inside; the current folder is above it."""
+    (tmp_path / "album/inner").mkdir(parents=True)
+    for name in ("a.jpg", "a.png", "b.JPG", "inner/a.gif"):
+        save_photo(tmp_path / "album" / name, rng)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "album"
+
+
+def chosen(*inputs: str, **options: Any) -> Selection:
+    return select(inputs, Naming(None, **options))
+
+
+def targets(*inputs: str, **options: Any) -> dict[str, list[str]]:
+    """The names of the copies, by source."""
+    jobs = chosen(*inputs, **options).jobs
+    assert all(target.parent == job.source.parent for job in jobs for target in job.targets.values())
+    return {job.source.as_posix(): [target.name for target in job.targets.values()] for job in jobs}
+
+
+def test_copies_lie_beside_their_photographs_by_the_rules_for_names(album: Path, rng: np.random.Generator) -> None:
+    assert targets("album") == {
+        "album/a.jpg": ["a-color.jpg"],
+        "album/a.png": ["a-color.png"],
+        "album/b.JPG": ["b-color.jpg"],
+        "album/inner/a.gif": ["a-color.png"],
+    }
+    assert targets("album/a.*", ending="png") == {"album/a.jpg": ["a-color.png"], "album/a.png": ["a-color-2.png"]}
+    assert targets("album/b.JPG", seeds=(5, 6)) == {"album/b.JPG": ["b-color-5.jpg", "b-color-6.jpg"]}
+    shards = [targets("album", shard=(number, 3)) for number in (1, 2, 3)]
+    assert {source: names for shard in shards for source, names in shard.items()} == targets("album")
+    # A photograph that is called so without being a copy is colored, and not written over.
+    save_photo(album / "holi-color.jpg", rng)
+    assert targets("album")["album/holi-color.jpg"] == ["holi-color-color.jpg"]
+    save_photo(album / "c.v2.jpeg", rng)
+    assert targets("album/c.v2.jpeg") == {"album/c.v2.jpeg": ["c.v2-color.jpeg"]}
+
+
+@pytest.mark.parametrize("options", [{}, {"ending": "webp"}, {"seeds": (0, 1), "compare": True}, {"ending": "png"}])
+def test_copies_of_earlier_runs_are_no_sources(album: Path, options: dict[str, Any], rng: np.random.Generator) -> None:
+    before = targets("album", **options)
+    made = []
+    for job in chosen("album", **options).jobs:
+        for target in job.targets.values():
+            made += [target, target.with_stem(f"{target.stem}-compare")] if options.get("compare") else [target]
+    for copy in made:
+        save_photo(copy, rng)
+    again = chosen("album", **options)
+    assert targets("album", **options) == before
+    assert again.left_out["colored copies"] == len(made)
+    # Nor where they go elsewhere, nor where a pattern or the shell names them.
+    assert len(select(["album"], Naming(album.parent / "out")).jobs) == len(before)
+    assert targets("album/**/*.*", **options) == before
+    assert targets("album", *map(str, made), **options) == before
+    pattern = chosen("album/*.webp", "album/a.jpg") if options.get("ending") == "webp" else chosen("album/a*", "album")
+    assert not [job for job in pattern.jobs if "-color" in job.source.stem]
+    # One that is named alone is asked for.
+    assert targets(str(made[0])) != {}
+
+
+@pytest.mark.usefixtures("album")
+def test_a_folder_that_cannot_be_written_is_found_before_coloring(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        if folder.name == "inner":
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pipeline.apps.jobs.require_writable", refuse)
+    selection = chosen("album")
+    with pytest.raises(InputError, match="album/inner cannot be written: Permission denied; name a folder with --out"):
+        require_output(Naming(None), selection.jobs)
+    require_output(Naming(None), selection.jobs[:1])
+
+
+@pytest.mark.slow
+def test_photographs_of_a_phone_are_colored_beside_themselves_once(
+    album: Path, model: Path, rng: np.random.Generator
+) -> None:
+    pixels = rng.integers(0, 256, (40, 48, 4), dtype=np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(album / "p.heic", quality=90)
+    words = ("colorize", "album", "--model", str(model))
+    first = twotone(album.parent, *words)
+    assert first.returncode == 0, first.stderr
+    assert (
+        "p-color.jpg; .heic photographs are written as .jpg; its transparency could not be taken over" in first.stdout
+    )
+    assert "5 colored, 0 kept as they were, 0 failed" in first.stdout
+    names = sorted(path.name for path in album.rglob("*-color*"))
+    assert names == ["a-color.jpg", "a-color.png", "a-color.png", "b-color.jpg", "p-color.jpg"]
+    content = {path: path.read_bytes() for path in album.rglob("*.*")}
+    assert b"compact_unet, 32 px" in content[album / "p-color.jpg"]
+    assert str(model).encode() not in content[album / "p-color.jpg"]
+    second = twotone(album.parent, *words)
+    assert "0 colored, 5 kept as they were, 0 failed" in second.stdout
+    assert "not colored, being no photographs or films: 5 colored copies" in second.stdout
+    assert twotone(album.parent, *words, "--overwrite").returncode == 0
+    assert {path: path.read_bytes() for path in album.rglob("*.*")} == content

@@ -1,0 +1,180 @@
+"""What a colored copy says of itself, read from the file's bytes with an XML parser and without this project's code."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pipeline.media.pictures import Picture, read_picture, write_picture
+from pipeline.media.provenance import Origin
+
+LIMIT = 100_000
+ORIGIN = Origin("twotone-colorizer 9.9", "compact_unet, 32 px", "generator.onnx sha256 c0ffee")
+TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
+EVENT = "{http://ns.adobe.com/xap/1.0/sType/ResourceEvent#}"
+CREATOR = "{http://purl.org/dc/elements/1.1/}creator"
+KINDS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF"}
+# As Lightroom writes them: properties as attributes and as elements, a history, an orientation and a profile.
+SOURCE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="uuid:1" xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"
+    xmlns:xmpMM="http://ns.adobe.com/xap/1.0/mm/" xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#"
+    xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+    tiff:Orientation="1" photoshop:ICCProfile="Adobe RGB (1998)" photoshop:Credit="An archive &amp; friends">
+   <ext:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/print</ext:DigitalSourceType>
+   <dc:creator><rdf:Seq><rdf:li>Am\u00e9lie</rdf:li></rdf:Seq></dc:creator>
+   <xmpMM:History><rdf:Seq><rdf:li stEvt:action="saved" stEvt:softwareAgent="A scanner"/></rdf:Seq></xmpMM:History>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>""".encode()
+
+
+def packet(file: bytes) -> ElementTree.Element:
+    """The only XMP packet of a file of any format, found as scanners of packets do."""
+    (found,) = re.findall(rb"<\?xpacket begin=[^>]*\?>(.*?)<\?xpacket end=", file, re.DOTALL)
+    return ElementTree.fromstring(found)
+
+
+def text(root: ElementTree.Element, name: str) -> str:
+    (found,) = root.iter(name)
+    return str(found.text)
+
+
+def photograph(rng: np.random.Generator, kind: str, xmp: bytes = SOURCE) -> bytes:
+    """With an XMP packet, written by Pillow."""
+    image, buffer = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)), io.BytesIO()
+    info, exif = PngInfo(), Image.Exif()
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    exif[0x010E] = "a street"
+    if kind == "TIFF":
+        exif[0x02BC] = xmp
+    image.save(buffer, kind, exif=exif, **({"pnginfo": info} if kind == "PNG" else {"xmp": xmp}))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("ending", KINDS)
+def test_a_copy_says_what_colored_it_and_keeps_what_was_said(
+    tmp_path: Path, ending: str, deep: bool, rng: np.random.Generator
+) -> None:
+    path = tmp_path / f"in.{ending}"
+    path.write_bytes(photograph(rng, KINDS[ending]))
+    picture = read_picture(path, LIMIT)
+    rgb = picture.pixels.astype(np.uint16) * 257 if deep else picture.pixels
+    written = []
+    for name in ("one", "two"):
+        assert write_picture(tmp_path / f"{name}.{ending}", rgb, picture, KINDS[ending], ORIGIN) == ""
+        written.append((tmp_path / f"{name}.{ending}").read_bytes())
+    assert written[0] == written[1]
+    root = packet(written[0])
+    assert text(root, f"{IPTC}DigitalSourceType") == f"{TERMS}algorithmicallyEnhanced"
+    assert text(root, f"{IPTC}AISystemUsed") == "Twotone, compact_unet, 32 px"
+    assert text(root, f"{IPTC}AISystemVersionUsed") == "twotone-colorizer 9.9, generator.onnx sha256 c0ffee"
+    # One history, and in it the scanner before the colorizer, which tells what was stated before.
+    assert [node.get(f"{EVENT}softwareAgent") or text(node, f"{EVENT}softwareAgent")
+            for node in next(root.iter("{http://ns.adobe.com/xap/1.0/mm/}History"))[0]] == [
+        "A scanner", "twotone-colorizer 9.9",
+    ]  # fmt: skip
+    assert text(root, f"{EVENT}parameters").endswith(f"digital source type before: {TERMS}print")
+    assert [node.text for node in next(root.iter(CREATOR)).iter(f"{RDF}li")] == ["Am\u00e9lie"]
+    assert {node.get(f"{RDF}about") for node in root.iter(f"{RDF}Description")} == {"uuid:1"}
+    first = next(root.iter(f"{RDF}Description"))
+    assert first.get("{http://ns.adobe.com/photoshop/1.0/}Credit") == "An archive & friends"
+    assert not [key for key in first.keys() if key.endswith(("Orientation", "ICCProfile"))]  # noqa: SIM118
+    # And Pillow finds both packets where it looks for them.
+    with Image.open(io.BytesIO(written[0])) as image:
+        image.load()
+        assert image.getexif()[0x010E] == "a street"
+        assert b"algorithmicallyEnhanced" in image.info["xmp"]
+
+
+def test_a_picture_without_xmp_gets_some_and_bmp_cannot(tmp_path: Path, rng: np.random.Generator) -> None:
+    rgb = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    plain = Picture(rgb, None, b"", None, "PNG")
+    redrawn = Origin("twotone-colorizer 9.9", "compact_unet, 32 px", "generator.onnx sha256 c0ffee", redrawn=True)
+    for ending, kind in KINDS.items():
+        assert write_picture(tmp_path / f"out.{ending}", rgb, plain, kind, redrawn) == ""
+        root = packet((tmp_path / f"out.{ending}").read_bytes())
+        assert text(root, f"{IPTC}DigitalSourceType") == f"{TERMS}compositeWithTrainedAlgorithmicMedia"
+        assert "before" not in text(root, f"{EVENT}parameters")
+    assert write_picture(tmp_path / "out.bmp", rgb, plain, "BMP", ORIGIN) == "the mark that it was colored"
+    said = Picture(rgb, None, b"", None, "PNG", SOURCE)
+    assert write_picture(tmp_path / "said.bmp", rgb, said, "BMP", ORIGIN) == "its XMP and the mark that it was colored"
+
+
+def nested(depth: int) -> bytes:
+    return b"<a>" * depth + b"</a>" * depth
+
+
+BOMB = b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>' + SOURCE.replace(
+    "Am\u00e9lie".encode(), b"&b;"
+)
+
+
+@pytest.mark.parametrize(
+    "xmp", [b"<rdf", b"<a/>", BOMB, SOURCE.decode().encode("utf-16"), nested(50_000), SOURCE + b" " * 2**22]
+)
+def test_xmp_that_cannot_be_read_is_named_and_the_mark_is_made(
+    tmp_path: Path, xmp: bytes, rng: np.random.Generator
+) -> None:
+    rgb = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    odd = Picture(rgb, None, b"", (300.0, 300.0), "PNG", xmp)
+    assert write_picture(tmp_path / "out.png", rgb, odd, "PNG", ORIGIN) == "its XMP"
+    root = packet((tmp_path / "out.png").read_bytes())
+    assert text(root, f"{IPTC}DigitalSourceType") == f"{TERMS}algorithmicallyEnhanced"
+    assert Image.open(tmp_path / "out.png").info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_xmp_too_long_for_a_jpeg_is_named_and_the_mark_is_made(tmp_path: Path, rng: np.random.Generator) -> None:
+    rgb = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    long = SOURCE.replace("Am\u00e9lie".encode(), b"x" * 70_000)
+    exif = Image.Exif()
+    exif[0x010E] = "a street"
+    picture = Picture(rgb, None, exif.tobytes(), None, "PNG", long)
+    assert write_picture(tmp_path / "out.jpg", rgb, picture, "JPEG", ORIGIN) == "its XMP"
+    assert text(packet((tmp_path / "out.jpg").read_bytes()), f"{IPTC}DigitalSourceType")
+    assert Image.open(tmp_path / "out.jpg").getexif()[0x010E] == "a street"
+    assert write_picture(tmp_path / "out.webp", rgb, picture, "WEBP", ORIGIN) == ""
+
+
+def test_texts_that_are_not_read_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = tmp_path / "in.jpg"
+    extended = b'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="0123" tiff:Orientation='
+    path.write_bytes(photograph(rng, "JPEG", SOURCE.replace(b"tiff:Orientation=", extended)))
+    assert read_picture(path, LIMIT).lost == ("the long part of its XMP",)
+    # A block of Photoshop's with one text of IPTC's: its caption.
+    record = b"\x1c\x02\x78\x00\x08a street"
+    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(record).to_bytes(4, "big") + record + b"\0" * (len(record) % 2)
+    plain = photograph(rng, "JPEG")
+    path.write_bytes(plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:])
+    assert read_picture(path, LIMIT).lost == ("its IPTC-IIM texts",)
+    info = PngInfo()
+    info.add_text("photoshop", "a text that is only called so")
+    Image.new("RGB", (20, 30)).save(tmp_path / "in.png", pnginfo=info)
+    assert read_picture(tmp_path / "in.png", LIMIT).lost == ()
+
+
+def test_xmp_after_the_pixels_of_a_png_is_found(tmp_path: Path, rng: np.random.Generator) -> None:
+    import imagecodecs
+
+    whole = photograph(rng, "PNG")
+    place = whole.index(b"iTXt") - 4
+    size = int.from_bytes(whole[place : place + 4], "big") + 12
+    chunk = whole[place : place + size]
+    deep = bytes(imagecodecs.png_encode(rng.integers(0, 65536, (20, 30, 3), dtype=np.uint16)))
+    for name, plain in (("eight.png", whole[:place] + whole[place + size :]), ("deep.png", deep)):
+        end = plain.index(b"IEND") - 4
+        (tmp_path / name).write_bytes(plain[:end] + chunk + plain[end:])
+        assert read_picture(tmp_path / name, LIMIT).xmp == SOURCE
