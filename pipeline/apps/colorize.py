@@ -147,10 +147,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
             f"{report.frames} frames, shots: {report.shots} -> {target}, "
             f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
         )
-        if report.damaged:
-            notes.append(f"{report.damaged} damaged frames")
-        if report.retimed:
-            notes.append(f"{report.retimed} frames had the time of an earlier one and were shown after it")
+        notes.extend(note for note in report.notes if note not in notes)
     return Outcome(job.source, "colored", "; ".join(texts), tuple(notes))
 
 
