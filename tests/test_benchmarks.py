@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import ROOT, environment, save_photo
+from tests.media.test_video_frames import moving, write
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,14 @@ def test_the_race_ends_at_its_goal(tmp_path: Path) -> None:
     options = [word for size in sizes for word in ("-S", size)]
     printed = python("benchmarks/race.py", str(tmp_path), "--goal", "99", *options)
     assert "reached 99.0 in" in printed
+
+
+def test_smoothing_is_measured_on_a_film(tmp_path: Path, model: Path) -> None:
+    write(tmp_path / "clip.mp4", moving(0.0))
+    printed = python("benchmarks/smoothing.py", str(model), "--films", str(tmp_path / "clip.mp4"), "--frames", "5")
+    assert "5 frames: network" in printed
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| clip.mp4")]
+    assert [row[1] for row in rows][:3] == ["none", "0.9 in place", "0.8 along the motion"]
 
 
 def test_memory_by_number_of_photographs() -> None:

@@ -188,7 +188,7 @@ def colorize(
     saturation: Annotated[float, typer.Option(min=0, max=10, help="Multiplies the chroma.")] = 1.0,
     smoothing: Annotated[
         float,
-        typer.Option(min=0, max=0.99, help="For films: how much color of the frame before stays where it is still."),
+        typer.Option(min=0, max=0.99, help="For films: how much of its earlier color a thing keeps, along its motion."),
     ] = 0.9,
     format: Annotated[str | None, typer.Option(help="jpg, png, webp, tiff or bmp; default: as the photograph.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace colored copies that exist.")] = False,

@@ -162,10 +162,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
             f"{report.frames} frames, shots: {report.shots} -> {target}, "
             f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
         )
-        if report.damaged:
-            notes.append(f"{report.damaged} damaged frames")
-        if report.retimed:
-            notes.append(f"{report.retimed} frames had the time of an earlier one and were shown after it")
+        notes.extend(note for note in report.notes if note not in notes)
     return Outcome(job.source, "colored", "; ".join(texts), tuple(notes))
 
 
@@ -237,6 +234,7 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
         if outcome.status == "failed":
             print(f"failed: {outcome.source}: {outcome.detail}")
     print(
-        f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; model {label(model)}",
+        f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; "
+        f"model {label(model)}",
         flush=True,
     )

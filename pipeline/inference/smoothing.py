@@ -1,4 +1,4 @@
-"""Smooth the colors of a film over time, within a shot and never across a cut; measure how much they flicker."""
+"""Smooth the colors of a film over time, along its motion and never across a cut; measure how much they flicker."""
 
 from __future__ import annotations
 
@@ -6,63 +6,65 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.color.arrays import window_mean
+from pipeline.inference.motion import carried, change
 from pipeline.types import Floats
 
-# A change of L* that counts as motion: at twice as much, 2 % of the earlier color is kept.
-_MOTION = 3.0
-# Change of L* below which a pixel is still, for the measure of flicker.
-_STILL = 1.0
+# A change of L* along the motion that counts as another thing: at twice as much, 2 % of the earlier color is kept.
+_OTHER = 3.0
+# Change of L* below which a pixel shows the same thing, for the measure of flicker.
+_SAME = 1.0
 
 
 @dataclass
 class Smoother:
-    """A recursive filter in time: the more the lightness of a pixel changes, the less of its earlier color it keeps.
+    """A recursive filter in time, along the motion.
 
-    Without it, the grain of each frame gives other colors, which flicker.
+    The more the lightness of a thing changes, the less of its earlier color it keeps: so what was hidden before gets
+    its own color. Without the filter, the grain of each frame gives other colors, which flicker.
     """
 
     strength: float
-    """Part of the earlier color that is kept where nothing moves, 0 to below 1."""
-    _light: Floats | None = None
-    _ab: Floats | None = None
+    """Part of the earlier color that is kept where the lightness stays, 0 to below 1."""
+    _before: Floats | None = None
 
-    def __call__(self, light: Floats, ab: Floats, cut: bool) -> Floats:
+    def __call__(self, light: Floats, ab: Floats, cut: bool, flow: Floats | None = None) -> Floats:
         """The color of the next frame.
 
         Args:
             light: (h, w) L*.
             ab: (2, h, w), from the network.
             cut: whether the frame begins a shot; then nothing of the earlier color is kept.
+            flow: (2, h, w) from `Motion`; None where nothing moves.
         """
-        if not cut and self._light is not None and self._ab is not None:
-            # Averaged over a window, so that grain does not count as motion.
-            moved = np.abs(window_mean(light - self._light, 1))
-            share = np.float32(self.strength) * np.exp(-((moved / np.float32(_MOTION)) ** 2))
-            ab = share * self._ab + (1 - share) * ab
-        self._light, self._ab = light, ab
+        if not cut and self._before is not None:
+            before = carried(light, self._before, flow)
+            share = np.float32(self.strength) * np.exp(-((change(light, before[0]) / np.float32(_OTHER)) ** 2))
+            ab = share * before[1:] + (1 - share) * ab
+        self._before = np.stack([light, *ab])
         return ab
 
 
 @dataclass
 class Flicker:
-    """How much color changes where lightness does not: the mean change of ab between two frames of a shot, Lab units.
+    """How much the color of a thing changes while its lightness stays: the mean change of ab between two frames of a
+    shot, along the motion, Lab units.
 
     It counts the pixels whose L* changes by less than 1.
     """
 
     _sum: float = 0.0
     _pixels: int = 0
-    _before: tuple[Floats, Floats] | None = field(default=None, repr=False)
+    _before: Floats | None = field(default=None, repr=False)
 
-    def add(self, light: Floats, ab: Floats, cut: bool) -> None:
-        """Count the next frame: (h, w) L* and (2, h, w) ab."""
+    def add(self, light: Floats, ab: Floats, cut: bool, flow: Floats | None = None) -> None:
+        """Count the next frame: (h, w) L*, (2, h, w) ab, and (2, h, w) flow or None where nothing moves."""
         if not cut and self._before is not None:
-            still = np.abs(light - self._before[0]) < _STILL
-            step = np.hypot(*(ab - self._before[1]))
-            self._sum += float(step[still].sum(dtype=np.float64))
-            self._pixels += int(still.sum())
-        self._before = (light, ab)
+            before = carried(light, self._before, flow)
+            same = np.abs(light - before[0]) < _SAME
+            step = np.hypot(*(ab - before[1:]))
+            self._sum += float(step[same].sum(dtype=np.float64))
+            self._pixels += int(same.sum())
+        self._before = np.stack([light, *ab])
 
     @property
     def mean(self) -> float:

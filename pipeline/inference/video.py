@@ -1,4 +1,4 @@
-"""Color films frame by frame, with sound and timing copied. Needs the extra `film`."""
+"""Color films frame by frame, with sound, subtitles and timing copied. Needs the extra `film`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.motion import Motion
 from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_io import Frame, VideoReader, VideoWriter, open_reader, open_writer
 from pipeline.types import Pixels
@@ -34,13 +35,27 @@ class VideoReport:
     """Flicker of the network's own colors: see smoothing.Flicker."""
     flicker: float
     """Flicker of the colors in the file."""
+    deinterlaced: int = 0
+    """Frames that were interlaced."""
+    left_out: tuple[str, ...] = ()
+    """What the file cannot hold, in a sentence each."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing about the film, in a sentence each."""
+        counted = {
+            "damaged frames": self.damaged,
+            "frames had the time of an earlier one and were shown after it": self.retimed,
+            "interlaced frames were deinterlaced": self.deinterlaced,
+        }
+        return [*(f"{count} {what}" for what, count in counted.items() if count), *self.left_out]
 
 
 @dataclass(frozen=True)
 class VideoOptions:
     coloring: ColoringOptions
     smoothing: float
-    """Part of the earlier color that stays where nothing moves, 0 to 0.99."""
+    """Part of the earlier color that a thing keeps while its lightness stays, 0 to 0.99."""
     max_pixels: int
     """Most pixels of a frame."""
     compare: bool
@@ -50,10 +65,11 @@ class VideoOptions:
 def color_video(source: Path, target: Path, colorizer: Colorizer, options: VideoOptions) -> VideoReport:
     """Color a film frame by frame; the file appears whole or not at all.
 
-    Pictures are turned upright, sound is copied packet by packet, and each frame keeps its time. Written as H.264.
+    Pictures are deinterlaced and turned upright, sound and subtitles are copied, and each frame keeps its time.
+    Written as H.264.
 
     Raises:
-        VideoError: PyAV is not installed, or the file is no film, too large, or damaged.
+        VideoError: PyAV or OpenCV is not installed, or the file is no film, too large, or damaged.
         OSError: the result cannot be written.
     """
     try:
@@ -66,8 +82,8 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
     try:
         with ExitStack() as stack:
             reader = stack.enter_context(open_reader(source, options.max_pixels))
-            # The side-by-side film has no sound: it is for looking at.
-            writers = [stack.enter_context(open_writer(path, reader, sound=path is target)) for path in targets]
+            # The side-by-side film has no sound and no subtitles: it is for looking at.
+            writers = [stack.enter_context(open_writer(path, reader, copies=path is target)) for path in targets]
             return _color(reader, writers, colorizer, options)
     except av.error.FFmpegError as error:  # an error of reading is a VideoError by now
         raise OSError(error.errno, error.strerror, str(target)) from None
@@ -77,7 +93,7 @@ def _color(
     reader: VideoReader, writers: Sequence[VideoWriter], colorizer: Colorizer, options: VideoOptions
 ) -> VideoReport:
     smoother, without, written = Smoother(options.smoothing), Flicker(), Flicker()
-    cuts, coloring = _Cuts(), options.coloring
+    cuts, motion, coloring = _Cuts(), Motion(), options.coloring
     frames = shots = 0
     with tqdm(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
         for part in reader.parts():
@@ -87,9 +103,10 @@ def _color(
             light = colorizer.reduced_lightness(part.pixels, coloring.render_size)
             ab = colorizer.ab(light, coloring.seed)
             cut = cuts.before(part.pixels)
-            smoothed = smoother(light, ab, cut)
-            without.add(light, ab, cut)
-            written.add(light, smoothed, cut)
+            flow = motion.into(part.pixels, light.shape, cut)
+            smoothed = smoother(light, ab, cut, flow)
+            without.add(light, ab, cut, flow)
+            written.add(light, smoothed, cut, flow)
             rgb = colorizer.join(part.pixels, light, smoothed * np.float32(coloring.saturation))
             for writer, picture in zip(writers, (rgb, np.hstack([part.pixels, rgb])), strict=False):
                 writer.add(picture, part)
@@ -97,7 +114,9 @@ def _color(
             bar.update()
     if not frames:
         raise VideoError("no frames in it")
-    return VideoReport(frames, reader.damaged, reader.retimed, shots, without.mean, written.mean)
+    counts = (frames, reader.damaged, reader.retimed, shots)
+    left_out = tuple(writers[0].left_out)
+    return VideoReport(*counts, without.mean, written.mean, reader.deinterlacer.frames, left_out)
 
 
 class _Cuts:

@@ -1,20 +1,19 @@
-"""Read and write films frame by frame through PyAV; sound is copied."""
+"""Read and write films frame by frame through PyAV; sound and subtitles are copied."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import VideoError
 from pipeline.files import replacing
+from pipeline.media.copied_streams import CopiedStreams
 from pipeline.media.decoding import LARGEST_ASPECT, SMALLEST_SIDE
+from pipeline.media.video_frames import Deinterlacer, Times, upright
 from pipeline.types import Pixels
 
 # Endings of the films that are read, and of what is written: containers that hold any sound the film may have.
@@ -23,7 +22,7 @@ CONTAINERS = {".mp4": ".mp4", ".m4v": ".m4v", ".mov": ".mov", ".mkv": ".mkv", ".
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 # Constant quality: 18 is what x264's authors call visually lossless, or nearly so.
 _ENCODER = {"crf": "18", "preset": "medium"}
-_ITU709, _ITU601 = 1, 5
+_ITU709 = 1
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,15 @@ class VideoReader:
     name: str
     container: Any
     video: Any
-    sound: Sequence[Any]
+    size: tuple[int, int]
+    """Width and height of its frames, before they are turned upright."""
+    copied: Sequence[Any]
+    """Its streams of sound and subtitles, and the fonts of those."""
     damaged: int = 0
     """Frames that could be decoded only in part, or not at all."""
     retimed: int = 0
     """Frames with the time of an earlier one."""
+    deinterlacer: Deinterlacer = field(default_factory=Deinterlacer)
 
     @property
     def frames(self) -> int | None:
@@ -58,29 +61,38 @@ class VideoReader:
         return round(seconds * float(self.video.average_rate or 0)) or None
 
     def parts(self) -> Iterator[Any]:
-        """Its frames and the packets of its sound, in the order of the file.
+        """Its frames and the packets of its sound and subtitles, in the order of the file.
 
         Raises:
             VideoError: the rest cannot be read.
         """
         import av
 
-        times, size = _Times(), (self.video.codec_context.width, self.video.codec_context.height)
+        times, with_packets = Times(), [stream for stream in self.copied if stream.type != "attachment"]
         try:
-            for packet in self.container.demux([self.video, *self.sound]):
-                if packet.stream.type == "audio":
+            for packet in self.container.demux([self.video, *with_packets]):
+                if packet.stream.type != "video":
                     yield packet
                     continue
                 for frame in self._decoded(packet):
-                    if (frame.width, frame.height) != size:
-                        raise VideoError(f"its frames change from {size[0]}x{size[1]} to {frame.width}x{frame.height}")
-                    self.damaged += frame.is_corrupt
-                    time = self._time(frame, times)
-                    yield Frame(_upright(frame), time, frame.time_base, bool(round(frame.rotation / 90) % 2))
+                    yield from self._shown(frame, times)
+            yield from self._shown(None, times)
         except av.error.FFmpegError as error:
             raise VideoError(f"unreadable: {error.strerror}") from None
 
-    def _time(self, frame: Any, times: _Times) -> int:
+    def _shown(self, frame: Any, times: Times) -> Iterator[Frame]:
+        """The frames as a player shows them that are ready with this one; None ends the film."""
+        if frame is not None:
+            width, height = self.size
+            if (frame.width, frame.height) != (width, height):
+                raise VideoError(f"its frames change from {width}x{height} to {frame.width}x{frame.height}")
+            self.damaged += frame.is_corrupt
+            frame.pts = self._time(frame, times)
+        for whole in self.deinterlacer(frame):
+            pixels, turned = upright(whole)
+            yield Frame(pixels, whole.pts, whole.time_base, turned)
+
+    def _time(self, frame: Any, times: Times) -> int:
         """The time at which a frame is shown, in units of its time_base."""
         # AVI holds no such times: FFmpeg makes some up, and frames come out in the order of their dts.
         stated = frame.dts if self.container.format.name == "avi" else frame.pts
@@ -97,39 +109,6 @@ class VideoReader:
         except av.error.InvalidDataError:
             self.damaged += 1  # players go on, too
             return []
-
-
-class _Times:
-    """Times that increase from frame to frame, whatever the film states."""
-
-    _last: float = -math.inf
-    _stated: float = -math.inf
-
-    def next(self, stated: int | None, step: int) -> int:
-        """The time of the next frame.
-
-        Args:
-            stated: by the film; None where it states none, as for the last frames of some.
-            step: the length of a frame.
-        """
-        if stated is None:
-            time = max(0, self._last) + step
-        elif stated > self._last:
-            time = stated
-        else:
-            # A frame that repeats a time is shown a frame's length later; those after it catch up with their own.
-            time = self._last + (step if stated <= self._stated else 1)
-        self._last, self._stated = time, self._stated if stated is None else stated
-        return int(time)
-
-
-def _upright(frame: Any) -> Pixels:
-    """(H, W, 3) uint8, turned as the film's header asks."""
-    # Where the header names no color matrix, players take BT.709 for high definition and BT.601 for less.
-    named = frame.colorspace not in (0, 2)
-    space = None if named else (_ITU709 if frame.height >= 720 else _ITU601)
-    rgb: Pixels = frame.to_ndarray(format="rgb24", src_colorspace=space)
-    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
 
 
 @contextmanager
@@ -164,20 +143,25 @@ def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
             raise VideoError(f"frames of {width}x{height}: the short side must be >= {SMALLEST_SIDE} pixels and the "
                             f"long one at most {LARGEST_ASPECT} times it")  # fmt: skip
         video.thread_type = "AUTO"
-        yield VideoReader(path.name, container, video, container.streams.audio)
+        streams = container.streams
+        copied = [*streams.audio, *streams.subtitles, *streams.attachments]
+        yield VideoReader(path.name, container, video, (width, height), copied)
 
 
 class VideoWriter:
-    """A film being written: H.264 frames at the times of the frames they were made from, and copied sound."""
+    """A film being written: H.264 frames at the times of the frames they were made from; copied sound and subtitles."""
 
-    def __init__(self, container: Any, reader: VideoReader, sound: bool):
+    def __init__(self, container: Any, name: str, reader: VideoReader, copies: bool):
         self._container, self._reader = container, reader
         self._video = container.add_stream("libx264", rate=reader.video.average_rate, options=dict(_ENCODER))
         self._ready = False
         self._early: list[Any] = []
-        self._sound = (
-            {stream.index: container.add_stream_from_template(stream) for stream in reader.sound} if sound else {}
-        )
+        self._copies = CopiedStreams(container, name, reader.copied if copies else [])
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What the new film cannot hold, in a sentence each."""
+        return self._copies.left_out
 
     def add(self, rgb: Pixels, like: Frame) -> None:
         """Add a (H, W, 3) uint8 frame, shown at the time of `like`."""
@@ -193,13 +177,12 @@ class VideoWriter:
         self._early.clear()
 
     def copy(self, packet: Any) -> None:
-        """Add a packet of sound as it is."""
-        if packet.dts is not None:  # an empty packet ends the stream
-            packet.stream = self._sound[packet.stream.index]
-            if self._ready:
-                self._container.mux(packet)
-            else:  # the file's header needs the size of the frames first
-                self._early.append(packet)
+        """Add a packet of sound or subtitles."""
+        packets = self._copies.packets(packet)
+        if self._ready:
+            self._container.mux(packets)
+        else:  # the file's header needs the size of the frames first
+            self._early.extend(packets)
 
     def finish(self) -> None:
         if self._ready:
@@ -220,11 +203,15 @@ class VideoWriter:
 
 
 @contextmanager
-def open_writer(path: Path, reader: VideoReader, sound: bool) -> Iterator[VideoWriter]:
-    """Write a film with the times, and maybe the sound, of `reader`; the file appears whole or not at all."""
+def open_writer(path: Path, reader: VideoReader, copies: bool) -> Iterator[VideoWriter]:
+    """Write a film with the times of `reader`, and maybe its sound and subtitles; it appears whole or not at all.
+
+    Raises:
+        VideoError: the container cannot hold the sound.
+    """
     import av
 
     with replacing(path) as hidden, av.open(str(hidden), "w") as container:
-        writer = VideoWriter(container, reader, sound)
+        writer = VideoWriter(container, path.name, reader, copies)
         yield writer
         writer.finish()
