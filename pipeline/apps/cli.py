@@ -166,6 +166,14 @@ def check(changes: Changes = None) -> None:
 
 
 @app.command()
+def doctor() -> None:
+    """Show what is installed, which device and precision a run would use and why, and whether DVC and git are ready."""
+    from pipeline.apps.doctor import examine
+
+    raise typer.Exit(examine(PARAMS))
+
+
+@app.command()
 def colorize(
     inputs: Annotated[list[str], typer.Argument(help="Photographs, films, folders (recursive), or patterns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the colored copies, or the file of one.")],
