@@ -10,11 +10,12 @@ from pathlib import Path
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS
-from pipeline.evaluation.paired import difference
+from pipeline.evaluation.paired import Difference, Verdict, difference
 
 _FILE = Path("reports/evaluate/per_image.csv")
-# Scores of each photograph by colorizer, photograph and metric.
-Scores = dict[str, dict[str, dict[str, float]]]
+# Scores by photograph and metric; and those of each colorizer.
+Photographs = dict[str, dict[str, float]]
+Scores = dict[str, Photographs]
 
 
 def compare(revision: str | None, colorizer: str) -> None:
@@ -33,23 +34,46 @@ def compare(revision: str | None, colorizer: str) -> None:
     else:
         before = _of(_scores(at_revision(revision), revision), colorizer, revision)
         after, sides = _of(here, colorizer, "this run"), (f"{colorizer} of {revision}", f"{colorizer} here")
+    rows = []
+    for name, found, verdict in differences(before, after, sides[0]):
+        change = f"{found.after - found.before:+.3f}"
+        interval = f"{found.low:+.3f} to {found.high:+.3f}"
+        rows.append((name, f"{found.before:.3f}", f"{found.after:.3f}", change, interval, verdict))
+    print_table(("metric", *sides, "change", "95 % interval", ""), rows)
+    print(f"means over {len(after)} photographs, paired; the intervals know photographs, not seeds")
+
+
+def differences(before: Photographs, after: Photographs, side: str) -> list[tuple[str, Difference, Verdict]]:
+    """Each metric that both sides have, its difference, and what may be said of it.
+
+    Args:
+        side: what an error calls `before`.
+
+    Raises:
+        InputError: the two were measured on other photographs.
+    """
     if before.keys() != after.keys():
         shared = len(before.keys() & after.keys())
         raise InputError(
-            f"{sides[0]} was measured on other photographs ({shared} of {len(after)} are the same), so nothing can be "
+            f"{side} was measured on other photographs ({shared} of {len(after)} are the same), so nothing can be "
             "compared; use the same base.seed and sample, and compare each run with the lightness_table of its own"
         )
-    rows = []
     both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
+    found = []
     for name, metric in (METRICS | CLASSIFIED).items():
-        if name not in both:
-            continue
-        found = difference(*({path: row[name] for path, row in side.items()} for side in (before, after)))
-        change = f"{found.after - found.before:+.3f}"
-        interval = f"{found.low:+.3f} to {found.high:+.3f}"
-        rows.append((name, f"{found.before:.3f}", f"{found.after:.3f}", change, interval, found.verdict(metric.better)))
-    print_table(("metric", *sides, "change", "95 % interval", ""), rows)
-    print(f"means over {len(after)} photographs, paired; the intervals know photographs, not seeds")
+        if name in both:
+            one = difference(*({path: row[name] for path, row in side.items()} for side in (before, after)))
+            found.append((name, one, one.verdict(metric.better)))
+    return found
+
+
+def scores_of(folder: Path, colorizer: str) -> Photographs:
+    """The scores of a colorizer in the project of a folder.
+
+    Raises:
+        InputError: nothing was evaluated there, or not this colorizer.
+    """
+    return _of(_scores(_read(folder / _FILE), str(folder)), colorizer, str(folder))
 
 
 def _read(path: Path) -> str:
@@ -96,7 +120,7 @@ def _scores(text: str, side: str) -> Scores:
     return scores
 
 
-def _of(scores: Scores, colorizer: str, side: str) -> dict[str, dict[str, float]]:
+def _of(scores: Scores, colorizer: str, side: str) -> Photographs:
     if colorizer not in scores:
         raise InputError(f"{side} has no colorizer {colorizer!r}; there are {', '.join(scores) or 'none'}")
     return scores[colorizer]
