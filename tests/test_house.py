@@ -127,7 +127,11 @@ def test_tables_have_every_name_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [*("docs/reliability.md", "docs/remotes.md", "docs/what-reruns.md", "docs/overview.md"), "README.md"]
+    "document",
+    [
+        *("docs/container.md", "docs/reliability.md", "docs/remotes.md", "docs/what-reruns.md", "docs/overview.md"),
+        "README.md",
+    ],
 )
 def test_every_test_and_file_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
