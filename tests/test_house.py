@@ -126,7 +126,13 @@ def test_tables_have_every_name_of_the_schema() -> None:
     assert set(SOURCES) == set(get_args(SourceName))
 
 
-@pytest.mark.parametrize("document", ["docs/reliability.md", "docs/what-reruns.md", "docs/overview.md", "README.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *("docs/container.md", "docs/reliability.md", "docs/remotes.md", "docs/what-reruns.md", "docs/overview.md"),
+        "README.md",
+    ],
+)
 def test_every_test_and_file_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
     for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):

@@ -118,6 +118,20 @@ def compare(
 
 
 @app.command()
+def report(
+    before: Annotated[Path, typer.Argument(help="A checkout of what to compare with, where dvc repro has run.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of report.md and its pictures.")] = Path(
+        "report"
+    ),
+    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+) -> None:
+    """Write Markdown for a pull request: metrics with intervals, loss curves, pictures before and after."""
+    from pipeline.apps.report import write_report
+
+    write_report(before, Path(), out, colorizer)
+
+
+@app.command()
 def seeds(
     numbers: Annotated[list[int], typer.Argument(help="Values of base.seed, such as 123 124 125.")],
     changes: Changes = None,
@@ -166,6 +180,14 @@ def check(changes: Changes = None) -> None:
     from pipeline.apps.check import check_project
 
     check_project(PARAMS, changes or [])
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is installed, which device and precision a run would use and why, and whether DVC and git are ready."""
+    from pipeline.apps.doctor import examine
+
+    raise typer.Exit(examine(PARAMS))
 
 
 @app.command()

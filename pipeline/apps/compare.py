@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS
-from pipeline.evaluation.paired import Difference, difference
+from pipeline.evaluation.paired import Difference, Verdict, difference
 from pipeline.files import replacing
 
 _FILE = Path("reports/evaluate/per_image.csv")
-# Scores by photograph and metric; and by colorizer.
-OneColorizer = dict[str, dict[str, float]]
-Scores = dict[str, OneColorizer]
+# Scores by photograph and metric; and those of each colorizer.
+Photographs = dict[str, dict[str, float]]
+Scores = dict[str, Photographs]
 _COLORS = {"better": "tab:green", "worse": "tab:red", "differs": "tab:blue", "no difference": "tab:gray"}
 
 
@@ -29,7 +29,7 @@ class Comparison:
     """Two runs, or two colorizers of a run, on the same photographs."""
 
     sides: tuple[str, str]
-    differences: dict[str, Difference]
+    differences: dict[str, tuple[Difference, Verdict]]
     """By metric."""
     photographs: int
 
@@ -61,27 +61,38 @@ def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> N
         print(f"drawn in {picture}")
 
 
-def _compared(before: OneColorizer, after: OneColorizer, sides: tuple[str, str]) -> Comparison:
+def differences(before: Photographs, after: Photographs, side: str) -> dict[str, tuple[Difference, Verdict]]:
+    """Each metric that both sides have: its difference, and what may be said of it.
+
+    Args:
+        side: what an error calls `before`.
+
+    Raises:
+        InputError: the two were measured on other photographs.
+    """
     if before.keys() != after.keys():
         shared = len(before.keys() & after.keys())
         raise InputError(
-            f"{sides[0]} was measured on other photographs ({shared} of {len(after)} are the same), so nothing can be "
+            f"{side} was measured on other photographs ({shared} of {len(after)} are the same), so nothing can be "
             "compared; use the same base.seed and sample, and compare each run with the lightness_table of its own"
         )
     both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
-    differences = {
-        name: difference(*({path: row[name] for path, row in side.items()} for side in (before, after)))
-        for name in METRICS | CLASSIFIED
-        if name in both
-    }
-    return Comparison(sides, differences, len(after))
+    found = {}
+    for name, metric in (METRICS | CLASSIFIED).items():
+        if name in both:
+            one = difference(*({path: row[name] for path, row in scores.items()} for scores in (before, after)))
+            found[name] = (one, one.verdict(metric.better))
+    return found
+
+
+def _compared(before: Photographs, after: Photographs, sides: tuple[str, str]) -> Comparison:
+    return Comparison(sides, differences(before, after, sides[0]), len(after))
 
 
 def _print(comparison: Comparison) -> None:
     rows = []
-    for name, found in comparison.differences.items():
+    for name, (found, verdict) in comparison.differences.items():
         change, interval = f"{found.after - found.before:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
-        verdict = found.verdict((METRICS | CLASSIFIED)[name].better)
         rows.append((name, f"{found.before:.3f}", f"{found.after:.3f}", change, interval, verdict))
     print_table(("metric", *comparison.sides, "change", "95 % interval", ""), rows)
     print(f"means over {comparison.photographs} photographs, paired; the intervals know photographs, not seeds")
@@ -102,10 +113,10 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     axes = FigureCanvasAgg(figure).figure.subplots()
     for number, comparison in enumerate(comparisons):
         for place, name in enumerate(names):
-            found, metric = comparison.differences[name], (METRICS | CLASSIFIED)[name]
+            found, verdict = comparison.differences[name]
             scale = 100 / max(abs(found.before), 1e-9)
             height = place + (number + 1) / (len(comparisons) + 1) - 0.5
-            color = _COLORS[found.verdict(metric.better)]
+            color = _COLORS[verdict]
             axes.plot([found.low * scale, found.high * scale], [height] * 2, color=color, lw=3)
             axes.plot((found.after - found.before) * scale, height, "o", color=color)
     axes.axvline(0, color="black", lw=0.8)
@@ -116,6 +127,15 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     axes.legend([Line2D([], [], color=color, marker="o") for color in _COLORS.values()], _COLORS, loc="best")
     with replacing(path) as part:
         figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def scores_of(folder: Path, colorizer: str) -> Photographs:
+    """The scores of a colorizer in the project of a folder.
+
+    Raises:
+        InputError: nothing was evaluated there, or not this colorizer.
+    """
+    return _of(_scores(_read(folder / _FILE), str(folder)), colorizer, str(folder))
 
 
 def _read(path: Path) -> str:
@@ -162,7 +182,7 @@ def _scores(text: str, side: str) -> Scores:
     return scores
 
 
-def _of(scores: Scores, colorizer: str, side: str) -> OneColorizer:
+def _of(scores: Scores, colorizer: str, side: str) -> Photographs:
     if colorizer not in scores:
         raise InputError(f"{side} has no colorizer {colorizer!r}; there are {', '.join(scores) or 'none'}")
     return scores[colorizer]

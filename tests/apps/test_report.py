@@ -1,0 +1,108 @@
+"""`twotone report`: the Markdown of a pull request, made of two checkouts."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from tests.helpers import QUICKSTART, ROOT, save_photo, twotone
+
+
+@pytest.fixture
+def sides(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
+    """Two checkouts with the committed reports; before, the ab_mae of each photograph is higher by one."""
+    folders = tmp_path / "before", tmp_path / "after"
+    for folder in folders:
+        shutil.copytree(ROOT / "reports", folder / "reports", ignore=shutil.ignore_patterns("samples*", "*.png"))
+        shutil.copy(QUICKSTART, folder / "params.yaml")
+        save_photo(folder / "reports/evaluate/samples.png", rng, (80, 60))
+    before, after = folders
+    table = before / "reports/evaluate/per_image.csv"
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "ab_mae": float(row["ab_mae"]) + 1} for row in rows)
+    tree = YAML().load(QUICKSTART.read_text())
+    tree["finetune"]["losses"] = {"l1": 10.0}
+    with (after / "params.yaml").open("w") as file:
+        YAML().dump(tree, file)
+    return before, after
+
+
+def as_the_workflow_types() -> list[str]:
+    jobs = YAML(typ="safe").load((ROOT / ".github/workflows/report.yml").read_text())["jobs"]
+    (command,) = [step["run"] for step in jobs["report"]["steps"] if "twotone" in step.get("run", "")]
+    assert command.startswith("uv run twotone ")
+    return command.split()[3:]
+
+
+def rows(markdown: str) -> dict[str, list[str]]:
+    lines = [re.split(r"\s*\|\s*", line.strip("| ")) for line in markdown.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_scores_parameters_curves_and_pictures(sides: tuple[Path, Path]) -> None:
+    before, after = sides
+    done = twotone(after, *as_the_workflow_types())
+    assert done.returncode == 0, done.stderr
+    markdown = (after / "report/report.md").read_text()
+    table = rows(markdown)
+    old, new, change, interval, verdict = table["ab_mae"]
+    assert float(old) == pytest.approx(float(new) + 1, abs=2e-3)
+    assert (change, interval, verdict) == ("-1.000", "-1.000 to -1.000", "better")
+    assert table["psnr_rgb"][2:] == ["+0.000", "+0.000 to +0.000", "no difference"]
+    assert table["finetune.losses"] == ["{'l1': 100.0}", "{'l1': 10.0}"]
+    # Each picture that the Markdown names is there, and the grids are those of their sides.
+    named = re.findall(r"\]\((\S+\.png)\)", markdown)
+    assert named == ["curves.png", "before.png", "after.png"]
+    assert Image.open(after / "report/curves.png").size == (1200, 600)
+    for name, side in (("before", before), ("after", after)):
+        grid = (side / "reports/evaluate/samples.png").read_bytes()
+        assert (after / f"report/{name}.png").read_bytes() == grid
+    assert str(after) not in markdown
+    # The same inputs, the same bytes.
+    first = {path.name: path.read_bytes() for path in (after / "report").iterdir()}
+    assert twotone(after, "report", "../before").returncode == 0
+    assert {path.name: path.read_bytes() for path in (after / "report").iterdir()} == first
+
+
+def test_the_curves_of_both_sides_are_drawn(sides: tuple[Path, Path]) -> None:
+    before, after = sides
+    steps = before / "reports/finetune/steps.csv"
+    lines = steps.read_text().splitlines()
+    steps.write_text("\n".join([lines[0], *lines[1:3]]) + "\n")
+    twotone(after, "report", "../before", "-o", "short")
+    shutil.rmtree(before / "reports/finetune")
+    assert twotone(after, "report", "../before", "-o", "none").returncode == 0
+    pictures = [np.asarray(Image.open(after / name / "curves.png").convert("RGB")) for name in ("short", "none")]
+    assert (pictures[0] != pictures[1]).any()
+    # Orange, of the side after the change, is in both.
+    for picture in pictures:
+        assert (np.abs(picture.astype(int) - [0xD5, 0x5E, 0x00]).sum(axis=2) < 60).any()
+
+
+def test_what_cannot_be_compared_is_said(sides: tuple[Path, Path]) -> None:
+    before, after = sides
+    table = before / "reports/evaluate/per_image.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *(line for line in lines[1:] if not line.startswith("0,"))]) + "\n")
+    (before / "reports/evaluate/samples.png").unlink()
+    assert twotone(after, "report", "../before").returncode == 0
+    markdown = (after / "report/report.md").read_text()
+    assert "Not compared: the side before the change was measured on other photographs" in markdown
+    assert "No pictures: reports/evaluate/samples.png is not there; `dvc pull` fetches it." in markdown
+    table.unlink()
+    (after / "report/report.md").write_text("the last one")
+    refused = twotone(after, "report", "../before")
+    assert refused.returncode == 2
+    assert "reports/evaluate/per_image.csv: No such file or directory; run dvc repro evaluate" in refused.stderr
+    assert (after / "report/report.md").read_text() == "the last one"
