@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError, missing_extra
-from pipeline.models.config import ONNX_FILE, ModelConfig, read_config
+from pipeline.models.config import ONNX_FILE, ModelConfig, read_config, read_weights
 from pipeline.types import Floats
 
 
@@ -103,12 +102,7 @@ def onnx_runtime() -> Any:
 def _onnx(path: Path, vivid: float | None) -> Network:
     onnxruntime = onnx_runtime()
     config = read_config(path.parent)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    if hashlib.sha256(content).hexdigest() != config.sha256.get(path.name):
-        raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
+    content = read_weights(path, config)
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base

@@ -15,7 +15,14 @@ from torch import nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, ModelError
-from pipeline.models.config import GENERATOR_FILE, ONNX_FILE, ModelConfig, read_config, write_config
+from pipeline.models.config import (
+    GENERATOR_FILE,
+    ONNX_FILE,
+    ModelConfig,
+    read_config,
+    read_weights,
+    write_config,
+)
 from pipeline.models.generators import build_generator
 from pipeline.params import Discriminator
 
@@ -115,7 +122,7 @@ def _load_exported(network: nn.Module, folder: Path, config: ModelConfig) -> Non
     path = folder / ONNX_FILE
     if config.interface is None or config.interface.dial:
         raise ModelError(f"{path}: has the weights of two generators; training goes on from a file without a dial")
-    content = _checked(path, config)
+    content = read_weights(path, config)
     state = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
     try:
         for tensor in load_from_string(content).graph.initializer:
@@ -125,17 +132,6 @@ def _load_exported(network: nn.Module, folder: Path, config: ModelConfig) -> Non
         raise ModelError(f"{path}: training cannot go on from it: {' '.join(str(error).split())[:300]}") from None
 
 
-def _checked(path: Path, config: ModelConfig) -> bytes:
-    """The content of a weights file, whose checksum is that of model.json."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    if hashlib.sha256(content).hexdigest() != config.sha256.get(path.name):
-        raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
-    return content
-
-
 def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfig) -> None:
     """Fill a network from <name>.safetensors.
 
@@ -143,7 +139,7 @@ def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfi
         ModelError: the file is missing, damaged, or of another network.
     """
     path = folder / f"{name}.safetensors"
-    content = _checked(path, config)
+    content = read_weights(path, config)
     try:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -152,3 +153,18 @@ def read_config(folder: Path) -> ModelConfig:
     if config.format != FORMAT:
         raise ModelError(f"{path}: format {config.format}, this version reads {FORMAT}")
     return config
+
+
+def read_weights(path: Path, config: ModelConfig) -> bytes:
+    """The content of a weights file, whose checksum is that of model.json.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be loaded: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != config.sha256.get(path.name):
+        raise ModelError(f"{path}: damaged: its checksum is not the one in model.json")
+    return content

@@ -175,7 +175,7 @@ def test_a_damaged_or_foreign_file_is_refused(model: Path, tmp_path: Path, photo
     with pytest.raises(ModelError, match=r"generator\.onnx: damaged: its checksum is not the one in model\.json"):
         Colorizer.load(path)
     path.unlink()
-    with pytest.raises(ModelError, match="cannot be read: No such file"):
+    with pytest.raises(ModelError, match="cannot be loaded: No such file"):
         Colorizer.load(path)
     with pytest.raises(ModelError, match=r"generator\.safetensors: cannot be loaded"):
         Colorizer.load(folder)  # without its .onnx the folder is a checkpoint without weights
