@@ -6,13 +6,14 @@ Imports neither torch nor numpy, so a bad value is refused before anything slow 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.allowed_values import as_tuple, check_group, check_path, check_processes, check_start, plain_int
 from pipeline.contradictions import contradictions
 from pipeline.errors import ParamsError
 from pipeline.validation_messages import sentence, short
@@ -39,49 +40,7 @@ EpochNumbers = tuple[Annotated[int, Field(ge=1)], ...]
 Losses = Annotated[
     dict[LossName, NonNegative], Field(min_length=1), AfterValidator(lambda weights: dict(sorted(weights.items())))
 ]
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _plain_int(value: Any) -> Any:
-    """1, true and 1.0 are equal to Python, but only one of them is a number of pixels."""
-    return value if type(value) is int else str(value)
-
-
-def _group(value: Any) -> Any:
-    if value not in ("none", "folder") and (type(value) is not int or value < 2):
-        raise ValueError("must be none, folder, or a number of files >= 2")
-    return value
-
-
-def _processes(value: Any) -> Any:
-    if value != "auto" and (type(value) is not int or not 1 <= value <= 1024):
-        raise ValueError("must be auto or a number from 1 to 1024")
-    return value
-
-
-def _usable_path(value: str) -> str:
-    if "\0" in value or len(value) > 4000:
-        raise ValueError("must be a path of at most 4,000 characters without NUL")
-    return value
-
-
-def _start(value: str) -> str:
-    """DVC would refuse a circle, too, but with the words of a graph."""
-    place = PurePosixPath(value)
-    if ".." in place.parts:
-        raise ValueError("must be a path without ..")
-    if any(result in (place, *place.parents) for result in _RESULTS):
-        raise ValueError(
-            f"must not be what this pipeline writes itself; copy it (cp -r {value} checkpoints/start) and name the copy"
-        )
-    return str(place)
-
-
-_RESULTS = [PurePosixPath("checkpoints", stage) for stage in ("pretrain", "finetune", "export")]
-StartFolder = Annotated[str, Field(min_length=1), AfterValidator(_usable_path), AfterValidator(_start)]
+StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), AfterValidator(check_start)]
 NOTHING = "checkpoints/none"
 """The folder that start_from names where a training starts from nothing: DVC watches it, so it must exist."""
 
@@ -98,33 +57,37 @@ class Base(Block):
     color_space: ColorSpaceName
     """lab: L in, ab out. rgb: gray repeated to three channels in, RGB out."""
     device: DeviceName
+    """auto: cuda where there is an NVIDIA GPU, else mps where there is Apple's, else cpu."""
     precision: Precision
     """auto is bf16 where the hardware gains by it, fp32 elsewhere. tf32: fp32 whose products NVIDIA GPUs round."""
     deterministic: bool
     """Refuse operations that may give other bits on the next run."""
-    processes: Annotated[Any, AfterValidator(_processes)]
+    processes: Annotated[Any, AfterValidator(check_processes)]
     """Processes that share the batches of pretrain and finetune: a number, or auto for one on each GPU. Another number
     gives the same training but for rounding. Under torchrun, accelerate launch or srun theirs counts."""
     num_workers: Annotated[int, Field(ge=0, le=64)]
     """Loader processes of each of them; any number gives the same batches, so DVC does not watch it."""
     save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]
     """Minutes between two saves of a training's state, besides that after the last epoch. DVC does not watch it."""
-    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(_as_tuple)]
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(as_tuple)]
     """Report each epoch to these too, through Accelerate; each needs the extra of its name. DVC does not watch it."""
 
 
 class Sample(Block):
     source: SourceName
-    path: Annotated[str, Field(min_length=1), AfterValidator(_usable_path)]
+    """Where photographs come from; path or dataset says which."""
+    path: Annotated[str, Field(min_length=1), AfterValidator(check_path)]
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
     bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
     dataset: Annotated[str, Field(min_length=1)]
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
     train: Count
+    """Photographs that both trainings learn from."""
     valid: Count
+    """Photographs that each epoch is scored on, and the published one chosen by."""
     test: Annotated[int, Field(ge=0)]
     """0: no photograph is kept for the end, and evaluate measures on those of validation."""
-    group: Annotated[Any, AfterValidator(_group)]
+    group: Annotated[Any, AfterValidator(check_group)]
     """Photographs that stay on one side of the split, such as frames of one shot: those of one folder, or so many
     consecutive file names. none: each photograph is on its own."""
     fit: Literal["crop", "stretch"]
@@ -139,6 +102,7 @@ class Sample(Block):
 
 class Generator(Block):
     architecture: Architecture
+    """dynamic_unet: a U-Net on a timm backbone. The others: docs/references.md."""
     backbone: Annotated[str, Field(min_length=1)]
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1)]
@@ -159,15 +123,19 @@ class Pretrain(Block):
     start_from: StartFolder
     """A checkpoint folder whose generator goes on learning, watched by DVC; checkpoints/none: weights are drawn."""
     epochs: Epochs
+    """Times that training goes through the photographs; 0 publishes what it starts from."""
     epoch_steps: Annotated[int, Field(ge=0)]
     """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all of them."""
     batch_size: Count
+    """Photographs of a step, those of all processes together."""
     lr: Rate
     """Peak learning rate of AdamW."""
     encoder_lr_factor: Annotated[float, Field(gt=0, le=1)]
     """Times the learning rate of dynamic_unet's backbone: a pretrained one may learn slower than its decoder."""
     weight_decay: Annotated[float, Field(ge=0, le=1)]
+    """Decoupled weight decay of AdamW."""
     schedule: Schedule
+    """Learning rate by progress. one_cycle: up, then down to nearly 0. linear_decay: to 0 in the second half."""
     losses: Losses
     """Weight of each content loss in the sum that is minimized."""
     l1_penalty: NonNegative
@@ -182,20 +150,21 @@ class Pretrain(Block):
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
-    sample_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
     """Epochs (from 1) after which preview grids are drawn, besides the last one."""
     sample_steps: Annotated[int, Field(ge=0)]
     """Steps between more preview grids; 0: none."""
-    keep_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
     """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
 
 
 class Discriminator(Block):
-    receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(_plain_int)]
+    receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(plain_int)]
     """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
     channels: Annotated[int, Field(ge=1, le=512)]
     """Output channels of the first layer; 64 in the paper."""
     norm: Literal["batch", "spectral"]
+    """Normalization: batch as in pix2pix, spectral as in Miyato et al. 2018."""
     conditional: bool
     """Whether it sees the generator's input beside the colors."""
 
@@ -208,11 +177,16 @@ class Finetune(Block):
     epoch_steps: Annotated[int, Field(ge=0)]
     batch_size: Count
     lr_generator: Rate
+    """Peak learning rate of the generator's Adam."""
     lr_discriminator: Rate
+    """Peak learning rate of the discriminator's Adam."""
     beta1: Beta
+    """Decay of Adam's mean of the gradients; 0.5 in pix2pix."""
     beta2: Beta
+    """Decay of Adam's mean of their squares."""
     adversarial_loss: AdversarialLoss
-    """none: the discriminator takes no part, and the generator learns on from the content losses alone."""
+    """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: the discriminator takes no
+    part, and the generator learns on from the content losses alone."""
     losses: Losses
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
     l1_penalty: NonNegative
@@ -229,9 +203,9 @@ class Finetune(Block):
     publish: Literal["best", "last"]
     """best: of the epochs that beat pretrain's colors times a factor, the nearest in color distribution, or pretrain's
     generator where none does (pipeline/training/selection.py)."""
-    sample_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
     sample_steps: Annotated[int, Field(ge=0)]
-    keep_epochs: Annotated[EpochNumbers, BeforeValidator(_as_tuple)]
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
 
     @property
     def goes_on(self) -> bool:
@@ -241,6 +215,7 @@ class Finetune(Block):
 
 class Evaluate(Block):
     batch_size: Count
+    """Photographs that are colored at a time."""
     lightness_bins: Annotated[int, Field(ge=1, le=1001)]
     """Rows of the lightness_table baseline."""
     classifier: Literal["none", "tf_efficientnet_lite0"]

@@ -1,0 +1,48 @@
+"""Values that the schema of params.yaml takes, where a type and bounds do not say it."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+# What the pipeline writes, and so cannot start from.
+RESULTS = [PurePosixPath("checkpoints", stage) for stage in ("pretrain", "finetune", "export")]
+
+
+def as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def plain_int(value: Any) -> Any:
+    """1, true and 1.0 are equal to Python, but only one of them is a number of pixels."""
+    return value if type(value) is int else str(value)
+
+
+def check_group(value: Any) -> Any:
+    if value not in ("none", "folder") and (type(value) is not int or value < 2):
+        raise ValueError("must be none, folder, or a number of files >= 2")
+    return value
+
+
+def check_processes(value: Any) -> Any:
+    if value != "auto" and (type(value) is not int or not 1 <= value <= 1024):
+        raise ValueError("must be auto or a number from 1 to 1024")
+    return value
+
+
+def check_path(value: str) -> str:
+    if "\0" in value or len(value) > 4000:
+        raise ValueError("must be a path of at most 4,000 characters without NUL")
+    return value
+
+
+def check_start(value: str) -> str:
+    """DVC would refuse a circle, too, but with the words of a graph."""
+    place = PurePosixPath(value)
+    if ".." in place.parts:
+        raise ValueError("must be a path without ..")
+    if any(result in (place, *place.parents) for result in RESULTS):
+        raise ValueError(
+            f"must not be what this pipeline writes itself; copy it (cp -r {value} checkpoints/start) and name the copy"
+        )
+    return str(place)

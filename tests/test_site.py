@@ -1,0 +1,84 @@
+"""The site's generated pages are current, and every page that it shows is there."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import ParamsError
+from pipeline.params import Params, parse
+from tests.helpers import QUICKSTART, ROOT
+
+sys.path.append(str(ROOT / "docs"))
+import make_reference
+
+# A row of docs/params.md: key, meaning, what is allowed, value, stages.
+ROW = re.compile(r"^\| `(\w+)` \| (.*) \| (.*) \| `(.*)` \| (.*) \|$")
+
+
+def rows() -> dict[str, tuple[str, ...]]:
+    found, block = {}, ""
+    for line in make_reference.PAGE.read_text().splitlines():
+        block = line.removeprefix("## ") if line.startswith("## ") else block
+        if row := ROW.match(line):
+            found[f"{block}.{row[1]}"] = row.groups()[1:]
+    return found
+
+
+def test_the_page_of_parameters_is_made_of_the_schema() -> None:
+    text = make_reference.PAGE.read_text()
+    assert make_reference.page() == text, "docs/params.md is stale: run python docs/make_reference.py"
+
+
+def test_every_parameter_has_a_meaning_unless_its_name_says_it() -> None:
+    tree = YAML(typ="safe").load(QUICKSTART.read_text())
+    assert set(rows()) == {f"{block}.{key}" for block, keys in tree.items() for key in keys}
+    assert not [name for name, (meaning, *_) in rows().items() if not meaning]
+
+
+@pytest.mark.parametrize(("name", "stages"), [
+    ("base.image_size", "sample, pretrain, export"),
+    ("discriminator.norm", "finetune, export"),
+    ("evaluate.columns", "evaluate"),
+    ("base.num_workers", "none"),
+])  # fmt: skip
+def test_the_stages_are_those_that_watch_the_parameter(name: str, stages: str) -> None:
+    assert rows()[name][3] == stages
+
+
+@pytest.mark.parametrize("name", [name for name, row in rows().items() if ">=" in row[1] or "<" in row[1]])
+def test_a_value_beyond_a_stated_bound_is_refused(name: str) -> None:
+    """The page's bounds are those of the schema: a step beyond each is refused."""
+    block, key = name.split(".")
+    for sign, bound in re.findall(r"([<>]=?) ([\d.]+)", rows()[name][1]):
+        beyond = float(bound) + {"<": 0, "<=": 1, ">": 0, ">=": -1}[sign]
+        tree = YAML(typ="safe").load(QUICKSTART.read_text())
+        tree[block][key] = value_like(tree[block][key], beyond)
+        with pytest.raises(ParamsError, match=rf"{block}\.{key}"):
+            parse(tree)
+
+
+def value_like(old: object, number: float) -> object:
+    """A value of the old one's kind, with this number."""
+    if isinstance(old, dict):
+        return {next(iter(old)): number}
+    if isinstance(old, list):
+        return [int(number)]
+    return number if isinstance(old, float) else int(number)
+
+
+def test_every_page_of_the_navigation_exists() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    pages = re.findall(r"^ *- .*: ([\w/.-]+\.md)$", text, re.MULTILINE)
+    outside = re.findall(r'"(\w+\.md)": "([\w.]+)"', (ROOT / "docs/site_hooks.py").read_text())
+    above = {page: ROOT / source for page, source in outside}
+    assert len(pages) > 10
+    assert all(above.get(page, ROOT / "docs" / page).is_file() for page in pages)
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(pages)
+
+
+def test_the_schema_has_the_blocks_of_the_page() -> None:
+    assert re.findall(r"^## (\w+)$", make_reference.PAGE.read_text(), re.MULTILINE) == list(Params.model_fields)
