@@ -256,7 +256,7 @@ def serve(
 ) -> None:
     """Color photographs on a web page of this machine."""
     try:
-        from pipeline.apps.page import Address, Limits, serve
+        from pipeline.apps.server import Address, Limits, serve
     except ImportError as error:
         raise InputError(missing_extra(f"the page needs {error.name}", "serve")) from None
     serve(model, Address(host, port, allow_remote), Limits(max_pixels, max_megabytes * 2**20, time_limit), browser)

@@ -1,202 +1,154 @@
-"""`twotone serve`: the web page that colors photographs. Needs the extra `serve`."""
+"""The web page that colors photographs: its parts, and what happens when somebody uses them."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-import shutil
-import signal
-import tempfile
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-# Read when gradio is imported: nothing is counted, nothing is asked for.
+# Read when gradio is imported: nothing is counted, nothing is asked for, and no browser keeps a list of what it sent.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_RUN_HISTORY"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.apps.model_choice import choose_model
-from pipeline.apps.worker import Request, Result, Worker
-from pipeline.errors import ColoringError, InputError, PageError
-from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.inference.networks import has_dial
+from pipeline.apps.batch import Batch, Controls, Task, color_all
+from pipeline.apps.page_texts import LANGUAGES
+from pipeline.apps.worker import Result, Worker
+from pipeline.inference.colorizer import Colorizer
 from pipeline.media.decoding import SUFFIXES
 
-_MOST_VARIANTS = 6
 # Photographs are private: every ten minutes, all that is older than an hour is deleted.
-_KEEP_SECONDS, _CLEAN_SECONDS = 3600, 600
+KEEP_SECONDS, CLEAN_SECONDS = 3600, 600
+_MOST_VARIANTS = 6
+_MOST_PHOTOGRAPHS = 50
 _LARGEST_RENDER = 512
-_WAITING = 20
-# The page loads nothing from elsewhere, whatever a dependency puts into it.
-_HEADERS = [
-    (b"content-security-policy", b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"),
-    (b"x-content-type-options", b"nosniff"),
-]
-_FETCHES = re.compile(r"(file|proxy)=\s*[a-z]+:", re.IGNORECASE)
+
+_TEXTS = gr.I18n(**LANGUAGES)
+_GRAY, _LIGHT_GRAY = "*neutral_600", "*neutral_300"
+# gradio's thumbnails name their photograph twice, and the first of them lies under the label.
+_CSS = "#photographs .grid-wrap, #colorings .grid-wrap {padding-top: 1.5rem}"
+
+
+def looks() -> dict[str, Any]:
+    """The keyword arguments of `launch` that say how the page looks, and in which languages."""
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    # gradio's own grays have a contrast of 1.9; WCAG 2.2 AA asks for 4.5.
+    theme.set(body_text_color_subdued=_GRAY, body_text_color_subdued_dark=_LIGHT_GRAY)
+    return {"theme": theme, "css": _CSS, "i18n": _TEXTS}
 
 
 @dataclass(frozen=True)
-class Address:
-    host: str
-    port: int
-    allow_remote: bool
+class _View:
+    """The parts that show results."""
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What one photograph may cost."""
-
-    pixels: int
-    bytes: int
-    seconds: float
-
-
-def serve(model: Path | None, address: Address, limits: Limits, open_browser: bool) -> None:
-    """Serve the page until the process is interrupted.
-
-    Args:
-        model: None to choose one of checkpoints/.
-
-    Raises:
-        InputError: the address cannot be used as asked.
-        ModelError: there is no model.
-        PageError: the port is taken, or the address belongs to another machine.
-    """
-    _require_usable(address)
-    path = choose_model(model)
-    colorizer = Colorizer.load(path)
-    worker = Worker(path, limits.pixels, limits.seconds)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        with tempfile.TemporaryDirectory(prefix="twotone-") as folder:
-            os.environ["GRADIO_TEMP_DIR"] = f"{folder}/gradio"
-            results = Path(folder) / "results"
-            results.mkdir()
-            page = build_page(colorizer, worker, results, dial=has_dial(path))
-            url = _launch(page, address, limits, results, open_browser)
-            threading.Thread(target=_clean, args=(Path(folder), stop), daemon=True).start()
-            print(f"{url} colors photographs with {path}; Ctrl-C ends it", flush=True)
-            try:
-                stop.wait()
-            finally:
-                page.close(verbose=False)
-    finally:
-        worker.close()
-
-
-def _require_usable(address: Address) -> None:
-    if ":" in address.host:
-        raise InputError(f"--host {address.host}: addresses of IPv6 are not supported; 127.0.0.1 is this machine")
-    if not address.allow_remote and not is_loopback(address.host):
-        raise InputError(
-            f"--host {address.host} can be reached by other machines, and the page asks nobody for a password; "
-            "add --allow-remote if that is meant"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def _launch(page: gr.Blocks, address: Address, limits: Limits, results: Path, open_browser: bool) -> str:
-    """Start the server in a thread of its own; returns its URL."""
-    middleware = [Middleware(_SameOriginOnly)]
-    if is_loopback(address.host):
-        # Without this, a page elsewhere could point a name of its own at this machine and read photographs.
-        hosts = ["localhost", "127.0.0.1", "[::1]", address.host]
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=hosts))
-    page.queue(max_size=_WAITING, default_concurrency_limit=2, api_open=False)
-    try:
-        _, url, _ = page.launch(
-            server_name=address.host,
-            server_port=address.port,
-            inbrowser=open_browser,
-            prevent_thread_lock=True,
-            share=False,
-            quiet=True,
-            footer_links=[],
-            allowed_paths=[str(results)],
-            max_file_size=limits.bytes,
-            ssr_mode=False,
-            enable_monitoring=False,
-            app_kwargs={"middleware": middleware},
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        )
-    except (OSError, ValueError):
-        raise PageError(
-            f"http://{address.host}:{address.port} cannot be served: the port is taken, or the address belongs to "
-            "another machine; choose another --port or --host"
-        ) from None
-    return str(url)
+    status: gr.HTML
+    slider: gr.ImageSlider
+    divider: gr.Slider
+    photographs: gr.Gallery
+    colorings: gr.Gallery
+    download: gr.DownloadButton
+    archive: gr.DownloadButton
+    problems: gr.HTML
 
 
 def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool = False) -> gr.Blocks:
-    """The page: an upload, before and after under one slider, the controls, and the download.
+    """The page: an upload, before and after under one slider, the controls, and the downloads.
 
     Args:
         folder: for the results.
         dial: whether the model has one from faithful to vivid.
     """
-    with gr.Blocks(analytics_enabled=False, title="Twotone", delete_cache=(_CLEAN_SECONDS, _KEEP_SECONDS)) as page:
-        gr.Markdown("# Twotone\nDrop a photograph, and see it in color. What was sent is deleted after an hour.")
+    with gr.Blocks(analytics_enabled=False, title="Twotone", delete_cache=(CLEAN_SECONDS, KEEP_SECONDS)) as page:
+        gr.Markdown("# Twotone\n" + _TEXTS("intro"))
+        photos = gr.File(label=_TEXTS("photographs"), file_types=sorted(SUFFIXES), file_count="multiple", height=180,
+                         elem_id="upload")  # fmt: skip
+        photos.preprocess = _without_traceback(photos.preprocess)
         with gr.Row():
-            with gr.Column(scale=1):
-                photo = gr.File(label="Photograph", file_types=sorted(SUFFIXES), elem_id="photograph")
-                photo.preprocess = _without_traceback(photo.preprocess)
-                render = gr.Slider(32, _LARGEST_RENDER, colorizer.image_size, step=32, label="Render size",
-                                   info="What the network sees, pixels: larger finds smaller things.")  # fmt: skip
-                saturation = gr.Slider(0, 2, 1, step=0.05, label="Saturation", info="0 is gray.")
-                vivid = gr.Slider(0, 1, 1, step=0.05, label="Vivid", visible=dial,
-                                  info="0 is careful, 1 is colorful.")  # fmt: skip
-                variants = gr.Slider(1, _MOST_VARIANTS, 1, step=1, label="Colorings", visible=colorizer.noisy,
-                                    info="This model has several answers.")  # fmt: skip
+            # First: on a phone, columns lie below each other.
             with gr.Column(scale=3):
-                slider = gr.ImageSlider(label="Before and after", type="filepath", elem_id="result", max_height=700,
-                                       interactive=False, buttons=["fullscreen"])  # fmt: skip
-                gallery = gr.Gallery(label="Colorings: choose one", columns=_MOST_VARIANTS, height=160, visible=False,
-                                     allow_preview=False, buttons=[], elem_id="colorings")  # fmt: skip
-                download = gr.DownloadButton("Download at the original size", interactive=False, elem_id="download")
-        result = gr.State(None, time_to_live=_KEEP_SECONDS, delete_callback=_delete)
-        outputs = [slider, gallery, download, result]
-        inputs = [photo, result, render, saturation, vivid, variants]
+                view = _results()
+            with gr.Column(scale=1):
+                controls = _controls(colorizer, dial)
+        batch = gr.State(Batch(), time_to_live=KEEP_SECONDS, delete_callback=Batch.delete)
+        chosen = gr.State(None)
 
-        def color(path: str | None, earlier: Result | None, *controls: float) -> list[Any]:
-            if path is None:
-                return _blank(earlier)
-            size, chroma, share, count = controls
-            work = Path(tempfile.mkdtemp(dir=folder))
-            try:
-                coloring = ColoringOptions(int(size), seed=0, saturation=chroma)
-                colored = worker.color(Request(Path(path), work, coloring, int(count), share if dial else None))
-            except ColoringError as error:
-                shutil.rmtree(work, ignore_errors=True)
-                raise gr.Error(str(error), duration=None, print_exception=False) from None
-            _delete(earlier)
-            return _view(colored)
+        def color(paths: list[str] | None, earlier: Batch, looked_at: str | None, *values: float) -> Iterator[Any]:
+            saturation, share, count, size = values
+            wanted = Controls(int(size), saturation, share if dial else None, int(count))
+            task = Task(_sources(paths), wanted, Path(looked_at) if looked_at else None)
+            yield _waiting(view, len(task.sources))
+            if not task.sources:
+                earlier.delete()
+                yield {batch: Batch()}
+                return
+            shown: list[Result | None] = []
+            for now in color_all(task, earlier, worker, folder):
+                result = _looked_at(now, looked_at)
+                # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
+                changed = {} if shown == [result] else _show(view, result)
+                shown = [result]
+                yield {batch: now, **_progress(view, now, len(task.sources)), **changed}
 
-        photo.upload(_blank, result, outputs, show_progress="hidden").then(color, inputs, outputs)
-        photo.clear(_blank, result, outputs)
-        for control in (render, saturation, vivid, variants):
-            # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
-            control.change(color, inputs, outputs, trigger_mode="always_last")
-        gallery.select(_choose, result, [slider, download])
+        changes = [photos.change, *(control.change for control in controls)]
+        outputs = [*vars(view).values(), batch]
+        # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
+        gr.on(changes, color, [photos, batch, chosen, *controls], outputs, trigger_mode="always_last",
+              show_progress_on=view.status)  # fmt: skip
+        _choosing(view, batch, chosen)
     return page
+
+
+def _controls(colorizer: Colorizer, dial: bool) -> list[gr.Slider]:
+    saturation = gr.Slider(0, 2, 1, step=0.05, label=_TEXTS("saturation"), info=_TEXTS("saturation_info"))
+    vivid = gr.Slider(0, 1, 1, step=0.05, label=_TEXTS("vivid"), info=_TEXTS("vivid_info"), visible=dial)
+    variants = gr.Slider(1, _MOST_VARIANTS, 1, step=1, label=_TEXTS("variants"), info=_TEXTS("variants_info"),
+                         visible=colorizer.noisy)  # fmt: skip
+    size = gr.Slider(32, _LARGEST_RENDER, colorizer.image_size, step=32, label=_TEXTS("size"),
+                     info=_TEXTS("size_info"))  # fmt: skip
+    return [saturation, vivid, variants, size]
+
+
+def _results() -> _View:
+    status = gr.HTML(_status(_TEXTS("waiting")), elem_id="status")
+    problems = gr.HTML(visible=False, elem_id="problems")
+    thumbnails = {"height": 170, "visible": False, "allow_preview": False, "buttons": [], "columns": 6}
+    photographs = gr.Gallery(label=_TEXTS("choose"), elem_id="photographs", **thumbnails)
+    slider = gr.ImageSlider(label=_TEXTS("result"), type="filepath", elem_id="result", max_height=700, visible=False,
+                           interactive=False, buttons=["fullscreen"])  # fmt: skip
+    # gradio's own divider moves by mouse and finger only.
+    divider = gr.Slider(0, 100, 50, step=1, label=_TEXTS("divider"), info=_TEXTS("divider_info"), visible=False)
+    divider.input(_divide, divider, slider, queue=False, show_progress="hidden", trigger_mode="always_last")
+    colorings = gr.Gallery(label=_TEXTS("colorings"), elem_id="colorings", **thumbnails)
+    with gr.Row():
+        download = gr.DownloadButton(_TEXTS("download"), interactive=False, elem_id="download")
+        archive = gr.DownloadButton(_TEXTS("archive"), interactive=False, visible=False, elem_id="archive")
+    return _View(status, slider, divider, photographs, colorings, download, archive, problems)
+
+
+def _choosing(view: _View, batch: gr.State, chosen: gr.State) -> None:
+    """Connect the thumbnails."""
+
+    def photograph(now: Batch, event: gr.SelectData) -> dict[Any, Any]:
+        sources = list(now.results)
+        if int(event.index) not in range(len(sources)):
+            raise _gone()
+        source = sources[int(event.index)]
+        return {**_show(view, now.results[source]), chosen: str(source)}
+
+    def coloring(now: Batch, looked_at: str | None, event: gr.SelectData) -> dict[Any, Any]:
+        result = _looked_at(now, looked_at)
+        if result is None or int(event.index) not in range(len(result.after)):
+            raise _gone()
+        shown = _show(view, result, int(event.index))
+        return {part: shown[part] for part in (view.slider, view.download)}
+
+    view.photographs.select(photograph, batch, [view.slider, view.divider, view.colorings, view.download, chosen])
+    view.colorings.select(coloring, [batch, chosen], [view.slider, view.download])
 
 
 def _without_traceback(preprocess: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -211,65 +163,82 @@ def _without_traceback(preprocess: Callable[[Any], Any]) -> Callable[[Any], Any]
     return quiet
 
 
-def _view(result: Result) -> list[Any]:
-    several = len(result.after) > 1
-    return [
-        gr.ImageSlider((str(result.before), str(result.after[0]))),
-        gr.Gallery([str(path) for path in result.after] if several else None, visible=several),
-        gr.DownloadButton(value=str(result.full[0]), interactive=True),
-        result,
-    ]
+def _sources(paths: list[str] | None) -> list[Path]:
+    """Each photograph once: what has the same name and the same bytes has the same path."""
+    sources = [Path(path) for path in dict.fromkeys(paths or [])]
+    if len(sources) > _MOST_PHOTOGRAPHS:
+        raise gr.Error(
+            f"{len(sources)} photographs; the page takes {_MOST_PHOTOGRAPHS} at once, "
+            "and `twotone colorize` takes folders of any size",
+            duration=None,
+            print_exception=False,
+        )
+    return sources
 
 
-def _blank(earlier: Result | None) -> list[Any]:
-    _delete(earlier)
-    return [
-        gr.ImageSlider(None),
-        gr.Gallery(None, visible=False),
-        gr.DownloadButton(value=None, interactive=False),
-        None,
-    ]
+def _waiting(view: _View, count: int) -> dict[Any, Any]:
+    """Until the first result; earlier downloads are withdrawn, since they are of other colors."""
+    update: dict[Any, Any] = {
+        view.status: _status(_TEXTS("coloring") + f" 0 / {count}" if count else _TEXTS("waiting")),
+        view.download: gr.DownloadButton(value=None, interactive=False),
+        view.archive: gr.DownloadButton(value=None, interactive=False, visible=count > 1),
+    }
+    return update if count else {**update, **_show(view, None), **_thumbnails(view, Batch()), **_problems(view, [])}
 
 
-def _choose(result: Result | None, event: gr.SelectData) -> list[Any]:
-    number = int(event.index)
-    if result is None or number not in range(len(result.after)):
-        raise gr.Error("That coloring has been deleted; send the photograph again.", print_exception=False)
-    return [
-        gr.ImageSlider((str(result.before), str(result.after[number]))),
-        gr.DownloadButton(value=str(result.full[number]), interactive=True),
-    ]
+def _progress(view: _View, now: Batch, count: int) -> dict[Any, Any]:
+    finished = len(now.items) == count
+    done = len(now.results) if finished else len(now.items)
+    archive = str(now.archive) if now.archive else None
+    return {
+        view.status: _status(_TEXTS("colored" if finished else "coloring") + f" {done} / {count}"),
+        view.archive: gr.DownloadButton(value=archive, interactive=archive is not None, visible=count > 1),
+        **_thumbnails(view, now),
+        **_problems(view, now.problems),
+    }
 
 
-def _delete(result: Result | None) -> None:
-    if result is not None:
-        shutil.rmtree(result.before.parent, ignore_errors=True)
+def _thumbnails(view: _View, now: Batch) -> dict[Any, Any]:
+    several = len(now.results) > 1
+    # Under each its name, and no file of ours has another name than its photograph's.
+    pictures = [(str(result.after[0]), source.name) for source, result in now.results.items()]
+    return {view.photographs: gr.Gallery(pictures if several else None, visible=several)}
 
 
-def _clean(folder: Path, ended: threading.Event) -> None:
-    """Delete files that are older than an hour, also those of broken sessions and uploads."""
-    while not ended.wait(_CLEAN_SECONDS):
-        for path in folder.rglob("*"):
-            with suppress(OSError):
-                if path.is_file() and time.time() - path.stat().st_mtime > _KEEP_SECONDS:
-                    path.unlink()
+def _show(view: _View, result: Result | None, number: int = 0) -> dict[Any, Any]:
+    """One of a photograph's colorings."""
+    several = result is not None and len(result.after) > 1
+    return {
+        view.slider: gr.ImageSlider(
+            (str(result.before), str(result.after[number])) if result else None, visible=result is not None
+        ),
+        view.divider: gr.Slider(visible=result is not None),
+        view.colorings: gr.Gallery([str(path) for path in result.after] if result and several else None,
+                                   visible=several),
+        view.download: gr.DownloadButton(value=str(result.full[number]) if result else None,
+                                         interactive=result is not None),
+    }  # fmt: skip
 
 
-class _SameOriginOnly:
-    """Tells the browser to load nothing from elsewhere, and refuses to fetch anything from there."""
+def _looked_at(now: Batch, chosen: str | None) -> Result | None:
+    """That of the chosen photograph, else the first."""
+    results = now.results
+    return results.get(Path(chosen or ""), next(iter(results.values()), None))
 
-    def __init__(self, app: ASGIApp):
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *_HEADERS]
-            await send(message)
+def _status(text: Any) -> str:
+    return f'<p role="status">{text}</p>'
 
-        # gradio would fetch such an address for anybody, and pass it on as its own.
-        if scope["type"] == "http" and _FETCHES.search(scope["path"]):
-            await PlainTextResponse("not here", 403)(scope, receive, send)
-            return
 
-        await self._app(scope, receive, with_policy)
+def _problems(view: _View, problems: Sequence[str]) -> dict[Any, Any]:
+    lines = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
+    html = f'<div role="alert"><p>{_TEXTS("failed")}</p><ul>{lines}</ul></div>' if problems else ""
+    return {view.problems: gr.HTML(html, visible=bool(problems))}
+
+
+def _divide(percent: float) -> Any:
+    return gr.ImageSlider(slider_position=percent)
+
+
+def _gone() -> gr.Error:
+    return gr.Error("That coloring has been deleted; send the photograph again.", print_exception=False)
