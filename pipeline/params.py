@@ -185,8 +185,8 @@ class Finetune(Block):
     beta2: Beta
     """Decay of Adam's mean of their squares."""
     adversarial_loss: AdversarialLoss
-    """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: the discriminator takes no
-    part, and the generator learns on from the content losses alone."""
+    """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: the discriminator takes
+    no part, and the generator learns on from the content losses alone."""
     losses: Losses
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
     l1_penalty: NonNegative
