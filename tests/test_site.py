@@ -1,11 +1,15 @@
-"""The site's generated pages are current, and every page that it shows is there."""
+"""The site's generated pages and pictures are current, and every page that it shows is there."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
+import numpy as np
 import pytest
+import timm
+from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
@@ -14,6 +18,7 @@ from tests.helpers import QUICKSTART, ROOT
 
 sys.path.append(str(ROOT / "docs"))
 import make_reference
+import make_tutorial
 
 # A row of docs/params.md: key, meaning, what is allowed, value, stages.
 ROW = re.compile(r"^\| `(\w+)` \| (.*) \| (.*) \| `(.*)` \| (.*) \|$")
@@ -82,3 +87,32 @@ def test_every_page_of_the_navigation_exists() -> None:
 
 def test_the_schema_has_the_blocks_of_the_page() -> None:
     assert re.findall(r"^## (\w+)$", make_reference.PAGE.read_text(), re.MULTILINE) == list(Params.model_fields)
+
+
+def test_the_tutorials_numbers_are_those_of_the_committed_reports() -> None:
+    text = make_tutorial.PAGE.read_text()
+    assert make_tutorial.updated(text) == text, "docs/tutorial.md is stale: run python docs/make_tutorial.py"
+    scores = json.loads((ROOT / "reports/evaluate/metrics.json").read_text())
+    row = re.search(r"^\| finetune \| ([\d.]+) \|", text, re.MULTILINE)
+    assert row
+    assert float(row[1]) == pytest.approx(scores["finetune"]["ab_mae"], abs=0.006)
+
+
+def test_the_tutorials_pictures_are_those_that_the_script_draws() -> None:
+    drawn = make_tutorial.pictures()
+    assert {path.stem for path in make_tutorial.FOLDER.iterdir()} == set(drawn)
+    assert sum(path.stat().st_size for path in make_tutorial.FOLDER.iterdir()) < 500_000
+    for name, picture in drawn.items():
+        with Image.open(make_tutorial.FOLDER / f"{name}.jpg") as stored:
+            difference = np.asarray(stored).astype(int) - np.asarray(picture).astype(int)
+        assert np.abs(difference).mean() < 4, f"docs/tutorial/{name}.jpg: run python docs/make_tutorial.py"
+
+
+def test_what_the_tutorial_says_of_its_networks_is_so() -> None:
+    """70 pixels a patch, the next 8 further, and five halvings."""
+    photograph = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    left, top, right, bottom = make_tutorial.receptive_field(photograph, 9, 7)
+    assert (right - left, bottom - top) == (70, 70)
+    assert make_tutorial.receptive_field(photograph, 9, 8) == (left + 8, top, right + 8, bottom)
+    body = timm.create_model("resnet18", pretrained=False, features_only=True)
+    assert body.feature_info.reduction() == [2, 4, 8, 16, 32]
