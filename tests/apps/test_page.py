@@ -4,93 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from skimage.color import rgb2lab
 
 from pipeline.apps.worker import Request, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
-from tests.conftest import MakeModel
+from tests.apps.conftest import PATIENCE, TWOTONE, downloaded, opened, send
 from tests.helpers import EIGHT_BIT, save_photo
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-TWOTONE = str(Path(sys.executable).with_name("twotone"))
-PATIENCE = 60_000
-
-
-@pytest.fixture(scope="module")
-def server(make_model: MakeModel) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["serve", "--port", str(port), "--model", str(make_model(noise="input")), "--max-pixels", "1000000"]
-    before = set(Path(tempfile.gettempdir()).glob("twotone-*"))
-    with subprocess.Popen([TWOTONE, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline().startswith("model ")
-            line = process.stdout.readline()
-            assert line.startswith(f"http://127.0.0.1:{port}/ colors photographs with"), line
-            yield line.split()[0]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=60)[0]
-    assert said == "", "an error, a traceback, or gradio's word about the keyboard"
-    assert set(Path(tempfile.gettempdir()).glob("twotone-*")) <= before, "photographs were left behind"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
-    page = opened(browser, server)
-    yield page
-    page.context.close()
-
-
-def opened(browser: Browser, server: str) -> Page:
-    page = browser.new_context(accept_downloads=True).new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(server)
-    page.locator("#photograph input[type=file]").wait_for(state="attached")
-    return page
-
-
-def send(page: Page, path: Path) -> None:
-    page.set_input_files("#photograph input[type=file]", path)
-
-
-def downloaded(page: Page, folder: Path) -> Path:
-    expect(page.locator("#download")).to_be_enabled(timeout=PATIENCE)
-    with page.expect_download() as download:
-        page.locator("#download").click()
-    path = folder / download.value.suggested_filename
-    download.value.save_as(path)
-    return path
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -170,9 +99,7 @@ def test_a_bad_upload_gets_a_sentence(page: Page, tmp_path: Path, rng: np.random
         expect(page.get_by_text(sentence)).to_be_visible(timeout=PATIENCE)
         assert "Traceback" not in page.content()
         expect(page.locator("#result img")).to_have_count(0)
-        page.locator("#photograph").get_by_label("Clear").or_(
-            page.locator("#photograph").get_by_label("Remove")
-        ).first.click()
+        page.locator("#upload").get_by_label("Clear").or_(page.locator("#upload").get_by_label("Remove")).first.click()
     send(page, tmp_path / "good.png")
     assert downloaded(page, tmp_path).name == "good-color.png"
 
@@ -235,7 +162,7 @@ def test_an_upload_is_no_page(server: str) -> None:
 def test_a_wrong_file_sent_to_the_api_leaves_no_traceback(server: str) -> None:
     """The server's log is looked at when it has ended, in the fixture."""
     path = _upload(server, "x.txt", "hello")
-    data = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 32, 1, 1, None], "fn_index": 1}
+    data = {"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], None, None, 1, 1, 1, 32], "fn_index": 1}
     joined = json.dumps({**data, "session_hash": "api", "trigger_id": 1}).encode()
     headers = {"Content-Type": "application/json"}
     urllib.request.urlopen(urllib.request.Request(f"{server}gradio_api/queue/join", joined, headers))
