@@ -99,6 +99,10 @@ def test_it_colors(installed: Path, make_model: MakeModel, tmp_path: Path) -> No
     with Image.open(tmp_path / "colored.png") as picture:
         assert picture.size == (120, 90)
         assert np.ptp(np.asarray(picture).astype(int), axis=2).max() > 5
+    # And by the starter model, which the wheel brings.
+    done = twotone(installed, tmp_path, "colorize", "street.png", "-o", "started.png")
+    assert done.returncode == 0, done.stderr
+    assert "model starter" in done.stderr
     # What needs an extra says which.
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     for words, extra in (
