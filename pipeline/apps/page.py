@@ -30,6 +30,8 @@ _LARGEST_RENDER = 512
 
 _TEXTS = gr.I18n(**LANGUAGES)
 _GRAY, _LIGHT_GRAY, _LIGHT_BLUE = "*neutral_600", "*neutral_300", "*secondary_300"
+# Else a gallery's label covers the thumbnails.
+_CSS = "#photographs .grid-wrap, #colorings .grid-wrap {padding-top: 2rem}"
 
 
 def looks() -> dict[str, Any]:
@@ -38,7 +40,7 @@ def looks() -> dict[str, Any]:
     # gradio's own have a contrast of 1.9 (grays) and 4.0 (links in the dark); WCAG 2.2 AA asks for 4.5.
     theme.set(body_text_color_subdued=_GRAY, body_text_color_subdued_dark=_LIGHT_GRAY,
               link_text_color_dark=_LIGHT_BLUE)  # fmt: skip
-    return {"theme": theme, "i18n": _TEXTS}
+    return {"theme": theme, "css": _CSS, "i18n": _TEXTS}
 
 
 @dataclass(frozen=True)
