@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 # Pages that lie above docs/, by their names in the site.
 OUTSIDE = {
     "index.md": "README.md",
+    "starter.md": "checkpoints/starter/README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "security.md": "SECURITY.md",
@@ -39,7 +40,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 def from_above(text: str) -> str:
     """A text that lies above docs/, with its links as they are inside docs/."""
-    return LINK.sub(_to_page, MERMAID.sub("", text).replace("](docs/", "]("))
+    return LINK.sub(_to_page, MERMAID.sub("", text).replace("](docs/", "](").replace("](../../docs/", "]("))
 
 
 def _to_page(link: re.Match[str]) -> str:
