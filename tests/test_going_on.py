@@ -52,7 +52,9 @@ def test_no_epochs_publish_the_model_that_it_started_from(project: Project, nurs
             published = (project.folder / "checkpoints" / stage / path).read_bytes()
             assert published == (project.folder / "checkpoints/start" / path).read_bytes()
     # What it has learnt from, too.
-    assert described(project, "checkpoints/finetune") == described(project, "checkpoints/start")
+    start, finetuned = (described(project, f"checkpoints/{name}") for name in ("start", "finetune"))
+    assert finetuned | {"began_with": start["sha256"]["generator.safetensors"]} == finetuned
+    assert start | {"began_with": finetuned["began_with"]} == finetuned
 
 
 def test_training_goes_on_with_other_photographs_and_another_rate(project: Project, nursery: Nursery) -> None:

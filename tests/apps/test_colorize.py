@@ -85,7 +85,6 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(box: Path) -> No
         ("box/*.bmp", "-o", "out"): "no photographs in box/*.bmp",
         ("box", "-o", "out", "--format", "gif"): "--format must be one of jpg",
         ("box", "-o", "out", "--model", "nowhere"): "nowhere: no such folder",
-        ("box", "-o", "out"): "checkpoints/: no model; train one with dvc repro",
         ("box/one.png", "-o", "box"): "would be overwritten by its own colors",
     }
     for words, reason in cases.items():

@@ -109,6 +109,7 @@ def test_what_cannot_be_compared_is_said(repository: Path) -> None:
     assert "run dvc repro evaluate" in twotone(repository, "compare").stderr
 
 
+@pytest.mark.slow
 def test_several_runs_are_drawn(repository: Path) -> None:
     done = twotone(repository, "compare", "HEAD", "vivid", "-o", "differences.png")
     assert done.returncode == 0, done.stderr

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.apps import model_choice
 from pipeline.apps.model_choice import ORDER, choose_model, folder_md5, stale
 from pipeline.errors import ModelError
+from pipeline.inference.starter import starter_folder
 from tests.helpers import Project
 
 DVC_YAML = """
@@ -68,7 +70,7 @@ def test_a_folder_has_the_hash_that_dvc_gives_it(made: Project) -> None:
         assert folder_md5(made.folder / "checkpoints" / name) == out["md5"]
 
 
-def test_the_last_stage_colors_whatever_the_times_of_files(project: Project) -> None:
+def test_the_last_stage_colors_whatever_the_times_of_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(project) == "export"
     for name in ORDER:  # pretrain last
         os.utime(project.folder / "checkpoints" / name / "model.json")
@@ -80,6 +82,9 @@ def test_the_last_stage_colors_whatever_the_times_of_files(project: Project) -> 
         shutil.rmtree(project.folder / "checkpoints" / name)
         assert chosen(project) == ORDER[ORDER.index(name) + 1]
     shutil.rmtree(project.folder / "checkpoints/pretrain")
+    assert choose_model(None, project.folder) == starter_folder()
+    # A distribution that was built without the starter model.
+    monkeypatch.setattr(model_choice, "starter_folder", lambda: None)
     with pytest.raises(ModelError, match=r"checkpoints/: no model; train one with dvc repro"):
         choose_model(None, project.folder)
 

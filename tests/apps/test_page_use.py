@@ -61,6 +61,7 @@ def test_several_photographs_and_their_zip(page: Page, tmp_path: Path, rng: np.r
     assert np.array_equal(pixels(downloaded(page, tmp_path)), pixels(tmp_path / "out/street-color-2.png"))
 
 
+@pytest.mark.slow
 def test_dial_and_saturation_need_no_other_upload(
     page: Page, dial_model: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -83,6 +84,7 @@ def test_dial_and_saturation_need_no_other_upload(
     assert len(uploads) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(
     browser: Browser, server: str, scheme: str, tmp_path: Path, rng: np.random.Generator
@@ -103,6 +105,7 @@ def test_axe_finds_nothing(
     page.context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_each_language_on_a_phone(
     browser: Browser, server: str, language: str, tmp_path: Path, rng: np.random.Generator
@@ -124,6 +127,7 @@ def test_each_language_on_a_phone(
     page.context.close()
 
 
+@pytest.mark.slow
 def test_the_divider_moves_by_keyboard(page: Page, tmp_path: Path, rng: np.random.Generator) -> None:
     save_photo(tmp_path / "photo.png", rng, (90, 120))
     send(page, tmp_path / "photo.png")

@@ -14,6 +14,8 @@ from ruamel.yaml import YAML
 
 from tests.helpers import QUICKSTART, ROOT, save_photo, twotone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sides(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:

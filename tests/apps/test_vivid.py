@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.conftest import tuned_pair
@@ -17,6 +18,7 @@ def chroma(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB")).astype(int)
 
 
+@pytest.mark.slow
 def test_the_dial_changes_the_colors_step_by_step(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     finetuned = tuned_pair(model, tmp_path)
     save_photo(tmp_path / "street.png", rng, (90, 70))

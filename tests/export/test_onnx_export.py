@@ -70,7 +70,7 @@ def test_every_generator_is_the_same_in_onnx(
         assert np.abs(ours - Colorizer.load(tmp_path).ab(light, seed=4)).max() > 0.02
 
 
-@pytest.mark.parametrize("architecture", ["compact_unet", "dynamic_unet"])
+@pytest.mark.parametrize("architecture", ["compact_unet", pytest.param("dynamic_unet", marks=pytest.mark.slow)])
 def test_one_file_with_a_dial_is_every_network_between(
     make_model: MakeModel, tmp_path: Path, photographs: Photographs, architecture: str
 ) -> None:
