@@ -55,6 +55,11 @@ def contradictions(params: Params) -> list[str]:
             f"base.image_size must be >= {smallest} for discriminator.receptive_field "
             f"{params.discriminator.receptive_field}, got {params.base.image_size}"
         )
+    if params.finetune.adversarial_loss == "none" and params.finetune.warmup_steps:
+        problems.append(
+            "finetune.warmup_steps must be 0 with finetune.adversarial_loss none, where no discriminator learns, got "
+            f"{params.finetune.warmup_steps}"
+        )
     if params.export.dial and params.export.variant == "int8":
         problems.append("export.dial must be false with export.variant int8, whose rounded weights cannot be mixed")
     if params.export.dial and params.finetune.goes_on:

@@ -55,7 +55,9 @@ def run(params: Params) -> None:
     kept = [name for name in generators if name not in ("pretrain", "finetune")]
     measured = Measured(split, test, kept, factor, judges.classifier)
     write_report(work, scores, pictures, protocol(measured, block.lightness_bins, final))
-    dial = curve(_dial(generators, device, seed), VIVID, test, block.batch_size)
+    # Between networks that have nothing in common there is no dial: its ends alone.
+    settings = VIVID[:: len(VIVID) - 1] if params.finetune.goes_on else VIVID
+    dial = curve(_dial(generators, device, seed), settings, test, block.batch_size)
     write_csv(work / "dial.csv", dial, list(dial[0]))
     knobs = curve(partial(saturated, networks["pretrain"]), FACTORS, test, block.batch_size)
     write_csv(work / "knob.csv", knobs, list(knobs[0]))

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
 from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
-from pipeline.models.config import GENERATOR_FILE
+from pipeline.models.config import GENERATOR_FILE, ONNX_FILE
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params import Params
 from pipeline.training.devices import start
@@ -37,7 +37,7 @@ def run(params: Params) -> None:
         update={
             "image_size": pretrained.config.image_size,
             "discriminator": params.discriminator,
-            "began_with": begun.config.sha256.get(GENERATOR_FILE),
+            "began_with": begun.config.sha256.get(GENERATOR_FILE) or begun.config.sha256.get(ONNX_FILE),
         }
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)

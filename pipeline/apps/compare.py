@@ -108,12 +108,13 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(comparisons[0].differences)
+    # Runs of an earlier version lack some.
+    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.differences))
     figure = Figure(figsize=(8, 1 + 0.3 * len(names) * len(comparisons)), layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
     for number, comparison in enumerate(comparisons):
-        for place, name in enumerate(names):
-            found, verdict = comparison.differences[name]
+        for name, (found, verdict) in comparison.differences.items():
+            place = names.index(name)
             scale = 100 / max(abs(found.before), 1e-9)
             height = place + (number + 1) / (len(comparisons) + 1) - 0.5
             color = _COLORS[verdict]

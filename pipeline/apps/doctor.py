@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from pipeline.apps.tables import print_table
-from pipeline.errors import ModelError, ParamsError, TwotoneError
+from pipeline.errors import ModelError, ParamsError, TwotoneError, missing_extra
 from pipeline.params import Base, Params, read
 
 _DISTRIBUTION = "twotone-colorizer"
@@ -46,7 +46,10 @@ def examine(path: Path) -> int:
     """
     params, findings = _params(path)
     folder = path.parent
-    findings += [*_packages(), *_device(params.base if params else None), *_weights(params), *_models(folder)]
+    findings += _packages()
+    if all(map(_installed, _PACKAGES)):
+        findings += [*_device(params.base if params else None), *_weights(params)]
+    findings += _models(folder)
     findings += [*_git(folder), *_dvc(folder)]
     print_table(("topic", "found"), [(finding.topic, finding.found) for finding in findings])
     problems = [finding.problem for finding in findings if finding.problem]
@@ -67,7 +70,11 @@ def _params(path: Path) -> tuple[Params | None, list[Finding]]:
 
 def _packages() -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} at {sys.prefix}")
-    yield Finding("packages", ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES))
+    here = [name for name in _PACKAGES if _installed(name)]
+    yield Finding("packages", ", ".join(f"{name} {metadata.version(name)}" for name in here))
+    if len(here) < len(_PACKAGES):
+        absent = ", ".join(name for name in _PACKAGES if name not in here)
+        yield Finding("training", f"not possible: {absent} missing", missing_extra("training needs more", "train"))
     for extra, needed in sorted(_extras().items()):
         missing = [name for name in needed if not _installed(name)]
         found = f"missing: {', '.join(missing)}; uv sync --extra {extra}" if missing else "installed"

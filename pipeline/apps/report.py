@@ -25,6 +25,7 @@ _CURVES = (
 _COLUMNS = 3
 # Okabe and Ito's blue and orange, which color-blind readers tell apart.
 _BEFORE, _AFTER = "#0072B2", "#D55E00"
+_FILES = ("report.md", "curves.png", "before.png", "after.png")
 
 
 def write_report(before: Path, after: Path, out: Path, colorizer: str) -> None:
@@ -36,8 +37,9 @@ def write_report(before: Path, after: Path, out: Path, colorizer: str) -> None:
         colorizer: whose scores are compared.
 
     Raises:
-        InputError: a side has no scores.
+        InputError: a side has no scores, or `out` holds what no report is.
     """
+    _require_replaceable(out)
     sections = [
         "# What this change does",
         f"## Scores of {colorizer}\n\n{_scores(before, after, colorizer)}",
@@ -52,6 +54,18 @@ def write_report(before: Path, after: Path, out: Path, colorizer: str) -> None:
         sections.append(f"## Pictures\n\n{_pictures(before, after, hidden)}")
         (hidden / "report.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     print(f"{out / 'report.md'}: written")
+
+
+def _require_replaceable(out: Path) -> None:
+    """An earlier report is replaced as a whole; nothing else is."""
+    if not out.exists():
+        return
+    others = [path.name for path in out.iterdir() if path.name not in _FILES] if out.is_dir() else [out.name]
+    if others or out.resolve() == Path.cwd():
+        raise InputError(
+            f"-o {out} would be replaced by the report, and holds {', '.join(sorted(others)[:3]) or 'this folder'}; "
+            "name a folder that does not exist, or an earlier report"
+        )
 
 
 def _scores(before: Path, after: Path, colorizer: str) -> str:

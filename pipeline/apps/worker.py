@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.apps.model_choice import origin_of
-from pipeline.errors import ColoringError, ImageError
+from pipeline.errors import ColoringError, TwotoneError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.pictures import WRITABLE, copy_ending, read_picture, write_picture
+from pipeline.media.provenance import Origin
 from pipeline.types import Samples
 
 # Longest side of what the page shows; the download has the photograph's own size.
@@ -68,7 +69,7 @@ class Worker:
         task = self._pool.schedule(_color, args=[request, self._model, self._max_pixels], timeout=self._seconds)
         try:
             result: Result = task.result()
-        except ImageError as error:
+        except TwotoneError as error:
             raise ColoringError(f"{request.source.name}: {error}") from None
         except TookTooLongError:
             raise ColoringError(
@@ -89,14 +90,15 @@ class Worker:
 
 
 @lru_cache(maxsize=4)
-def _colorizer(model: Path, vivid: float | None) -> Colorizer:
-    return Colorizer.load(model, vivid)
+def _colorizer(model: Path, vivid: float | None, redrawn: bool) -> tuple[Colorizer, Origin]:
+    """Read once, together: a model that is trained anew meanwhile must not sign what the old one has colored."""
+    return Colorizer.load(model, vivid), origin_of(model, redrawn)
 
 
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
-    colorizer = _colorizer(model, request.vivid)
+    colorizer, origin = _colorizer(model, request.vivid, request.coloring.own_lightness)
     picture = read_picture(request.source, max_pixels)
-    ending, origin = copy_ending(request.source.suffix), origin_of(model, request.coloring.own_lightness)
+    ending = copy_ending(request.source.suffix)
     after, full = [], []
     first = request.coloring.seed
     for seed in range(first, first + request.variants):

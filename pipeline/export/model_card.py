@@ -19,10 +19,8 @@ pipeline_tag: image-to-image
 tags:
 - colorization
 - image-to-image
-- pix2pix
 - unet
-- patchgan
-metrics:
+{adversarial}metrics:
 - ab_mae
 - psnr
 - ssim
@@ -121,6 +119,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
             pretrain=f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone",
             finetune=_second_stage(params),
+            adversarial="" if params.finetune.adversarial_loss == "none" else "- pix2pix\n- patchgan\n",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
             measured=_measured_on(params.sample, config),

@@ -32,6 +32,12 @@ _REPLACED = (
     ("http://ns.adobe.com/photoshop/1.0/", "ICCProfile"),
     ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP"),
 )
+# Films and gain maps behind the picture, which phones add and the copy does not have.
+_GONE = (
+    "http://ns.google.com/photos/1.0/container/",
+    "http://ns.google.com/photos/1.0/camera/",
+    "http://ns.adobe.com/hdr-gain-map/1.0/",
+)
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'
 # XMP specification, part 1, 7.3.2: how a packet begins and ends.
 _BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '\n<?xpacket end="w"?>'
@@ -105,6 +111,10 @@ def _remove_replaced(descriptions: list[minidom.Element]) -> str:
     """Remove what is stated anew or no longer true; returns the digital source type that was stated before."""
     before = ""
     for node in descriptions:
+        for attribute in [one for one in node.attributes.values() if one.namespaceURI in _GONE]:
+            node.removeAttributeNode(attribute)
+        for child in [one for one in _elements(node) if one.namespaceURI in _GONE]:
+            node.removeChild(child)
         for namespace, name in _REPLACED:
             if node.hasAttributeNS(namespace, name):
                 value = node.getAttributeNS(namespace, name)

@@ -23,7 +23,7 @@ from pipeline.models.config import (
     read_weights,
     write_config,
 )
-from pipeline.models.generators import build_generator
+from pipeline.models.generators import NoiseInput, build_generator
 from pipeline.params import Discriminator
 
 
@@ -123,11 +123,12 @@ def _load_exported(network: nn.Module, folder: Path, config: ModelConfig) -> Non
     if config.interface is None or config.interface.dial:
         raise ModelError(f"{path}: has the weights of two generators; training goes on from a file without a dial")
     content = read_weights(path, config)
-    state = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
+    inner = network.network if isinstance(network, NoiseInput) else network
+    state = {key: value for key, value in inner.state_dict().items() if key.endswith("num_batches_tracked")}
     try:
         for tensor in load_from_string(content).graph.initializer:
             state[tensor.name.removeprefix("network.")] = torch.tensor(numpy_helper.to_array(tensor)).float()
-        network.load_state_dict(state)
+        inner.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: training cannot go on from it: {' '.join(str(error).split())[:300]}") from None
 

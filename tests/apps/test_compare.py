@@ -122,3 +122,16 @@ def test_several_runs_are_drawn(repository: Path) -> None:
     first = (repository / "differences.png").read_bytes()
     twotone(repository, "compare", "HEAD", "vivid", "-o", "differences.png")
     assert (repository / "differences.png").read_bytes() == first
+
+
+@pytest.mark.slow
+def test_a_run_that_lacks_a_metric_is_drawn_beside_one_that_has_it(repository: Path) -> None:
+    path = repository / "reports/evaluate/per_image.csv"
+    older = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]  # without the last metric
+    now = path.read_text()
+    path.write_text("\n".join(older) + "\n")
+    for words in (("add", "-A"), ("commit", "-qm", "older")):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=repository, check=True)
+    path.write_text(now)
+    done = twotone(repository, "compare", "HEAD~1", "HEAD", "-o", "differences.png")
+    assert done.returncode == 0, done.stderr

@@ -108,3 +108,13 @@ def test_what_cannot_be_compared_is_said(sides: tuple[Path, Path]) -> None:
     assert refused.returncode == 2
     assert "reports/evaluate/per_image.csv: No such file or directory; run dvc repro evaluate" in refused.stderr
     assert (after / "report/report.md").read_text() == "the last one"
+
+
+def test_nothing_but_an_earlier_report_is_replaced(sides: tuple[Path, Path]) -> None:
+    before, after = sides
+    for place in ("reports", "../before", "..", "."):
+        refused = twotone(after, "report", "../before", "-o", place)
+        assert refused.returncode == 2, place
+        assert f"-o {place} would be replaced by the report" in refused.stderr
+    assert (after / "reports/evaluate/per_image.csv").is_file()
+    assert (before / "reports/evaluate/per_image.csv").is_file()

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.media.pictures import Picture, read_picture, write_picture
-from pipeline.media.provenance import Origin
+from pipeline.media.provenance import Origin, marked
 
 LIMIT = 100_000
 ORIGIN = Origin("twotone-colorizer 9.9", "compact_unet, 32 px", "generator.onnx sha256 c0ffee")
@@ -178,3 +178,23 @@ def test_xmp_after_the_pixels_of_a_png_is_found(tmp_path: Path, rng: np.random.G
         end = plain.index(b"IEND") - 4
         (tmp_path / name).write_bytes(plain[:end] + chunk + plain[end:])
         assert read_picture(tmp_path / name, LIMIT).xmp == SOURCE
+
+
+def test_a_film_and_a_gain_map_that_the_copy_does_not_have_are_not_announced() -> None:
+    """As phones write them into the XMP of a JPEG, whose film or gain map follows the picture."""
+    given = SOURCE.replace(
+        b'photoshop:Credit="An archive &amp; friends"',
+        b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" '
+        b'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" GCamera:MotionPhoto="1" '
+        b'photoshop:Credit="An archive"',
+    ).replace(
+        b"<dc:creator>",
+        b'<c:Directory xmlns:c="http://ns.google.com/photos/1.0/container/"><rdf:Seq><rdf:li/></rdf:Seq></c:Directory>'
+        b"<dc:creator>",
+    )
+    text = marked(given, ORIGIN).decode()
+    assert "An archive" in text
+    assert "creator" in text
+    for gone in ("hdrgm:Version", "GCamera:MotionPhoto", "Directory"):
+        assert gone in given.decode()
+        assert gone not in text

@@ -105,14 +105,14 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load_generator(tmp_path)
 
 
-@pytest.mark.parametrize("variant", ["fp32", "fp16"])
+@pytest.mark.parametrize(("variant", "noise"), [("fp32", "none"), ("fp16", "none"), ("fp32", "input")])
 def test_a_generator_comes_back_from_its_exported_file(
-    make_model: MakeModel, tmp_path: Path, rng: np.random.Generator, variant: OnnxVariant
+    make_model: MakeModel, tmp_path: Path, rng: np.random.Generator, variant: OnnxVariant, noise: str
 ) -> None:
     writer = ShardWriter(tmp_path, "train")
     writer.add(noisy_photo(rng, 32, 32))
     writer.close()
-    loaded = load_generator(make_model("dynamic_unet"))
+    loaded = load_generator(make_model("compact_unet", noise))
     write_onnx(loaded, tmp_path / "export", variant, Photographs(tmp_path, "train", 32))
     again = load_generator(tmp_path / "export").network.state_dict()
     for name, value in loaded.network.state_dict().items():
