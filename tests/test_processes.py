@@ -97,7 +97,7 @@ def published(project: Project, stage: str) -> dict[str, bytes]:
     ("stage", "count"),
     [
         ("pretrain", 2),
-        ("finetune", 3),
+        pytest.param("finetune", 3, marks=pytest.mark.slow),
         pytest.param("pretrain", 3, marks=pytest.mark.slow),
         pytest.param("finetune", 2, marks=pytest.mark.slow),
     ],

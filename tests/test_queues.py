@@ -79,6 +79,7 @@ def start(project: Project, workers: int) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=True,
+        timeout=120,
     )
 
 

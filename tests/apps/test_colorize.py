@@ -284,6 +284,7 @@ def test_whatever_one_file_does_it_fails_alone_and_in_words(
     )
 
 
+@pytest.mark.slow
 def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path, rng: np.random.Generator) -> None:
     for number in range(30):
         save_photo(box / f"box/{number:03d}.gif", rng, (20, 20))
@@ -301,6 +302,7 @@ def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path,
     assert ": out/000.png, out/001.png, out/002.png, out/003.png, out/004.png and 27 more; --ov" in second.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.random.Generator) -> None:
     for number in range(24):
         save_photo(box / f"box/{number:03d}.png", rng, (900, 900))

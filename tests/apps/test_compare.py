@@ -76,7 +76,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("revision", ["HEAD", "vivid"])
+@pytest.mark.parametrize("revision", ["HEAD", pytest.param("vivid", marks=pytest.mark.slow)])
 def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> None:
     done = twotone(repository, "compare", revision)
     assert done.returncode == 0, done.stderr
@@ -95,6 +95,7 @@ def test_finetuning_against_pretraining(repository: Path) -> None:
     assert "means over 40 photographs, paired" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_said(repository: Path) -> None:
     for words, reason in (
         (("nowhere",), "nowhere: no commit, branch or experiment with reports/evaluate/per_image.csv"),

@@ -165,6 +165,7 @@ def test_the_checkpoint_of_s0(tmp_path: Path) -> None:
     assert rgb.shape == (90, 121, 3)
 
 
+@pytest.mark.slow
 def test_both_networks_of_the_usual_notebook(tmp_path: Path) -> None:
     model = lively(MainModel())
     labels = {"GANcriterion.real_label": torch.tensor(1.0), "GANcriterion.fake_label": torch.tensor(0.0)}

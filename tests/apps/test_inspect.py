@@ -36,7 +36,12 @@ def test_weights_of_layers_with_layers_inside_count(project: Project, backbone: 
 
 @pytest.mark.parametrize("norm", ["batch", pytest.param("spectral", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "architecture", ["dynamic_unet", pytest.param("pix2pix_unet", marks=pytest.mark.slow), "compact_unet"]
+    "architecture",
+    [
+        "dynamic_unet",
+        pytest.param("pix2pix_unet", marks=pytest.mark.slow),
+        pytest.param("compact_unet", marks=pytest.mark.slow),
+    ],
 )
 def test_every_layer_of_both_networks(project: Project, architecture: str, norm: str) -> None:
     project.change(generator={"architecture": architecture}, discriminator={"norm": norm})

@@ -117,6 +117,7 @@ def test_two_at_once(browser: Browser, server: str, tmp_path: Path, rng: np.rand
         page.context.close()
 
 
+@pytest.mark.slow
 def test_only_this_machine_is_answered(server: str, model: Path) -> None:
     asked = urllib.request.Request(server, headers={"Host": "pictures.example"})
     with pytest.raises(urllib.error.HTTPError, match="400"):

@@ -50,7 +50,7 @@ def export(model: Path, folder: Path, photographs: Photographs, variant: OnnxVar
         ("dynamic_unet", "input", "rgb"),
         ("pix2pix_unet", "dropout", "lab"),
         ("pix2pix_unet_leaky", "none", "lab"),
-        ("dynamic_unet", "dropout", "rgb"),
+        pytest.param("dynamic_unet", "dropout", "rgb", marks=pytest.mark.slow),
         ("compact_unet", "none", "rgb"),
     ],
 )
@@ -127,6 +127,7 @@ def test_smaller_variants_lose_little(
     assert np.abs(Colorizer.load(small).ab(np.full((64, 64), 60, np.float32))).max() > 0
 
 
+@pytest.mark.slow
 def test_48_megapixels_stay_within_the_bound_of_the_readme(
     model: Path, tmp_path: Path, photographs: Photographs, rng: np.random.Generator
 ) -> None:

@@ -71,6 +71,7 @@ def test_the_nearest_of_those_that_beat_the_knob() -> None:
     assert best_epoch([row(1, 9, -0.2), row(2, 7, 0.0)]) == 0
 
 
+@pytest.mark.slow
 def test_what_is_published(make_project: Callable[[str], Project], nursery: Nursery) -> None:
     """Of two epochs the best, or what the stage began with, said loudly; and the last where that is asked for."""
     project = make_project("selection")
