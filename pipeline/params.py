@@ -23,7 +23,7 @@ SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "feature_lite0"]
+LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
 AdversarialLoss = Literal["bce", "lsgan", "hinge", "none"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay"]
@@ -138,7 +138,9 @@ class Pretrain(Block):
     schedule: Schedule
     """Learning rate by progress. one_cycle: up, then down to nearly 0. linear_decay: to 0 in the second half."""
     losses: Losses
-    """Weight of each content loss in the sum that is minimized."""
+    """Weight of each content loss in the sum that is minimized. smooth_l1: squared within one Lab unit. l1_chromatic:
+    strong colors weigh more. color_distribution: as much of each color as the photograph has, wherever in it.
+    feature_lite0: what an ImageNet classifier sees (the extra `weights`)."""
     l1_penalty: NonNegative
     """Weight of the sum of the absolute values of the generator's weights (not biases) in that sum; 0: none."""
     flip: bool

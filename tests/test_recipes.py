@@ -32,7 +32,7 @@ NAMES = recipes.names(RECIPES)
 def test_the_recipes_are_there() -> None:
     assert [
         *("compact_lsgan", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart", "rgb_stl10"),
-        *("smoke", "starter", "two_stage_resnet18", "vgg16_noise"),
+        *("smoke", "starter", "two_stage_resnet18", "vgg16_noise", "vivid"),
     ] == NAMES
 
 
@@ -102,7 +102,8 @@ def test_changes_name_every_difference() -> None:
 
 def data_for(project: Project, rng: np.random.Generator) -> None:
     """Small files of every source's real format."""
-    for folder in ("data/frames", "home/data/coco_sample/train_sample", "photographs/miniplaces"):
+    places = ("photographs/miniplaces", "photographs/flowers")
+    for folder in ("data/frames", "home/data/coco_sample/train_sample", *places):
         (project.folder / folder).mkdir(parents=True)
         for number in range(20):
             save_photo(project.folder / folder / f"{number:03d}.jpg", rng)

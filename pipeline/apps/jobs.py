@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.files import require_writable
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import WRITABLE, copy_ending
+from pipeline.media.provenance import colored_here
 from pipeline.media.video_io import CONTAINERS
 
 _SUFFIXES = SUFFIXES | set(CONTAINERS)
@@ -231,9 +232,18 @@ def _kind_left_out(file: Path, folder: Path, out: Path | None) -> str:
 
 
 def _original(file: Path) -> Path | None:
-    """The photograph, without its ending, of which a file would be a copy by its name: a-color-2.jpg -> a."""
+    """The photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
+
+    Its name says so, and its XMP. Films and BMP have none: of them, the name counts alone.
+    """
     match = _COPY.fullmatch(file.stem)
-    return file.with_name(match["name"]) if match else None
+    if match is None:
+        return None
+    try:
+        marked = file.suffix.lower() in (*CONTAINERS, ".bmp") or colored_here(file.read_bytes())
+    except OSError:
+        return None
+    return file.with_name(match["name"]) if marked else None
 
 
 def _without_magic(pattern: Path) -> Path:

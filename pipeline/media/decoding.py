@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import ImageError, missing_extra
+from pipeline.media.provenance import colored_here
 from pipeline.types import Pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -69,9 +70,11 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
             Resized, most pixels differ by less than one of 255 levels, and few by as many as 7.
 
     Raises:
-        ImageError: not a regular file, not an allowed format, too many pixels, or damaged.
+        ImageError: not a regular file, not an allowed format, too many pixels, damaged, or colored by this program.
     """
     content = read_bytes(path, max_pixels)
+    if colored_here(content):
+        raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
     with opened(content, max_pixels) as image:
         width, height = image.size
         if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
@@ -41,6 +42,7 @@ _GONE = (
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'
 # XMP specification, part 1, 7.3.2: how a packet begins and ends.
 _BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '\n<?xpacket end="w"?>'
+_OURS = re.compile(rb"AISystemUsed[^>]*>Twotone, ")
 # Far more than texts need: some programs store pictures in it.
 _LONGEST = 2**22
 
@@ -91,6 +93,11 @@ def marked(xmp: bytes, origin: Origin) -> bytes:
         return f"{_BEGIN}{text}{_END}".encode()
     except (ExpatError, ValueError, RecursionError) as error:
         raise ImageError(f"unreadable XMP: {error}") from None
+
+
+def colored_here(content: bytes) -> bool:
+    """Whether a picture file says, as `marked` does, that this program has colored it: no format hides the packet."""
+    return _OURS.search(content) is not None
 
 
 def _parse(xmp: bytes) -> minidom.Document:

@@ -11,8 +11,13 @@ import pytest
 from PIL import Image
 
 from pipeline.apps.jobs import Naming, Selection, require_output, select
-from pipeline.errors import InputError
+from pipeline.errors import ImageError, InputError
+from pipeline.media.decoding import decode
+from pipeline.media.pictures import WRITABLE, read_picture, write_picture
+from pipeline.media.provenance import Origin
 from tests.helpers import save_photo, twotone
+
+ORIGIN = Origin("twotone", "a model", "its weights")
 
 
 @pytest.fixture
@@ -63,6 +68,8 @@ def test_copies_of_earlier_runs_are_no_sources(album: Path, options: dict[str, A
             made += [target, target.with_stem(f"{target.stem}-compare")] if options.get("compare") else [target]
     for copy in made:
         save_photo(copy, rng)
+        picture = read_picture(copy, 10**6)
+        write_picture(copy, picture.pixels, picture, WRITABLE[copy.suffix[1:].lower()], ORIGIN)
     again = chosen("album", **options)
     assert targets("album", **options) == before
     assert again.left_out["colored copies"] == len(made)
@@ -74,6 +81,12 @@ def test_copies_of_earlier_runs_are_no_sources(album: Path, options: dict[str, A
     assert not [job for job in pattern.jobs if "-color" in job.source.stem]
     # One that is named alone is asked for.
     assert targets(str(made[0])) != {}
+    # Nothing learns from it; and a photograph that is only called so, beside another of that name, is colored.
+    with pytest.raises(ImageError, match="colored by this program"):
+        decode(made[0], 10**6)
+    save_photo(made[0], rng)
+    assert chosen("album", **options).left_out["colored copies"] == len(made) - 1
+    assert decode(made[0], 10**6)
 
 
 @pytest.mark.usefixtures("album")
