@@ -53,4 +53,4 @@ def test_it_trains_and_colors(make_project: Callable[[str], Project], monkeypatc
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
     # The last cell goes back to the commit.
     project.git("diff", "--exit-code")
-    assert (project.folder / "checkpoints/export/model.onnx").is_file()
+    assert (project.folder / "checkpoints/export/generator.onnx").is_file()

@@ -87,8 +87,8 @@ def _ssim(colored: Photograph, true: Photograph) -> float:
 def _auc(colored: Photograph, true: Photograph, weights: Array | None = None) -> float:
     distance = np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel()
     weigh = None if weights is None else weights.ravel()
-    # A distance is at most t where the next whole number is.
-    counts = np.bincount(np.ceil(distance).astype(np.int64), weigh, minlength=151)
+    # A distance is at most t where the next whole number is. A network that has diverged may be astronomically far off.
+    counts = np.bincount(np.ceil(np.minimum(distance, 151)).astype(np.int64), weigh, minlength=151)
     share = counts.cumsum()[:151] / (distance.size if weigh is None else weigh.sum())
     return float(np.trapezoid(share) / 150)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from math import isfinite
 from pathlib import Path
 
 from torch import Tensor
@@ -20,9 +22,15 @@ _BEST = "best-"
 
 
 def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
-    """Keep the generator of an epoch that is asked for, to be published with the last one; and the best so far."""
-    names = [f"epoch-{epoch:04d}"] if epoch in run.config.keep_epochs else []
-    if run.selection and best_epoch(run.recorder.history) == epoch:
+    """Keep the generator of an epoch: one that is asked for, the best so far, and the last where none is published.
+
+    The last, because hours may have gone into it: it is published beside the generator that the stage began with,
+    unless it gives no numbers any more.
+    """
+    best = best_epoch(run.recorder.history) if run.selection else None
+    rejected = best == 0 and epoch == run.config.epochs and isfinite(_row(run, epoch)["valid_ab_mae"])
+    names = [f"epoch-{epoch:04d}"] if epoch in run.config.keep_epochs or rejected else []
+    if best == epoch:
         names.append(f"{_BEST}{epoch:04d}")
     for name in names if run.group.first else []:
         with run.states.keeping(name) as folder, run.objective.ema.applied():
@@ -41,7 +49,7 @@ def save_results(run: TrainingRun, model: ModelConfig) -> None:
     with run.objective.ema.applied():
         networks = run.objective.unwrapped()
         if run.selection:
-            networks["generator"].load_state_dict(_chosen_weights(run.selection, chosen, bests))
+            networks["generator"].load_state_dict(_chosen_weights(run.selection, chosen, bests, kept))
         save_model(run.recorder.folder / "model", networks, model)
     write_json(run.recorder.folder / "metrics.json", _compared(run, chosen))
     for name, folder in kept.items():
@@ -55,7 +63,9 @@ def _compared(run: TrainingRun, chosen: int) -> dict[str, float]:
     return compared | ({"published_epoch": chosen} if run.selection else {})
 
 
-def _chosen_weights(selection: Selection, chosen: int, bests: dict[str, Path]) -> dict[str, Tensor]:
+def _chosen_weights(
+    selection: Selection, chosen: int, bests: Mapping[str, Path], kept: Iterable[str]
+) -> dict[str, Tensor]:
     if chosen:
         best = bests.get(f"{_BEST}{chosen:04d}")
         if best is None:
@@ -68,8 +78,9 @@ def _chosen_weights(selection: Selection, chosen: int, bests: dict[str, Path]) -
         return dict(load_generator(best).network.state_dict())
     tqdm.write(
         "WARNING: no epoch beats the saturation knob on the validation photographs: fine-tuning is worth less here "
-        "than pretrain's colors times a factor. The generator that this stage began with is published again; "
-        "history.csv has the scores, and finetune.publish: last publishes the last epoch all the same."
+        "than pretrain's colors times a factor. The generator that this stage began with is published again"
+        f"{''.join(f', beside it {name}' for name in kept)}; history.csv has the scores, and finetune.publish: last "
+        "publishes the last epoch all the same."
     )
     return selection.weights
 

@@ -96,3 +96,8 @@ def test_what_is_published(make_project: Callable[[str], Project], nursery: Nurs
     project.change(finetune={"lr_generator": 0.5})
     assert "WARNING: no epoch beats the saturation knob" in nursery.run(project.folder, "finetune")
     assert (project.folder / "checkpoints/finetune/generator.safetensors").read_bytes() == pretrained
+    # What was trained is not lost, and is measured.
+    rejected = project.folder / "checkpoints/finetune/epoch-0003/generator.safetensors"
+    assert rejected.read_bytes() != pretrained
+    nursery.run(project.folder, "evaluate")
+    assert "finetune-epoch-0003" in json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
