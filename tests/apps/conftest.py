@@ -20,7 +20,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 TWOTONE = str(Path(sys.executable).with_name("twotone"))
-PATIENCE = 180_000
+PATIENCE = 60_000
+SETTLING = 2000
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +73,8 @@ def opened(browser: Browser, server: str) -> Page:
     page.set_default_timeout(PATIENCE)
     page.goto(server)
     page.locator("#upload input[type=file]").wait_for(state="attached")
+    # gradio shows its controls before it listens to them, and nothing on the page tells when it does.
+    page.wait_for_timeout(SETTLING)
     return page
 
 
