@@ -72,7 +72,7 @@ class Task:
 
 
 def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Iterator[Batch]:
-    """Yield the batch after each photograph, and at last with its zip.
+    """Yield the batch after each photograph, after the last one with the zip.
 
     One that fails does not stop the others. What was colored earlier with the same controls is kept, other results are
     deleted. One photograph is in memory at a time, in the worker's process.
@@ -90,7 +90,9 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
             continue
         done[source] = _color(source, task.controls, worker, folder)
         _delete_result(replaced.get(source))
-        yield _ordered(task.sources, done)
+        # Not after the last: two updates within milliseconds, and gradio's page may show the second without the first.
+        if len(done) < len(task.sources):
+            yield _ordered(task.sources, done)
     finished = _ordered(task.sources, done)
     yield _with_archive(finished, folder) if len(finished.results) > 1 else finished
 
