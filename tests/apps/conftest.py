@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,13 +31,16 @@ def dial_model(make_model: MakeModel, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def server(dial_model: Path) -> Iterator[str]:
+def server(dial_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["serve", "--port", str(port), "--model", str(dial_model), "--max-pixels", "1000000", "--time-limit", "300"]
-    before = set(Path(tempfile.gettempdir()).glob("twotone-*"))
-    with subprocess.Popen([TWOTONE, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    # Its own, since other tests serve pages at the same time.
+    temporary = tmp_path_factory.mktemp("served")
+    env = {**os.environ, "TMPDIR": str(temporary)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([TWOTONE, *words], env=env, **pipes) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline().startswith("model ")
@@ -48,7 +51,7 @@ def server(dial_model: Path) -> Iterator[str]:
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=60)[0]
     assert said == "", "an error, a traceback, or gradio's word about the keyboard"
-    assert set(Path(tempfile.gettempdir()).glob("twotone-*")) <= before, "photographs were left behind"
+    assert not list(temporary.glob("twotone-*")), "photographs were left behind"
 
 
 @pytest.fixture(scope="module")
