@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -149,21 +148,6 @@ def test_no_file_names_a_download_address_or_pickle() -> None:
         assert "import pickle" not in text
         assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*", text))
     assert "uv.lock" in (ROOT / ".gitignore").read_text().split()
-
-
-def test_the_lock_is_what_uv_resolves(tmp_path: Path) -> None:
-    """The environment of `uv run`, less the tools: every package by its hashes, and no address.
-
-    CONTRIBUTING.md has the command that writes it; uv.lock, which `uv run` makes, is the resolution.
-    """
-    command = re.search(r"uv export .*?(?=\n *```)", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
-    assert command
-    words = command[0].replace("\\\n", " ").replace("-o requirements.lock", f"-o {tmp_path / 'lock'}").split()
-    subprocess.run([*words, "--frozen", "--offline", "--quiet"], cwd=ROOT, check=True)
-    lock = (ROOT / "requirements.lock").read_text()
-    assert lock == (tmp_path / "lock").read_text()
-    assert "sha256:" in lock
-    assert "://" not in lock
 
 
 def test_every_parameter_is_watched_by_a_stage() -> None:
