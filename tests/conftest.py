@@ -55,9 +55,17 @@ def photo_folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
-    """A fresh, tiny project with nothing run yet."""
-    return lambda name: new_project(tmp_path_factory.mktemp(name))
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Project]]:
+    """A fresh, tiny project with nothing run yet; at the end, nothing runs in it any more."""
+    made = []
+
+    def make(name: str) -> Project:
+        made.append(new_project(tmp_path_factory.mktemp(name)))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.the_machine_dies()
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -49,16 +53,15 @@ class Project:
         self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.CompletedProcess[str]:
         """python -m COMMAND"""
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
-            env={**environment(), **env},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = finished([sys.executable, "-m", *command], self.folder, env, timeout=600)
         if ok:
             assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def bash(self, script: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Lines as a document has them; the first that fails ends them, and the test."""
+        done = finished(["bash", "-euo", "pipefail", "-c", script], self.folder, timeout=timeout)
+        assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
     def twotone(self, *words: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
@@ -87,6 +90,56 @@ class Project:
         places = [self.folder / name for name in ("data", "checkpoints", "reports")]
         files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
         return {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in files}
+
+    def wait_for_the_queue(self) -> None:
+        """Until each task has ended well and the worker has tidied up: `dvc exp show` fails where folders vanish."""
+        deadline = time.monotonic() + 900
+        while True:
+            status = self.dvc("queue", "status").stdout
+            states = re.findall(r"^[0-9a-f]{7}\s.*\s(\w+)$", status, re.MULTILINE)
+            if set(states) == {"Success"} and "Worker status: 0 active" in status:
+                return
+            if "Worker status: 0 active, 0 idle" in status:
+                self.dvc("queue", "start")  # it has stopped early, as README says
+            assert "Failed" not in states, self.dvc("queue", "logs", status.split()[0], ok=False).stdout
+            assert time.monotonic() < deadline, status
+            time.sleep(3)
+
+    def processes(self) -> list[int]:
+        """All that work in the project or in an experiment's copy of it."""
+        found = []
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            try:
+                if link.resolve().is_relative_to(self.folder):
+                    found.append(int(link.parent.name))
+            except OSError:
+                continue  # ended meanwhile
+        return found
+
+    def the_machine_dies(self) -> None:
+        """kill -9 of the queue's workers, of what they run, and of trainers."""
+        while alive := self.processes():
+            for pid in alive:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.2)
+
+
+def finished(
+    command: list[str], folder: Path, env: Mapping[str, str] = MappingProxyType({}), *, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; its output goes through files.
+
+    A worker of DVC's queue inherits the output and may outlive the command: whoever reads a pipe waits for it, too.
+    """
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        done = subprocess.run(
+            command, cwd=folder, env={**environment(), **env}, stdout=out, stderr=err, timeout=timeout, check=False
+        )
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read())
+    return subprocess.CompletedProcess(command, done.returncode, *said)
 
 
 def new_project(folder: Path) -> Project:

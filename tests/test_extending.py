@@ -82,6 +82,7 @@ def test_a_loss(project: Project) -> None:
     assert float(row["content"]) == pytest.approx(mean, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_generator(project: Project) -> None:
     apply(project, "A generator")
     project.change(generator={"architecture": "three_layers"}, pretrain={"epochs": 1})
@@ -110,6 +111,7 @@ def test_a_source(project: Project, rng: np.random.Generator) -> None:
     assert "error: sample.path photographs.txt: no such file; set it to a text file with a path" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_metric(project: Project) -> None:
     apply(project, "A metric")
     project.run("stages", "evaluate")

@@ -113,6 +113,7 @@ def test_another_network_is_refused(
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
     done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/finetune", ok=False)
     assert done.returncode == 2

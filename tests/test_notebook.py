@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 from collections.abc import Callable
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 from nbconvert.preprocessors import ExecutePreprocessor
+from PIL import Image
+from skimage.color import rgb2lab
 
 from tests.helpers import ROOT, Project, environment
 
@@ -22,6 +27,14 @@ def test_both_files_have_the_same_cells() -> None:
     assert script == notebook
     # Outputs do not belong into git: they would be another machine's.
     assert not any(cell.get("outputs") for cell in paired[1].cells)
+
+
+def _chroma(picture: str, column: int) -> float:
+    """Of one of four photographs side by side, which lie on white; the mean of what is not white."""
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB"))
+    part = np.array_split(pixels, 4, axis=1)[column]
+    lab = rgb2lab(part[(part < 255).any(axis=-1)])
+    return float(np.hypot(lab[:, 1], lab[:, 2]).mean())
 
 
 @pytest.mark.slow
@@ -50,7 +63,10 @@ def test_it_trains_and_colors(make_project: Callable[[str], Project], monkeypatc
     assert "Ran experiment(s)" in printed
     assert "| reports/finetune/metrics.json |" in printed
     # L*a*b*, losses, samples, and the photograph colored twice.
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    pictures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 4
+    # "True color" is no scan of gray plates.
+    assert _chroma(pictures[-1], -1) > 10 > 1 > _chroma(pictures[-1], 0)
     # The last cell goes back to the commit.
     project.git("diff", "--exit-code")
     assert (project.folder / "checkpoints/export/generator.onnx").is_file()

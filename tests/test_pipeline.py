@@ -231,6 +231,7 @@ def test_queued_experiments(make_project: Callable[[str], Project]) -> None:
     for value in (10, 20):
         project.dvc("exp", "run", "--queue", "-S", f"finetune.losses.l1={value}", "--name", f"lambda-{value}")
     project.dvc("exp", "run", "--run-all")
+    project.wait_for_the_queue()
     shown = project.dvc("exp", "show", "--csv").stdout
     assert "lambda-10" in shown
     assert "lambda-20" in shown

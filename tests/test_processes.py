@@ -116,9 +116,10 @@ def test_several_processes_train_what_one_does(
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "status", "sentence"),
-    [(KILLED, -9, ""), pytest.param(NO_MEMORY, 1, "not enough memory", marks=pytest.mark.slow)],
+    [(KILLED, -9, ""), (NO_MEMORY, 1, "not enough memory")],
 )
 def test_when_one_ends_all_end_and_the_training_goes_on(
     project: Project, nursery: Nursery, fault: str, status: int, sentence: str
@@ -142,6 +143,7 @@ def test_when_one_ends_all_end_and_the_training_goes_on(
     assert published(project, "pretrain") == whole
 
 
+@pytest.mark.slow
 def test_srun_is_understood(project: Project, nursery: Nursery) -> None:
     run(project, nursery, "pretrain", 2)
     whole = published(project, "pretrain")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -35,33 +33,13 @@ def project(make_project: Callable[[str], Project]) -> Iterator[Project]:
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "sampled")
     yield project
-    the_machine_dies(project)
+    project.the_machine_dies()
 
 
 def until(condition: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def processes(project: Project) -> list[int]:
-    """All that work in the project or in an experiment's copy of it."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if link.resolve().is_relative_to(project.folder):
-                found.append(int(link.parent.name))
-        except OSError:
-            continue  # ended meanwhile
-    return found
-
-
-def the_machine_dies(project: Project) -> None:
-    """kill -9 of workers, of what they run, and of trainers."""
-    while alive := processes(project):
-        for pid in alive:
-            os.kill(pid, signal.SIGKILL)
         time.sleep(0.2)
 
 
@@ -142,7 +120,7 @@ def test_killed_with_its_machine_and_queued_again_it_resumes(project: Project, w
         queue(project, name, rate)
     start(project, workers)
     trainings_with(project, workers)
-    the_machine_dies(project)
+    project.the_machine_dies()
     # DVC does not notice: what README calls a dead task.
     assert status(project) == (dict.fromkeys(rates, "Running"), 0)
     for name in rates:
@@ -170,7 +148,7 @@ def test_a_killed_temp_experiment_resumes(project: Project) -> None:
         stderr=subprocess.DEVNULL,
     ):
         trainings_with(project, 1)
-        the_machine_dies(project)
+        project.the_machine_dies()
     again = project.dvc(*command, env=PEOPLE)
     assert "resumed after epoch" in again.stdout + again.stderr
     assert epochs_of(project, "temp") == list(range(1, EPOCHS + 1))

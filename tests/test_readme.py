@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,35 +81,20 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
     committed = False
     for block in BLOCKS:
         script = as_typed(block, photographs)
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=project.folder, env=environment(), capture_output=True, text=True, timeout=900,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        project.bash(script, timeout=900)
         if "dvc repro" in script and not committed:
             # A clone has the results of its commit: what `git checkout` brings back.
             project.git("add", "-A")
             project.git("commit", "-q", "-m", "results")
             committed = True
         if "queue start" in script:
-            wait_for_the_queue(project)
+            project.wait_for_the_queue()
     assert Image.open(project.folder / "street-in-color.jpg").size == (120, 90)
     assert (project.folder / "piped.jpg").read_bytes() == (project.folder / "street-color.jpg").read_bytes()
     assert (project.folder / "colored/street.mp4").exists()
     assert (project.folder / "colored/39.jpg").exists()
     assert subprocess.run(["git", "status", "--short", "colored", "dvc_plots"], cwd=project.folder,
                           capture_output=True, text=True).stdout == ""  # fmt: skip
-
-
-def wait_for_the_queue(project: Project) -> None:
-    deadline = time.monotonic() + 600
-    while True:
-        status = project.dvc("queue", "status").stdout
-        if "Success" in status:
-            return
-        assert "Failed" not in status, project.dvc("queue", "logs", status.split()[0], ok=False).stdout
-        assert time.monotonic() < deadline, status
-        time.sleep(3)
 
 
 def reports(name: str) -> dict[str, dict[str, float]]:

@@ -41,6 +41,7 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
 from pipeline.inference import Colorizer
+from pipeline.media.three_plates import read_three_plates
 
 # %% [markdown]
 # ## A photograph is lightness and color
@@ -50,7 +51,8 @@ from pipeline.inference import Colorizer
 # (The tutorial, docs/tutorial.md, tells the whole method.)
 
 # %%
-truth = Image.open("docs/historic/prokudin-gorskii/00398v.jpg").convert("RGB")
+# Three gray plates, taken through a blue, a green and a red filter; laid over each other they are a color photograph.
+truth = Image.fromarray(read_three_plates(Path("docs/historic/prokudin-gorskii/00398v.jpg"), max_pixels=10**6).rgb)
 lab = rgb2lab(np.asarray(truth))
 gray = np.concatenate([lab[..., :1], np.zeros_like(lab[..., 1:])], axis=-1)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ KEEP_SECONDS, CLEAN_SECONDS = 3600, 600
 _MOST_VARIANTS = 6
 _MOST_PHOTOGRAPHS = 50
 _LARGEST_RENDER = 512
+_BETWEEN_UPDATES = 0.25  # seconds
 
 _TEXTS = gr.I18n(**LANGUAGES)
 _GRAY, _LIGHT_GRAY, _LIGHT_BLUE = "*neutral_600", "*neutral_300", "*secondary_300"
@@ -78,6 +81,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
         batch = gr.State(Batch(), time_to_live=KEEP_SECONDS, delete_callback=Batch.delete)
         chosen = gr.State(None)
 
+        @apart
         def color(paths: list[str] | None, earlier: Batch, looked_at: str | None, *values: float) -> Iterator[Any]:
             saturation, share, count, size = values
             wanted = Controls(int(size), saturation, share if dial else None, int(count))
@@ -102,6 +106,24 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
               show_progress_on=view.status)  # fmt: skip
         _choosing(view, batch, chosen)
     return page
+
+
+def apart(updates: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Hold an update back until some time after the one before.
+
+    Of two within milliseconds gradio's page may show the second without the first, as where an unreadable photograph
+    follows another.
+    """
+
+    @wraps(updates)
+    def spaced(*inputs: Any) -> Iterator[Any]:
+        earliest = 0.0
+        for update in updates(*inputs):
+            time.sleep(max(0.0, earliest - time.monotonic()))
+            earliest = time.monotonic() + _BETWEEN_UPDATES
+            yield update
+
+    return spaced
 
 
 def _controls(colorizer: Colorizer, dial: bool) -> list[gr.Slider]:

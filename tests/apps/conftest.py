@@ -21,7 +21,6 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 TWOTONE = str(Path(sys.executable).with_name("twotone"))
 PATIENCE = 60_000
-SETTLING = 2000
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +75,6 @@ def opened(browser: Browser, server: str) -> Page:
     page.set_default_timeout(PATIENCE)
     page.goto(server)
     page.locator("#upload input[type=file]").wait_for(state="attached")
-    # gradio shows its controls before it listens to them, and nothing on the page tells when it does.
-    page.wait_for_timeout(SETTLING)
     return page
 
 

@@ -69,6 +69,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(box: Path, model: Path) -> 
     assert Image.open(box / "out/one.webp").format == "WEBP"
 
 
+@pytest.mark.slow
 def test_several_colorings_by_seed(box: Path, make_model: MakeModel) -> None:
     words = ("box/one.png", "-o", "out", "--seed", "5", "--samples", "2", "--model")
     assert colorize(box, *words, str(make_model(noise="input"))).returncode == 0
@@ -232,6 +233,7 @@ def test_what_is_left_out_is_counted_by_kind(box: Path, model: Path, rng: np.ran
     assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_output_can_be_a_file(box: Path, model: Path) -> None:
     words = ("--model", str(model))
     assert colorize(box, "box/one.png", "-o", "there/in-color.jpg", *words).returncode == 0

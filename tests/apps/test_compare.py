@@ -76,7 +76,8 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("revision", ["HEAD", pytest.param("vivid", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("revision", ["HEAD", "vivid"])
 def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> None:
     done = twotone(repository, "compare", revision)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,8 @@ def project(make_project: Callable[[str], Project], nursery: Nursery) -> Project
     return project
 
 
-@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", pytest.param("densenet121", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "densenet121"])
 def test_weights_of_layers_with_layers_inside_count(project: Project, backbone: str) -> None:
     project.change(generator={"architecture": "dynamic_unet", "backbone": backbone, "max_width": 64})
     generator = twotone(project.folder, "inspect").stdout.split("discriminator: 70-pixel PatchGAN")[0]
@@ -34,15 +35,9 @@ def test_weights_of_layers_with_layers_inside_count(project: Project, backbone: 
     project.change(generator={"backbone": "resnet18"})
 
 
-@pytest.mark.parametrize("norm", ["batch", pytest.param("spectral", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "architecture",
-    [
-        "dynamic_unet",
-        pytest.param("pix2pix_unet", marks=pytest.mark.slow),
-        pytest.param("compact_unet", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+@pytest.mark.parametrize("architecture", ["dynamic_unet", "pix2pix_unet", "compact_unet"])
 def test_every_layer_of_both_networks(project: Project, architecture: str, norm: str) -> None:
     project.change(generator={"architecture": architecture}, discriminator={"norm": norm})
     done = twotone(project.folder, "inspect")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from skimage.color import rgb2lab
 
+from pipeline.apps.page import apart
 from pipeline.apps.worker import Request, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
@@ -104,6 +107,7 @@ def test_a_bad_upload_gets_a_sentence(page: Page, tmp_path: Path, rng: np.random
     assert downloaded(page, tmp_path).name == "good-color.png"
 
 
+@pytest.mark.slow
 def test_two_at_once(browser: Browser, server: str, tmp_path: Path, rng: np.random.Generator) -> None:
     pages = [opened(browser, server) for _ in range(2)]
     sizes = [(320, 240), (200, 260)]
@@ -170,6 +174,14 @@ def test_a_wrong_file_sent_to_the_api_leaves_no_traceback(server: str) -> None:
     with urllib.request.urlopen(f"{server}gradio_api/queue/data?session_hash=api", timeout=60) as events:
         completed = next(line.decode() for line in events if b"process_completed" in line)
     assert "Invalid file type" in completed
+
+
+def test_updates_are_some_time_apart() -> None:
+    """Of two within milliseconds the page may lose the first; a browser shows that once in many runs."""
+    updates = apart(lambda count: iter(range(count)))
+    times = [(update, time.monotonic()) for update in updates(3)]
+    assert [update for update, _ in times] == [0, 1, 2]
+    assert all(later - earlier > 0.2 for (_, earlier), (_, later) in pairwise(times))
 
 
 def test_what_takes_too_long_is_stopped(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:
