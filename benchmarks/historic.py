@@ -30,7 +30,7 @@ from pipeline.errors import ImageError, InputError, exit_status
 from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.metrics import CLASSIFIED, METRICS
+from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.paired import difference
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.scoring import Judges, Scores, score_all
@@ -249,7 +249,7 @@ def compared(scores: Scores, shown: list[str]) -> list[list[str]]:
         for metric in shown:
             before, after = (dict(zip(map(str, range(len(side[metric]))), side[metric], strict=True)) for side in sides)
             found = difference(before, after)
-            verdict = found.verdict((METRICS | CLASSIFIED)[metric].better)
+            verdict = found.verdict(ALL[metric].better)
             row.append(f"{number(found.after - found.before, (found.low, found.high), metric)}, {verdict}")
         rows.append(row)
     return rows

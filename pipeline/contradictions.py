@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.params import Params
 
+# Heusel et al. write so beside their code, and recommend 10,000.
+FEWEST_FOR_FID = 2048
+
 
 def contradictions(params: Params) -> list[str]:
     """A sentence for each."""
@@ -66,6 +69,12 @@ def contradictions(params: Params) -> list[str]:
         problems.append(
             f"export.dial must be false with finetune.start_from {params.finetune.start_from}: only a generator that "
             "began with pretrain's can be mixed with it"
+        )
+    measured_on = params.sample.test or params.sample.valid
+    if params.evaluate.fid_weights != "none" and measured_on < FEWEST_FOR_FID:
+        problems.append(
+            f"evaluate.fid_weights must be none with fewer than {FEWEST_FOR_FID} photographs in sample.test: the "
+            f"covariance of FID's {FEWEST_FOR_FID} features needs as many, got {measured_on}"
         )
     return problems
 

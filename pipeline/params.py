@@ -41,6 +41,7 @@ Losses = Annotated[
     dict[LossName, NonNegative], Field(min_length=1), AfterValidator(lambda weights: dict(sorted(weights.items())))
 ]
 StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), AfterValidator(check_start)]
+WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
 NOTHING = "checkpoints/none"
 """The folder that start_from names where a training starts from nothing: DVC watches it, so it must exist."""
 
@@ -188,8 +189,8 @@ class Finetune(Block):
     beta2: Beta
     """Decay of Adam's mean of their squares."""
     adversarial_loss: AdversarialLoss
-    """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: the discriminator takes
-    no part, and the generator learns on from the content losses alone."""
+    """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: there is no
+    discriminator, and the generator learns on from the content losses alone."""
     losses: Losses
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
     l1_penalty: NonNegative
@@ -223,6 +224,10 @@ class Evaluate(Block):
     """Rows of the lightness_table baseline."""
     classifier: Literal["none", "tf_efficientnet_lite0"]
     """The network of top1, top5, feature_lite0 and fd_lite0; it needs the extra `weights`, which a checkout has."""
+    lpips_weights: WeightsFile
+    """none, fetch, or the path of torchvision's AlexNet: measure LPIPS in it; needs the extra `perceptual`."""
+    fid_weights: WeightsFile
+    """none, fetch, or the path of torch-fidelity's Inception: measure FID in it; needs the extra `perceptual`."""
     columns: Count
     """Photographs in samples.png."""
 

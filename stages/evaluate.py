@@ -14,6 +14,7 @@ from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
 from pipeline.evaluation.predictor import Predictor, once, predictor
+from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from pipeline.evaluation.scoring import Judges, score_all
@@ -37,7 +38,12 @@ def run(params: Params) -> None:
     generators = _generators()
     final = generators["finetune"].config
     train, valid, test = (Photographs(_SAMPLE, name, final.image_size) for name in ("train", "valid", split))
-    judges = Judges(ColorPrior(), Classifier() if block.classifier != "none" else None)
+    judges = Judges(
+        ColorPrior(),
+        Classifier() if block.classifier != "none" else None,
+        Lpips(block.lpips_weights) if block.lpips_weights != "none" else None,
+        Fid(block.fid_weights) if block.fid_weights != "none" else None,
+    )
     predictors = baselines(train, block.batch_size, block.lightness_bins, judges.prior)
     networks = {
         name: once(predictor(one.network.to(device), one.space, device, seed)) for name, one in generators.items()
@@ -53,7 +59,7 @@ def run(params: Params) -> None:
             shown[f"seed {seed + more}"] = predictor(one.network, one.space, device, seed + more)
     pictures = Pictures(test, shown, block.columns)
     kept = [name for name in generators if name not in ("pretrain", "finetune")]
-    measured = Measured(split, test, kept, factor, judges.classifier)
+    measured = Measured(split, test, kept, factor, judges)
     write_report(work, scores, pictures, protocol(measured, block.lightness_bins, final))
     # Between networks that have nothing in common there is no dial: its ends alone.
     settings = VIVID[:: len(VIVID) - 1] if params.finetune.goes_on else VIVID

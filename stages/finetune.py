@@ -25,18 +25,21 @@ _PRETRAINED = Path("checkpoints/pretrain")
 def run(params: Params) -> None:
     base, block = params.base, params.finetune
     accelerator, pretrained = start(base, "finetune"), load_generator(_PRETRAINED)
-    discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed)
+    judged = block.adversarial_loss != "none"
+    discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if judged else None
     begun, parents = pretrained, [_PRETRAINED]
     if block.goes_on:
         folder = Path(block.start_from)
         begun, parents = load_generator(folder), [_PRETRAINED, folder]
         require_same_architecture(folder, begun.config, pretrained.config, "finetune.start_from")
-        has_discriminator = load_discriminator(folder, begun.config, discriminator, params.discriminator)
+        has_discriminator = discriminator is not None and load_discriminator(
+            folder, begun.config, discriminator, params.discriminator
+        )
         tqdm.write(f"goes on from the generator {'and the discriminator ' * has_discriminator}of {folder}")
     model = begun.config.model_copy(
         update={
             "image_size": pretrained.config.image_size,
-            "discriminator": params.discriminator,
+            "discriminator": params.discriminator if judged else None,
             "began_with": begun.config.sha256.get(GENERATOR_FILE) or begun.config.sha256.get(ONNX_FILE),
         }
     )

@@ -80,6 +80,7 @@ def unknown_backbone(make_model: MakeModel) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_backbone_that_timm_no_longer_knows(
     unknown_backbone: Path,
     make_project: Callable[[str], Project],

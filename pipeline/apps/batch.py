@@ -90,7 +90,6 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
             continue
         done[source] = _color(source, task.controls, worker, folder)
         _delete_result(replaced.get(source))
-        # Not after the last: two updates within milliseconds, and gradio's page may show the second without the first.
         if len(done) < len(task.sources):
             yield _ordered(task.sources, done)
     finished = _ordered(task.sources, done)

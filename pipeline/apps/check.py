@@ -29,9 +29,7 @@ def check_project(path: Path, changes: list[str]) -> None:
     params = _changed(path, changes) if changes else read(path)
     print(f"{path}: valid")
     problems = [
-        problem
-        for check in (_device, _source, _generator, _starts, _classifier)
-        if (problem := _problem(check, params))
+        problem for check in (_device, _source, _generator, _starts, _judges) if (problem := _problem(check, params))
     ]
     if problems:
         raise InputError("; ".join(problems))
@@ -107,14 +105,15 @@ def _starts(params: Params) -> str:
         config = read_config(folder)
         require_same_architecture(folder, config, asked, key)
         load_generator(folder)
-        if key == "finetune.start_from":
+        if key == "finetune.start_from" and params.finetune.adversarial_loss != "none":
             judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
             load_discriminator(folder, config, judge, params.discriminator)
     return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
 
 
-def _classifier(params: Params) -> str:
+def _judges(params: Params) -> str:
     from pipeline.evaluation.classifier import Classifier
+    from pipeline.evaluation.published_metrics import Fid, Lpips
     from pipeline.models.imagenet_features import imagenet_classifier
 
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
@@ -122,7 +121,12 @@ def _classifier(params: Params) -> str:
             imagenet_classifier(f"{key}.losses")
     if params.evaluate.classifier != "none":
         Classifier()
-    return f"evaluate: classifier {params.evaluate.classifier}"
+    if params.evaluate.lpips_weights != "none":
+        Lpips(params.evaluate.lpips_weights)
+    if params.evaluate.fid_weights != "none":
+        Fid(params.evaluate.fid_weights)
+    asked = params.evaluate
+    return f"evaluate: classifier {asked.classifier}, LPIPS {asked.lpips_weights}, FID {asked.fid_weights}"
 
 
 def _changed(path: Path, changes: list[str]) -> Params:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
-from pipeline.evaluation.metrics import CLASSIFIED, METRICS
+from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.paired import Difference, Verdict, difference
 from pipeline.files import replacing
 
@@ -78,7 +78,7 @@ def differences(before: Photographs, after: Photographs, side: str) -> dict[str,
         )
     both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
     found = {}
-    for name, metric in (METRICS | CLASSIFIED).items():
+    for name, metric in ALL.items():
         if name in both:
             one = difference(*({path: row[name] for path, row in scores.items()} for scores in (before, after)))
             found[name] = (one, one.verdict(metric.better))
@@ -176,7 +176,7 @@ def _scores(text: str, side: str) -> Scores:
     try:
         for row in csv.DictReader(io.StringIO(text), strict=True):
             # Runs of an earlier version lack some; all have this one.
-            numbers = {name: float(row[name]) for name in METRICS | CLASSIFIED if name in row or name == "ab_mae"}
+            numbers = {name: float(row[name]) for name in ALL if name in row or name == "ab_mae"}
             scores.setdefault(row["colorizer"], {})[row["path"]] = numbers
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{_FILE} of {side} cannot be compared ({error!r}); run dvc repro evaluate") from None

@@ -237,7 +237,7 @@ def _original(file: Path) -> Path | None:
     Its name says so, and its XMP. Films and BMP have none: of them, the name counts alone.
     """
     match = _COPY.fullmatch(file.stem)
-    if match is None:
+    if match is None or not file.is_file():
         return None
     try:
         marked = file.suffix.lower() in (*CONTAINERS, ".bmp") or colored_here(file.read_bytes())

@@ -36,6 +36,8 @@ class Photograph:
     """Of a true photograph: (H, W), how much each pixel counts where rare colors count as much as frequent ones."""
     seen: Seen | None = None
     """What the classifier sees in it, where one is asked."""
+    lpips: float | None = None
+    """Of a colored photograph: its LPIPS to the true one, where that is measured."""
 
     # Made once, however many colorizers the photograph is compared with. Single precision halves the time of the
     # metrics and moves their means by less than 1e-6.
@@ -104,6 +106,11 @@ def _bleeding(colored: Photograph, true: Photograph) -> float:
 def _classes(photograph: Photograph) -> tuple[int, ...]:
     assert photograph.seen is not None
     return photograph.seen.classes
+
+
+def _lpips(colored: Photograph) -> float:
+    assert colored.lpips is not None
+    return colored.lpips
 
 
 def _feature_distance(colored: Photograph, true: Photograph) -> float:
@@ -201,10 +208,26 @@ CLASSIFIED: dict[str, Metric] = {
 }
 """Those that need the classifier of `evaluate.classifier`."""
 
+PERCEPTUAL: dict[str, Metric] = {
+    "lpips": Metric(
+        lambda colored, _true: _lpips(colored),
+        "LPIPS 0.1 of 8-bit sRGB scaled to [-1, 1], in AlexNet at the photographs' own resolution (Zhang et al. 2018)",
+        "lower",
+    ),
+}
+"""Those that need `evaluate.lpips_weights`."""
+
+ALL = METRICS | CLASSIFIED | PERCEPTUAL
+
+
+def available(classifier: bool, lpips: bool) -> dict[str, Metric]:
+    """Those that can be computed with a classifier, and with LPIPS, or without."""
+    return METRICS | (CLASSIFIED if classifier else {}) | (PERCEPTUAL if lpips else {})
+
 
 def score(colored: Photograph, true: Photograph) -> dict[str, float]:
-    """All metrics of one photograph: those of the classifier, too, where it has seen both."""
-    metrics = METRICS | (CLASSIFIED if true.seen else {})
+    """All metrics of one photograph that can be computed of it."""
+    metrics = available(true.seen is not None, colored.lpips is not None)
     return {name: metric.compute(colored, true) for name, metric in metrics.items()}
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.features import FEWEST
-from pipeline.evaluation.metrics import CLASSIFIED, METRICS, libraries
+from pipeline.evaluation.metrics import ALL, available, libraries
 from pipeline.evaluation.paired import difference
 from pipeline.evaluation.predictor import Predictor
-from pipeline.evaluation.scoring import Scores, images_of
+from pipeline.evaluation.published_metrics import implementation
+from pipeline.evaluation.scoring import Judges, Scores, images_of
 from pipeline.files import write_csv, write_json
 from pipeline.media.grids import Row, save_grid
 from pipeline.models.config import ModelConfig
@@ -46,7 +46,7 @@ class Measured:
     """Generators of epochs that were kept: pretrain-epoch-0020."""
     factor: float
     """Of pretrain_saturated."""
-    classifier: Classifier | None
+    judges: Judges
 
 
 def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
@@ -71,9 +71,7 @@ def comparisons(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
     after, found = scores.values("finetune"), {}
     for other in _COMPARED:
         before = scores.values(other)
-        found[f"finetune - {other}"] = {
-            name: _compared(before[name], after[name], (METRICS | CLASSIFIED)[name].better) for name in after
-        }
+        found[f"finetune - {other}"] = {name: _compared(before[name], after[name], ALL[name].better) for name in after}
     return found
 
 
@@ -107,15 +105,21 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         model: the fine-tuned generator.
     """
     size, count = model.image_size, len(measured.photographs)
-    metrics = METRICS | (CLASSIFIED if measured.classifier else {})
+    judges = measured.judges
+    metrics = available(judges.classifier is not None, judges.lpips is not None)
     definitions = {name: metric.definition for name, metric in metrics.items()}
     definitions["colorfulness_gap"] = (
         "mean colorfulness less that of the true photographs: papers' delta, with its sign"
     )
-    if measured.classifier:
+    if judges.classifier:
         definitions["fd_lite0"] = (
             f"Frechet distance of the 112 channels of {NAME} at 1/16 of 224 px, averaged over positions, between "
             f"colored and true photographs; only from {FEWEST} photographs on; comparable at equal counts alone, no FID"
+        )
+    if judges.fid:
+        definitions["fid"] = (
+            "Frechet Inception Distance (Heusel et al. 2017) of 8-bit sRGB between colored and true photographs, "
+            "resized as TensorFlow does; comparable at equal counts and resolution alone"
         )
     return {
         "photographs": {
@@ -129,7 +133,9 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
         "metrics": definitions,
-        "classifier": {"name": NAME, "sha256": measured.classifier.sha256} if measured.classifier else None,
+        "classifier": {"name": NAME, "sha256": judges.classifier.sha256} if judges.classifier else None,
+        "lpips": implementation("AlexNet of torchvision", judges.lpips.weights) if judges.lpips else None,
+        "fid": implementation("Inception of torch-fidelity", judges.fid.weights) if judges.fid else None,
         "colorizers": {
             "gray": "ab = 0",
             "constant": "the median a and b of all training pixels",

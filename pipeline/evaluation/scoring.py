@@ -19,9 +19,10 @@ from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.color_statistics import colorfulness
 from pipeline.evaluation.features import FEWEST, frechet_distance
-from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
+from pipeline.evaluation.metrics import ALL, Photograph, score
 from pipeline.evaluation.paired import mean_interval
 from pipeline.evaluation.predictor import Predictor
+from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.types import Pixels
 
 Array = NDArray[np.float64]
@@ -33,6 +34,8 @@ class Judges:
 
     prior: ColorPrior
     classifier: Classifier | None
+    lpips: Lpips | None = None
+    fid: Fid | None = None
 
 
 @dataclass
@@ -41,6 +44,8 @@ class Scores:
     """One for each photograph and predictor: index, path, colorizer, each metric, truth_colorfulness."""
     features: dict[str, list[Array]] = field(default_factory=dict)
     """The classifier's features of each photograph by predictor, and under "truth"; empty without a classifier."""
+    fid: dict[str, float] = field(default_factory=dict)
+    """By predictor, where it is measured."""
 
     def colorizers(self) -> list[str]:
         return list(dict.fromkeys(row["colorizer"] for row in self.rows))
@@ -48,7 +53,7 @@ class Scores:
     def values(self, colorizer: str) -> dict[str, Array]:
         """Each metric of each photograph, in their order."""
         rows = [row for row in self.rows if row["colorizer"] == colorizer]
-        names = [name for name in (METRICS | CLASSIFIED) if name in rows[0]]
+        names = [name for name in ALL if name in rows[0]]
         return {name: np.array([row[name] for row in rows]) for name in names}
 
     def means(self) -> dict[str, dict[str, float]]:
@@ -69,6 +74,8 @@ class Scores:
         if len(self.features.get("truth", [])) >= FEWEST:
             both = (np.stack(self.features[name]) for name in (colorizer, "truth"))
             means["fd_lite0"] = frechet_distance(*both)
+        if colorizer in self.fid:
+            means["fid"] = self.fid[colorizer]
         return means
 
 
@@ -81,7 +88,10 @@ def score_all(
     with tqdm(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
         for batch in plain_batches(test, batch_size):
             truths = [_weighted(true, judges.prior) for true in _photographs(rgb_to_lab(batch)[:, 1:], batch, judges)]
-            colored = {name: _photographs(*predict(batch), judges) for name, predict in predictors.items()}
+            outputs = {name: predict(batch) for name, predict in predictors.items()}
+            colored = {name: _photographs(*output, judges, batch) for name, output in outputs.items()}
+            if judges.fid:
+                judges.fid.look({name: rgb for name, (_, rgb) in outputs.items()}, batch)
             if judges.classifier:
                 for name, photographs in {**colored, "truth": truths}.items():
                     found.features.setdefault(name, []).extend(one.seen.pooled for one in photographs if one.seen)
@@ -92,6 +102,8 @@ def score_all(
                     {"index": index, "path": names[index], "colorizer": name} | one for name, one in scores.items()
                 ]
                 bar.update()
+    if judges.fid:
+        found.fid = judges.fid.distances()
     return found
 
 
@@ -115,10 +127,12 @@ def _weighted(true: Photograph, prior: ColorPrior) -> Photograph:
     return replace(true, weights=prior.weights(true.ab))
 
 
-def _photographs(ab: Tensor, rgb: Tensor, judges: Judges) -> list[Photograph]:
+def _photographs(ab: Tensor, rgb: Tensor, judges: Judges, true: Tensor | None = None) -> list[Photograph]:
+    """true: the photographs that these are colored copies of."""
     seen = judges.classifier.look(rgb) if judges.classifier else [None] * len(rgb)
-    parts = zip(_channels_last(ab).astype(np.float64), _channels_last(rgb), seen, strict=True)
-    return [Photograph(own_ab, own_rgb, seen=own_seen) for own_ab, own_rgb, own_seen in parts]
+    lpips = judges.lpips.distances(rgb, true) if judges.lpips and true is not None else [None] * len(rgb)
+    parts = zip(_channels_last(ab).astype(np.float64), _channels_last(rgb), seen, lpips, strict=True)
+    return [Photograph(own_ab, own_rgb, seen=own_seen, lpips=own) for own_ab, own_rgb, own_seen, own in parts]
 
 
 def _channels_last(tensor: Tensor) -> Any:

@@ -61,7 +61,7 @@ def require_hub(name: str) -> None:
     if not repository or _in_cache(repository):
         return
     url = hf_hub_url(repository, _HUB_FILE)
-    reason = _failure_within(
+    reason = failure_within(
         _HUB_SECONDS, lambda: get_hf_file_metadata(url, timeout=_HUB_SECONDS, retry_on_errors=False)
     )
     if reason:
@@ -88,7 +88,7 @@ def _in_cache(repository: str) -> bool:
     return bool(repository) and isinstance(try_to_load_from_cache(repository, _HUB_FILE), str)
 
 
-def _failure_within(seconds: float, attempt: Callable[[], object]) -> str:
+def failure_within(seconds: float, attempt: Callable[[], object]) -> str:
     """Why the attempt failed, or an empty string. Looking up a host name heeds no timeout of its own."""
     reasons = [f"no answer in {seconds:.0f} s"]
 

@@ -41,13 +41,13 @@ Loss = Callable[[Answer], Tensor]
 
 
 def l1_chromatic(answer: Answer) -> Tensor:
-    """L1 whose pixels weigh 1 + C/20, C being their true chroma, Lab units; the weights have a mean of 1.
+    """L1 whose pixels weigh 1 + C/20, C being their true chroma, Lab units; in each photograph they have a mean of 1.
 
     A plain stand-in for weights by the inverse frequency of a color (Zhang et al. 2016): rare colors are the chromatic
     ones.
     """
     weights = 1 + torch.linalg.vector_norm(answer.space.ab(answer.target), dim=1, keepdim=True) / _TWICE
-    weighted: Tensor = (answer.output - answer.target).abs() * (weights / weights.mean())
+    weighted: Tensor = (answer.output - answer.target).abs() * (weights / weights.mean((2, 3), keepdim=True))
     return weighted.mean()
 
 

@@ -183,52 +183,62 @@ def _groups(generator: nn.Module, params: Pretrain) -> list[dict[str, Any]]:
 
 
 class AdversarialObjective(Objective):
-    """Fine-tuning: content loss plus a conditional GAN, with one pass through the generator a step."""
+    """Fine-tuning: content loss plus a conditional GAN, with one pass through the generator a step.
+
+    Args:
+        discriminator: None where params.adversarial_loss is none: the generator learns from the content loss alone.
+    """
 
     def __init__(
         self,
         generator: nn.Module,
-        discriminator: nn.Module,
+        discriminator: nn.Module | None,
         params: Finetune,
         space: ColorSpace,
         accelerator: Accelerator,
     ):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks, rates = {"generator": generator}, {"generator": params.lr_generator}
+        if discriminator is not None:
+            networks["discriminator"] = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            rates["discriminator"] = params.lr_discriminator
         betas = (params.beta1, params.beta2)
-        adam_g = Adam(generator.parameters(), params.lr_generator, betas)
-        adam_d = Adam(discriminator.parameters(), params.lr_discriminator, betas)
-        networks = {"generator": generator, "discriminator": discriminator}
-        super().__init__(networks, {"generator": adam_g, "discriminator": adam_d}, params, space, accelerator)
-        self._discriminator, self._params = self.networks["discriminator"], params
+        optimizers: dict[str, Optimizer] = {
+            name: Adam(network.parameters(), rates[name], betas) for name, network in networks.items()
+        }
+        super().__init__(networks, optimizers, params, space, accelerator)
+        self._discriminator, self._params = self.networks.get("discriminator"), params
         self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
-        if self._params.adversarial_loss == "none":
+        discriminator = self._discriminator
+        if discriminator is None:
             fake = self.generator(condition).float()
             return self._update_generator({}, Answer(fake, target, condition, self.space), learns=True)
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
             fake = self.generator(condition).float()
         return {
-            **self._step_discriminator(condition, target, fake.detach()),
-            **self._step_generator(condition, target, fake, learns),
+            **self._step_discriminator(discriminator, condition, target, fake.detach()),
+            **self._step_generator(discriminator, Answer(fake, target, condition, self.space), learns),
         }
 
-    def _step_discriminator(self, condition: Tensor, target: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        real_logits = self._discriminator(condition, target).float()
-        fake_logits = self._discriminator(condition, fake).float()
+    def _step_discriminator(
+        self, discriminator: nn.Module, condition: Tensor, target: Tensor, fake: Tensor
+    ) -> dict[str, Tensor]:
+        real_logits = discriminator(condition, target).float()
+        fake_logits = discriminator(condition, fake).float()
         loss = discriminator_loss(self._params.adversarial_loss, real_logits, fake_logits)
         self._update(loss, "discriminator")
         return {"discriminator": loss.detach()}
 
-    def _step_generator(self, condition: Tensor, target: Tensor, fake: Tensor, learns: bool) -> dict[str, Tensor]:
+    def _step_generator(self, discriminator: nn.Module, answer: Answer, learns: bool) -> dict[str, Tensor]:
         # The gradient passes through the discriminator, whose own gradients are not needed here.
-        self._discriminator.requires_grad_(False)
-        logits = self._discriminator(condition, fake).float()
+        discriminator.requires_grad_(False)
+        logits = discriminator(answer.condition, answer.output).float()
         adversarial = {"adversarial": generator_loss(self._params.adversarial_loss, logits)}
-        losses = self._update_generator(adversarial, Answer(fake, target, condition, self.space), learns=learns)
-        self._discriminator.requires_grad_(True)
+        losses = self._update_generator(adversarial, answer, learns=learns)
+        discriminator.requires_grad_(True)
         return losses
 
     def _update_generator(self, adversarial: dict[str, Tensor], answer: Answer, *, learns: bool) -> dict[str, Tensor]:

@@ -39,8 +39,8 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
         ),
         ("finetune.losses.l2=3", "finetune.losses.l2 is not known"),
         ("sample.train=100000", "not enough photographs for sample.train 100000"),
-        ("sample.path=nowhere.csv", "sample.path nowhere.csv: expected a CSV"),
-        ("base.device=cuda", "base.device cuda is not available here"),
+        pytest.param("sample.path=nowhere.csv", "sample.path nowhere.csv: expected a CSV", marks=pytest.mark.slow),
+        pytest.param("base.device=cuda", "base.device cuda is not available here", marks=pytest.mark.slow),
         ("seed", "-S seed: expected block.key=value"),
     ],
 )
@@ -70,6 +70,7 @@ def hook() -> str:
     return text.partition("EOF\n")[0]
 
 
+@pytest.mark.slow
 def test_the_hook_of_the_readme_refuses_a_commit(project: Project) -> None:
     path = project.folder / ".git/hooks/pre-commit"
     path.write_text(hook())

@@ -206,9 +206,8 @@ def test_several_gpus_leave_no_trace(tmp_path: Path) -> None:
     require_same_colors(network, tmp_path / "model", SIZE)
 
 
-@pytest.mark.parametrize(
-    "names", [("generator", "discriminator"), pytest.param(("net_G", "net_D"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("generator", "discriminator"), ("net_G", "net_D")])
 def test_two_networks_in_one_file_and_what_lies_beside_them(tmp_path: Path, names: tuple[str, str]) -> None:
     networks = lively(CompactUnet(1, 2)), lively(NestedPatchGAN())
     content = {name: network.state_dict() for name, network in zip(names, networks, strict=True)}

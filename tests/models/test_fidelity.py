@@ -104,9 +104,8 @@ class NotebookUnet(PaperUnet):
         return F.leaky_relu(skip, 0.2)
 
 
-@pytest.mark.parametrize(
-    ("leaky", "plain"), [pytest.param(False, PaperUnet, marks=pytest.mark.slow), (True, NotebookUnet)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("leaky", "plain"), [(False, PaperUnet), (True, NotebookUnet)])
 def test_the_pix2pix_unets_are_those_of_paper_and_notebook(leaky: bool, plain: Callable[[], nn.Module]) -> None:
     ours, theirs = drawn(Pix2PixUnet(1, 2, 256, leaky=leaky)), plain().double()
     copy_in_order(ours, theirs)
@@ -201,7 +200,7 @@ def test_the_discriminator_is_the_70_pixel_patchgan(params: Params) -> None:
     require_same(ours, theirs, images(3, 128))
 
 
-@pytest.mark.parametrize("last_cross", [True, False])
+@pytest.mark.parametrize("last_cross", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_dynamic_unet_is_fastais_on_torchvisions_resnet18(params: Params, last_cross: bool) -> None:
     """S1: create_body(resnet18, n_in=1, cut=-2) under DynamicUnet(body, 2, (size, size))."""
     with warnings.catch_warnings():

@@ -73,6 +73,15 @@ def test_content_losses_by_hand() -> None:
     assert color_is_wrong == pytest.approx(0.1 * (4 / 2.5) / 4, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", list(LOSSES))
+def test_a_batch_costs_the_mean_of_its_photographs(name: LossName, rng: np.random.Generator) -> None:
+    """Else processes that share a batch would learn something else than one with all of it."""
+    output, target = (torch.from_numpy(rng.normal(0, scale, (2, 2, 8, 8)).astype(np.float32)) for scale in (0.2, 0.5))
+    target[1] /= 9
+    each = [LOSSES[name](answer(output[[i]], target[[i]])).item() for i in range(2)]
+    assert LOSSES[name](answer(output, target)).item() == pytest.approx(np.mean(each), rel=1e-5)
+
+
 def test_the_distance_between_color_distributions_is_scipys(rng: np.random.Generator) -> None:
     """Of each photograph by itself, along 8 directions; and where in it a color is does not matter."""
     output, target = (rng.normal(0, scale, (2, 2, 10, 10)).astype(np.float32) for scale in (0.2, 0.5))
