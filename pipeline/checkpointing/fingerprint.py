@@ -42,22 +42,14 @@ class Inputs:
         return {"base": self.base.model_dump(mode="json", exclude=_WITHOUT_EFFECT), **blocks}
 
 
-def fingerprint(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
-    """64 hexadecimal digits."""
-    # The order of a sum over threads or processes depends on their number, and so does its rounding.
-    shared = {"threads": torch.get_num_threads(), "processes": accelerator.num_processes}
-    return _hash({**_training(stage, inputs, accelerator), **shared})
+def training_digest(stage: str, inputs: Inputs, accelerator: Accelerator) -> str:
+    """By what a training is known, however many threads and processes share it: 64 hexadecimal digits.
 
-
-def processes_of(stage: str, inputs: Inputs, accelerator: Accelerator) -> dict[str, Any]:
-    """How many processes share the training, and by what it is known however many there are."""
-    return {"processes": accelerator.num_processes, "training": _hash(_training(stage, inputs, accelerator))}
-
-
-def _training(stage: str, inputs: Inputs, accelerator: Accelerator) -> dict[str, Any]:
+    It reads the whole sample.
+    """
     device = accelerator.device
     on_cuda = device.type == "cuda"
-    return {
+    training = {
         "stage": stage,
         "params": inputs.params(),
         "inputs": [files_digest(_files(path)) for path in (inputs.sample, *inputs.start)],
@@ -67,6 +59,16 @@ def _training(stage: str, inputs: Inputs, accelerator: Accelerator) -> dict[str,
         "cuda": [torch.version.cuda, torch.backends.cudnn.version(), torch.cuda.nccl.version()] if on_cuda else None,  # type: ignore[no-untyped-call]
         "precision": accelerator.mixed_precision,
     }
+    return _hash(training)
+
+
+def fingerprint(training: str, accelerator: Accelerator) -> str:
+    """Of a training with these threads and processes: 64 hexadecimal digits.
+
+    The order of a sum over threads or processes depends on their number, and so does its rounding.
+    """
+    shared = {"threads": torch.get_num_threads(), "processes": accelerator.num_processes}
+    return _hash({"training": training, **shared})
 
 
 def files_digest(paths: Iterable[Path]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.checkpointing.fingerprint import Inputs, fingerprint, processes_of
+from pipeline.checkpointing.fingerprint import Inputs, fingerprint, training_digest
 from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.store import SavedStates
 from pipeline.contradictions import unshareable
@@ -78,16 +78,18 @@ def prepare(
     problems = unshareable(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
     if config.epochs and problems:
         raise ParamsError(problems[0])
-    shared = processes_of(config.stage, inputs, objective.accelerator)
-    group.require_same(shared["training"])
-    pinned = objective.accelerator.device.type == "cuda"
+    accelerator = objective.accelerator
+    training = training_digest(config.stage, inputs, accelerator)
+    group.require_same(training)
+    pinned = accelerator.device.type == "cuda"
     config = replace(config, loader=replace(config.loader, rank=group.rank, processes=group.count, pinned=pinned))
     splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
     steps = config.epochs * config.loader.steps(len(splits["train"]))
     recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps, writes=group.first)
-    key = fingerprint(config.stage, inputs, objective.accelerator)
+    key = fingerprint(training, accelerator)
     every = 60 * inputs.base.save_every_minutes
-    states = SavedStates(resume_folder / config.stage / key, every, {**inputs.params(), **shared})
+    described = {**inputs.params(), "processes": accelerator.num_processes, "training": training}
+    states = SavedStates(resume_folder / config.stage / key, every, described)
     finished = Finished(recorder.folder, key, inputs.code)
     selection = None
     # The first process alone writes the history, and chooses.

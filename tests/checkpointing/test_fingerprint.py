@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from pipeline.checkpointing.fingerprint import Inputs, code_digest, fingerprint
+from pipeline.checkpointing.fingerprint import Inputs, code_digest, fingerprint, training_digest
 from pipeline.params import Params
 
 CODE = '''"""A module."""
@@ -59,23 +59,31 @@ def inputs(params: Params, tmp_path: Path) -> Inputs:
 
 def test_every_input_counts(params: Params, inputs: Inputs) -> None:
     accelerator = Accelerator(cpu=True)
-    before = fingerprint("pretrain", inputs, accelerator)
-    assert fingerprint("pretrain", inputs, accelerator) == before
-    assert fingerprint("finetune", inputs, accelerator) != before
+    before = training_digest("pretrain", inputs, accelerator)
+    assert training_digest("pretrain", inputs, accelerator) == before
+    assert training_digest("finetune", inputs, accelerator) != before
     other_base = params.base.model_copy(update={"seed": 7})
-    assert fingerprint("pretrain", replace(inputs, base=other_base), accelerator) != before
+    assert training_digest("pretrain", replace(inputs, base=other_base), accelerator) != before
     other_block = params.pretrain.model_copy(update={"losses": {"mse": 1.0}})
-    assert fingerprint("pretrain", replace(inputs, blocks=(params.generator, other_block)), accelerator) != before
+    assert training_digest("pretrain", replace(inputs, blocks=(params.generator, other_block)), accelerator) != before
     without_effect = params.base.model_copy(update={"num_workers": 3, "save_every_minutes": 1.0})
-    assert fingerprint("pretrain", replace(inputs, base=without_effect), accelerator) == before
+    assert training_digest("pretrain", replace(inputs, base=without_effect), accelerator) == before
     for path in (inputs.sample / "file", inputs.start[0] / "file", inputs.code[0]):
         content = path.read_text()
         path.write_text(content + "\nMORE = 1\n")
-        assert fingerprint("pretrain", inputs, accelerator) != before, path
+        assert training_digest("pretrain", inputs, accelerator) != before, path
         path.write_text(content)
-    assert fingerprint("pretrain", inputs, accelerator) == before
+    assert training_digest("pretrain", inputs, accelerator) == before
+
+
+def test_threads_and_processes_count_in_the_fingerprint_alone(inputs: Inputs) -> None:
+    accelerator = Accelerator(cpu=True)
+    training = training_digest("pretrain", inputs, accelerator)
+    before = fingerprint(training, accelerator)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
-    other = fingerprint("pretrain", inputs, accelerator)
+    other, same = fingerprint(training, accelerator), training_digest("pretrain", inputs, accelerator)
     torch.set_num_threads(threads)
     assert other != before
+    assert same == training
+    assert fingerprint(training, accelerator) == before != fingerprint(f"{training}0", accelerator)
