@@ -25,7 +25,7 @@ def opening(folder: Path, name: str) -> list[str]:
     """The comment that a recipe opens with: its command, its data, what to expect."""
     lines = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return [line.lstrip("# ").rstrip() for line in lines[:end]] or ["(no description)"]
+    return [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines[:end]] or ["(no description)"]
 
 
 def compose(folder: Path, name: str) -> Any:
@@ -42,7 +42,7 @@ def compose(folder: Path, name: str) -> Any:
             if not isinstance(keys, Mapping):
                 raise ParamsError(f"{folder / name}.yaml: {block} must be a block of keys, got {keys!r}")
             tree.setdefault(block, {}).update(keys)
-        tree.yaml_set_start_comment("\n".join(opening(folder, name)) + "\n\n")
+        tree.yaml_set_start_comment("\n".join(f"# {line}".rstrip() for line in opening(folder, name)))
     parse(tree, f"{folder / name}.yaml")
     return tree
 

@@ -47,6 +47,13 @@ def test_a_recipe_is_valid_and_opens_with_command_data_and_expectation(name: str
     assert "@" not in text
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_params_yaml_opens_as_its_recipe_does(name: str, tmp_path: Path) -> None:
+    recipes.write(recipes.compose(RECIPES, name), tmp_path / "params.yaml")
+    recipe = (RECIPES / f"{name}.yaml").read_text()
+    assert (tmp_path / "params.yaml").read_text().startswith(recipe[: recipe.index("\nbase:")])
+
+
 def test_what_the_references_fix() -> None:
     two_stage = parse(recipes.compose(RECIPES, "two_stage_resnet18"))
     assert (two_stage.base.seed, two_stage.base.image_size) == (123, 256)
