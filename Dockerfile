@@ -20,10 +20,10 @@ WORKDIR /twotone
 
 # The versions are those of the date in pyproject.toml, whichever build of torch is chosen. Indexes of builds name no dates,
 # hence --no-config where they are asked.
-RUN uv pip compile --quiet --no-cache --extra film --extra heic --extra s3 --extra serve --extra train --extra weights \
-    --output-file /tmp/versions.txt pyproject.toml \
+RUN uv pip compile --quiet --no-cache --extra film --extra heic --extra perceptual --extra s3 --extra serve \
+    --extra train --extra weights --output-file /tmp/versions.txt pyproject.toml \
     && uv pip install --no-cache --no-config --constraint /tmp/versions.txt \
-    ${TORCH_BACKEND:+"--torch-backend=$TORCH_BACKEND"} ".[film,heic,s3,serve,train,weights]" \
+    ${TORCH_BACKEND:+"--torch-backend=$TORCH_BACKEND"} ".[film,heic,perceptual,s3,serve,train,weights]" \
     && rm /tmp/versions.txt
 
 ENTRYPOINT ["twotone"]

@@ -166,7 +166,8 @@ def page(plates: list[Row], others: list[Row], measured: historic.Measured, mode
         "Black and white is the lightness of the true color, or the blue plate alone: films of the time saw blue light "
         "and hardly any red. gray has no color at all; lightness_table gives each lightness one color. top1 and top5 "
         "say how often an ImageNet classifier sees in the colored photograph what it sees in the true one. `python "
-        "benchmarks/historic.py MODEL` measures the same. Spots, faded plates and what moved between the plates count "
+        "benchmarks/historic.py MODEL --sample data/sample`, in the folder where it was trained, measures the same. "
+        "Spots, faded plates and what moved between the plates count "
         "as true colors.",
         "",
         "## Photographs whose colors nobody knows",

@@ -58,7 +58,7 @@ class Base(Block):
     color_space: ColorSpaceName
     """lab: L in, ab out. rgb: gray repeated to three channels in, RGB out."""
     device: DeviceName
-    """auto: cuda where there is an NVIDIA GPU, else mps where there is Apple's, else cpu."""
+    """auto: cuda where there is an NVIDIA GPU, else mps where there is Apple's and deterministic is false, else cpu."""
     precision: Precision
     """auto is bf16 where the hardware gains by it, fp32 elsewhere. tf32: fp32 whose products NVIDIA GPUs round."""
     deterministic: bool
@@ -86,7 +86,8 @@ class Sample(Block):
     train: Count
     """Photographs that both trainings learn from."""
     valid: Count
-    """Photographs that each epoch is scored on, and the published one chosen by."""
+    """Photographs that each epoch is scored on, and, as far as they have 8 megapixels together, the published one is
+    chosen by."""
     test: Annotated[int, Field(ge=0)]
     """0: no photograph is kept for the end, and evaluate measures on those of validation."""
     group: Annotated[Any, AfterValidator(check_group)]

@@ -142,10 +142,27 @@ def test_every_test_and_file_that_a_document_names_exists(document: str) -> None
         assert (ROOT / document).parent.joinpath(file).exists(), file
 
 
+def slow_tests(file: str) -> set[str]:
+    """The names of a file's tests that are marked slow as a whole."""
+    tree = ast.parse((ROOT / file).read_text())
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if any("slow" in ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)):
+        return {function.name for function in functions}
+    marks = {function.name: [ast.unparse(mark) for mark in function.decorator_list] for function in functions}
+    return {name for name, given in marks.items() if "pytest.mark.slow" in given}
+
+
+def test_the_table_of_faults_says_which_tests_are_slow() -> None:
+    for row in (ROOT / "docs/reliability.md").read_text().splitlines():
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) if row.startswith("|") else []
+        if tests:
+            assert any(name in slow_tests(file) for file, name in tests) == row.endswith("(slow) |"), row
+
+
 def test_no_file_names_a_download_address_or_pickle() -> None:
     for path in sources():
         text = path.read_text()
-        assert "import pickle" not in text
+        assert not re.search(r"import pickle|pickle import .*(load|Unpickler\b)", text)
         assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*", text))
     assert "uv.lock" in (ROOT / ".gitignore").read_text().split()
 

@@ -97,7 +97,7 @@ for axis, stage in zip(axes, ("pretrain", "finetune"), strict=True):
 # ## What it is worth
 #
 # Scores on photographs that training has not seen, with the interval in which the mean would lie for other
-# photographs like them. `gray` paints nothing; `lightness_table` gives each lightness the mean color it had in
+# photographs like them. `gray` paints nothing; `lightness_table` gives each lightness the median color it had in
 # training, without looking at what is in the photograph. A colorizer that does not beat these two has learned
 # nothing.
 

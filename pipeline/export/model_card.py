@@ -194,7 +194,7 @@ def _parameters(params: Params) -> str:
         if block in ("evaluate", "export"):
             continue
         lines.append(f"{block}:")
-        # Neither device nor trackers change the model; the path is private.
-        hidden = {"path", "num_workers", "trackers", "device"}
+        # How it was run changes no model; the path is private.
+        hidden = {"path", "num_workers", "trackers", "device", "processes", "save_every_minutes"}
         lines += [f"  {key}: {json.dumps(value)}" for key, value in values.items() if key not in hidden]
     return "\n".join(lines)
