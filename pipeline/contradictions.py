@@ -35,7 +35,14 @@ def contradictions(params: Params) -> list[str]:
             f"sample.group must be none for sample.source {params.sample.source}, got {params.sample.group!r}; only "
             "the files of a folder have folders and neighbors"
         )
-    steps = params.finetune.epochs * (params.sample.train // params.finetune.batch_size)
+    learns_nothing = not params.finetune.judged and not any(params.finetune.losses.values())
+    if params.finetune.epochs and learns_nothing:
+        problems.append(
+            "finetune.losses must give a loss a weight > 0 with finetune.adversarial_loss none, got "
+            f"{params.finetune.losses}"
+        )
+    full = params.sample.train // params.finetune.batch_size
+    steps = params.finetune.epochs * min(full, params.finetune.epoch_steps or full)
     if steps and params.finetune.warmup_steps >= steps:
         problems.append(
             f"finetune.warmup_steps must be < all {steps} steps of finetune, got {params.finetune.warmup_steps}; "
@@ -53,12 +60,12 @@ def contradictions(params: Params) -> list[str]:
         )
     # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
     smallest = {1: 32, 16: 32, 70: 32, 286: 128}[params.discriminator.receptive_field]
-    if params.finetune.epochs and params.base.image_size < smallest:
+    if params.finetune.epochs and params.finetune.judged and params.base.image_size < smallest:
         problems.append(
             f"base.image_size must be >= {smallest} for discriminator.receptive_field "
             f"{params.discriminator.receptive_field}, got {params.base.image_size}"
         )
-    if params.finetune.adversarial_loss == "none" and params.finetune.warmup_steps:
+    if not params.finetune.judged and params.finetune.warmup_steps:
         problems.append(
             "finetune.warmup_steps must be 0 with finetune.adversarial_loss none, where no discriminator learns, got "
             f"{params.finetune.warmup_steps}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -121,6 +122,9 @@ def exit_status(work: Callable[[], int | None], what: str) -> int:
     Returns:
         The exit status: that of the work, the error's own, 130 after Ctrl-C, 141 where nobody reads the output.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The names of files need not be of any encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = work() or 0
         # A full disk or a closed pipe may show only when the last line is written.

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import LockError
+from pipeline.locks import locked
+
 # How the names of files begin that are not finished.
 HIDDEN = ".writing-"
 
@@ -22,23 +25,51 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a hidden path beside `path` to write a file or a folder to; one rename then puts it in place of `path`.
 
     Raises:
+        LockError: another process writes `path`.
         OSError: it could not be written. After any error `path` is as it was, and the hidden path is gone.
     """
     # Beside `path`, so that the rename stays within one file system; a hash, since no file name may be much longer.
-    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    hidden = path.with_name(f"{HIDDEN}{name}{path.suffix}")
-    remove(hidden)
-    try:
-        yield hidden
-        for written in [*hidden.rglob("*"), hidden]:
-            _flush(written)
-        if hidden.is_dir():
-            remove(path)
-        os.replace(hidden, path)
-    except BaseException:
+    name = HIDDEN + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    hidden, old = path.with_name(f"{name}{path.suffix}"), path.with_name(f"{name}.old")
+    with _alone(path, path.with_name(f"{name}.lock")):
         remove(hidden)
+        try:
+            yield hidden
+            for written in [*hidden.rglob("*"), hidden]:
+                _flush(written)
+            _put_in_place(hidden, path, old)
+        except BaseException:
+            remove(hidden)
+            raise
+        _flush(path.parent)
+
+
+@contextmanager
+def _alone(path: Path, lock: Path) -> Iterator[None]:
+    """Within, no other process writes `path`."""
+    with lock.open("w") as file:
+        if not locked(file):
+            raise LockError(f"{path} is being written by another process; wait for it, or end it, and run again")
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _put_in_place(hidden: Path, path: Path, old: Path) -> None:
+    """Rename; a folder that is replaced steps aside first, since only an empty one is renamed over."""
+    if old.exists() and not path.exists():
+        os.rename(old, path)  # a run that was killed between the two renames
+    remove(old)
+    if hidden.is_dir() and path.is_dir():
+        os.rename(path, old)
+    try:
+        os.replace(hidden, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
         raise
-    _flush(path.parent)
+    remove(old)
 
 
 def publish(source: Path, out: Path) -> None:

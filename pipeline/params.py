@@ -217,6 +217,11 @@ class Finetune(Block):
         """Whether it begins with another generator than pretrain's."""
         return self.start_from != NOTHING
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is a discriminator."""
+        return self.adversarial_loss != "none"
+
 
 class Evaluate(Block):
     batch_size: Count

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +55,7 @@ def run(arguments: list[str]) -> int:
         return launch([sys.executable, "-m", "stages", stage], count)
     end_with_launcher()
     hush()
-    with translated_errors() if stage in _TRAIN else nullcontext():
+    with translated_errors():
         _imported(stage).run(params)
     if world_size() > 1:
         from pipeline.distributed.group import leave

@@ -24,7 +24,7 @@ EXEMPT = {
     "pipeline/contradictions.py": "refuses values, and changes none",
     "pipeline/validation_messages.py": "only texts",
     "pipeline/checkpointing/finished.py": "decides whether a stage trains, not what it makes",
-    "pipeline/checkpointing/locks.py": "decides whether a stage runs, not what it makes",
+    "pipeline/locks.py": "decides whether a stage runs, not what it makes",
     "pipeline/checkpointing/signals.py": "decides when a stage stops, not what it makes",
     "pipeline/handled_signals.py": "decides when a stage stops, not what it makes",
     "pipeline/training/failures.py": "only texts",

@@ -25,8 +25,7 @@ _PRETRAINED = Path("checkpoints/pretrain")
 def run(params: Params) -> None:
     base, block = params.base, params.finetune
     accelerator, pretrained = start(base, "finetune"), load_generator(_PRETRAINED)
-    judged = block.adversarial_loss != "none"
-    discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if judged else None
+    discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
     begun, parents = pretrained, [_PRETRAINED]
     if block.goes_on:
         folder = Path(block.start_from)
@@ -39,8 +38,11 @@ def run(params: Params) -> None:
     model = begun.config.model_copy(
         update={
             "image_size": pretrained.config.image_size,
-            "discriminator": params.discriminator if judged else None,
+            "discriminator": params.discriminator if block.judged else None,
             "began_with": begun.config.sha256.get(GENERATOR_FILE) or begun.config.sha256.get(ONNX_FILE),
+            # Of an exported model that it starts from; not true of one that learns on.
+            "scores": None,
+            "interface": None,
         }
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)

@@ -207,7 +207,11 @@ def write_lab_arrays(folder: Path, photographs: Array, parts: int) -> None:
         np.save(folder / f"ab{number}.npy", part)
 
 
-def twotone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def twotone(
+    folder: Path, *words: str, env: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     """The console script, in a folder."""
     script = Path(sys.executable).with_name("twotone")
-    return subprocess.run([str(script), *words], cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [str(script), *words], cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=300
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.helpers import Project, save_photo, twotone
+from tests.helpers import ROOT, Project, save_photo, twotone
 from tests.nursery import Nursery
 
 GENERATOR = "checkpoints/{}/generator.safetensors"
@@ -55,6 +55,23 @@ def test_no_epochs_publish_the_model_that_it_started_from(project: Project, nurs
     start, finetuned = (described(project, f"checkpoints/{name}") for name in ("start", "finetune"))
     assert finetuned | {"began_with": start["sha256"]["generator.safetensors"]} == finetuned
     assert start | {"began_with": finetuned["began_with"]} == finetuned
+
+
+def test_the_scores_of_an_exported_model_are_not_those_of_what_learns_on(project: Project, nursery: Nursery) -> None:
+    generator = {
+        "architecture": "dynamic_unet",
+        "backbone": "tf_efficientnet_lite0",
+        "decoder": "halved",
+        "max_width": 512,
+    }
+    start = {"start_from": "checkpoints/starter", "losses": {"l1": 1.0}}
+    shutil.copytree(ROOT / "checkpoints/starter", project.folder / "checkpoints/starter")
+    project.change(generator=generator, pretrain={**start, "epochs": 1, "keep_epochs": []})
+    project.change(finetune={**start, "epochs": 0, "keep_epochs": []})
+    for stage in ("pretrain", "finetune"):
+        nursery.run(project.folder, stage)
+        assert {"scores", "interface"} <= described(project, "checkpoints/starter").keys()
+        assert not {"scores", "interface"} & described(project, f"checkpoints/{stage}").keys()
 
 
 def test_training_goes_on_with_other_photographs_and_another_rate(project: Project, nursery: Nursery) -> None:

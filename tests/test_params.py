@@ -71,6 +71,21 @@ def test_a_bad_value_is_named_with_what_is_allowed(block: str, key: str, value: 
     assert sentence in refusal(block, key, value)
 
 
+def test_what_would_train_nothing_is_refused() -> None:
+    tree = YAML(typ="safe").load(QUICKSTART.read_text())
+    finetune = tree["finetune"]
+    finetune |= {"epochs": 2, "epoch_steps": 1, "warmup_steps": 2}
+    with pytest.raises(ParamsError, match="warmup_steps must be < all 2 steps of finetune, got 2"):
+        parse(tree)
+    finetune |= {"adversarial_loss": "none", "warmup_steps": 0, "losses": {"l1": 0}}
+    with pytest.raises(ParamsError, match="a loss a weight > 0 with finetune"):
+        parse(tree)
+    # The networks that are not trained may not fit.
+    finetune |= {"losses": {"l1": 1}}
+    tree["discriminator"]["receptive_field"] = 286
+    parse(tree)
+
+
 def test_unknown_and_missing_blocks_are_named() -> None:
     raw = tree()
     raw["fintune"] = raw.pop("finetune")

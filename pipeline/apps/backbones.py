@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import resource
+import sys
 import time
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pipeline.models.generators import build_generator
 from pipeline.models.weights import imagenet_source
 from pipeline.params import Generator, Params
 from pipeline.training.devices import start
+from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import ContentObjective
 
 
@@ -87,7 +89,9 @@ def check_backbone(name: str, params: Params) -> None:
         BackboneError: it cannot be the encoder of a U-Net.
         DeviceError: base.device or base.precision is not available here.
     """
-    works, cost = survey(name, params), measure_step(name, params)
+    works = survey(name, params)
+    with translated_errors():
+        cost = measure_step(name, params)
     print(f"{name}: {works.parameters / 1e6:.1f} M parameters, {works.decoder_blocks} decoder blocks")
     for reduction, channels in _skips(name, params):
         print(f"  1/{reduction}: {channels} channels")
@@ -128,7 +132,8 @@ def measure_step(name: str, params: Params, repeats: int = 3) -> StepCost:
     if accelerator.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**20
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        # In bytes on a Mac, in KiB elsewhere.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return StepCost(min(seconds[1:]), peak, str(accelerator.device))
 
 

@@ -47,13 +47,15 @@ def _device(params: Params) -> str:
     import torch
 
     from pipeline.contradictions import unshareable
-    from pipeline.training.devices import choose_device, choose_precision
+    from pipeline.training.devices import choose_device, choose_precision, require_devices
     from pipeline.training.trackers import require_trackers
 
     device = choose_device(params.base.device, params.base.deterministic)
     precision = choose_precision(params.base.precision, device)
     require_trackers(params.base.trackers)
-    if params.base.processes == "auto" and device == "cuda":
+    if params.base.processes != "auto":
+        require_devices(device, params.base.processes)
+    elif device == "cuda":
         for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
             if block.epochs:
                 problems = unshareable(f"{key}.batch_size", block.batch_size, torch.cuda.device_count())
@@ -105,7 +107,7 @@ def _starts(params: Params) -> str:
         config = read_config(folder)
         require_same_architecture(folder, config, asked, key)
         load_generator(folder)
-        if key == "finetune.start_from" and params.finetune.adversarial_loss != "none":
+        if key == "finetune.start_from" and params.finetune.judged:
             judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
             load_discriminator(folder, config, judge, params.discriminator)
     return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"

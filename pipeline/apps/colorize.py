@@ -121,12 +121,12 @@ def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
 def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome:
     """Color one file; whatever is wrong with it becomes its outcome."""
     targets = job.targets
-    if not options.overwrite:
-        targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
-    if not targets:
-        return Outcome(job.source, "kept", str(next(iter(job.targets.values()))))
     make = _color_film if job.is_film else _color_photograph
     try:
+        if not options.overwrite:
+            targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
+        if not targets:
+            return Outcome(job.source, "kept", str(next(iter(job.targets.values()))))
         for target in targets.values():
             target.parent.mkdir(parents=True, exist_ok=True)
         return make(job, targets, colorizer, options)

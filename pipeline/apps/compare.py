@@ -68,8 +68,10 @@ def differences(before: Photographs, after: Photographs, side: str) -> dict[str,
         side: what an error calls `before`.
 
     Raises:
-        InputError: the two were measured on other photographs.
+        InputError: the two were measured on other photographs, or on one alone.
     """
+    if len(after) < 2:
+        raise InputError("one photograph has no interval; set sample.test to 2 at least, better to hundreds")
     if before.keys() != after.keys():
         shared = len(before.keys() & after.keys())
         raise InputError(

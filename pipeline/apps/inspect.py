@@ -37,11 +37,12 @@ def inspect_networks(params: Params) -> None:
                 build_generator(generator, space, size, seed=0),
                 (torch.zeros(1, space.in_channels, size, size),),
             ),
-            f"discriminator: {params.discriminator.receptive_field}-pixel PatchGAN": (
+        }
+        if params.finetune.epochs and params.finetune.judged:
+            networks[f"discriminator: {params.discriminator.receptive_field}-pixel PatchGAN"] = (
                 build_discriminator(params.discriminator, space, seed=0),
                 (torch.zeros(1, space.in_channels, size, size), torch.zeros(1, space.out_channels, size, size)),
-            ),
-        }
+            )
     for title, (network, inputs) in networks.items():
         rows = layers(network, inputs)
         total = sum(parameter.numel() for parameter in network.parameters())
@@ -73,7 +74,7 @@ def layers(network: nn.Module, inputs: tuple[Tensor, ...]) -> list[tuple[str, st
 
 
 def inspect_data(params: Params, sample: Path, out: Path) -> None:
-    """Draw the first training photographs: as they are, as three epochs see them, and what the generator is given.
+    """Draw the first training photographs: as they are, as three epochs see them, and the last of these in gray.
 
     Raises:
         SampleError: the sample is damaged, or of another image size.
@@ -84,7 +85,9 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
     photographs = Photographs(sample, "train", params.base.image_size)
     numbers = list(range(min(_COLUMNS, len(photographs))))
     block = params.pretrain if params.pretrain.epochs else params.finetune
-    config = LoaderConfig(1, params.base.seed, block.flip, block.crop)
+    # As finetune's, with whose seed its photographs are turned and cropped.
+    seed = params.base.seed + (block is params.finetune)
+    config = LoaderConfig(1, seed, block.flip, block.crop)
     rows = [Row("photograph", photographs.gather(numbers))]
     for epoch in _EPOCHS:
         batch = torch.from_numpy(photographs.gather(numbers))

@@ -217,11 +217,11 @@ def _kind_left_out(file: Path, folder: Path, out: Path | None) -> str:
         return ""
     if any(part.startswith(".") for part in file.relative_to(folder).parts):
         return "hidden"
+    if not file.is_file():
+        return "not regular files"
     # Copies of an earlier run, where --out is a folder inside that of the photographs.
     if out and out.resolve() in file.resolve().parents and folder.resolve() in out.resolve().parents:
         return _COPIES
-    if not file.is_file():
-        return "not regular files"
     if file.suffix.lower() not in _SUFFIXES:
         return file.suffix.lower() or "without an ending"
     # And those of a run without --out, beside their photographs; a pattern may find the copies alone.

@@ -131,7 +131,8 @@ def _controls(colorizer: Colorizer, dial: bool) -> list[gr.Slider]:
     vivid = gr.Slider(0, 1, 1, step=0.05, label=_TEXTS("vivid"), info=_TEXTS("vivid_info"), visible=dial)
     variants = gr.Slider(1, _MOST_VARIANTS, 1, step=1, label=_TEXTS("variants"), info=_TEXTS("variants_info"),
                          visible=colorizer.noisy)  # fmt: skip
-    size = gr.Slider(32, _LARGEST_RENDER, colorizer.image_size, step=32, label=_TEXTS("size"),
+    largest = max(_LARGEST_RENDER, colorizer.image_size)
+    size = gr.Slider(32, largest, colorizer.image_size, step=32, label=_TEXTS("size"),
                      info=_TEXTS("size_info"))  # fmt: skip
     return [saturation, vivid, variants, size]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from pipeline import recipes
 from pipeline.apps.tables import print_table
-from pipeline.checkpointing.locks import held
 from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
 from pipeline.errors import InputError, LockError, SavedStateError
+from pipeline.locks import held
 
 _DIGITS = 12
 
@@ -129,12 +129,13 @@ def _differences(then: dict[str, Any], today: Any) -> str:
     """The parameters whose values have changed since."""
     if not then or not isinstance(today, dict):
         return "unknown"
+    now = {block: values if isinstance(values, dict) else {} for block, values in today.items()}
     changes = [
-        f"{block}.{key} {value!r}, now {today.get(block, {}).get(key)!r}"
+        f"{block}.{key} {value!r}, now {now.get(block, {}).get(key)!r}"
         for block, values in then.items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if _plain(today.get(block, {}).get(key)) != value
+        if _plain(now.get(block, {}).get(key)) != value
     ]
     return "; ".join(changes) or "the same"
 

@@ -81,6 +81,8 @@ class Worker:
             raise ColoringError(f"{request.source.name}: cannot be written: {error.strerror or error}") from None
         except ValueError as error:  # an option that the page does not offer
             raise ColoringError(f"{request.source.name}: {error}") from None
+        except Exception as error:  # whatever torch or ONNX Runtime raises: one photograph never ends a batch
+            raise ColoringError(f"{request.source.name}: cannot be colored: {type(error).__name__}: {error}") from None
         return result
 
     def close(self) -> None:

@@ -119,7 +119,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
             pretrain=f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone",
             finetune=_second_stage(params),
-            adversarial="" if params.finetune.adversarial_loss == "none" else "- pix2pix\n- patchgan\n",
+            adversarial="- pix2pix\n- patchgan\n" if params.finetune.judged else "",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
             measured=_measured_on(params.sample, config),
@@ -158,7 +158,7 @@ def _epochs(count: int) -> str:
 
 def _second_stage(params: Params) -> str:
     epochs, losses = _epochs(params.finetune.epochs), _losses(params.finetune.losses)
-    if params.finetune.adversarial_loss == "none":
+    if not params.finetune.judged:
         return f"{epochs} of {losses}"
     patch = params.discriminator.receptive_field
     return f"{epochs} against a {patch}-pixel PatchGAN ({params.finetune.adversarial_loss} + {losses})"

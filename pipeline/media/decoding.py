@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import ImageError, missing_extra
 from pipeline.media.provenance import colored_here
+from pipeline.media.sixteen_bits import in_planes
 from pipeline.types import Pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -35,6 +36,8 @@ _DRAFT_GAP = 2
 ORIENTATION = 0x0112
 """EXIF's tag; from 5 on, rows and columns are exchanged."""
 _FIRST_TURNED = 5
+# TIFF's tag PhotometricInterpretation.
+_INTERPRETATION = 0x0106
 # How a TIFF begins, in its two byte orders.
 _TIFF = (b"II*\0", b"MM\0*")
 # The brands of HEIF with HEVC (ISO/IEC 23008-12, annex B), and those of HEIF with any codec. AVIF's are Pillow's work.
@@ -76,10 +79,12 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
     if colored_here(content):
         raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
     with opened(content, max_pixels) as image:
+        if in_planes(image):
+            raise ImageError("a 16-bit TIFF with a plane for each channel; save it with interleaved channels")
         width, height = image.size
         if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
-        pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+        pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(image), zero_is_white(image)))
         if image.getexif().get(ORIENTATION, 1) >= _FIRST_TURNED:
             width, height = height, width
     return Decoded(pixels, hashlib.sha256(content).hexdigest(), width, height)
@@ -177,10 +182,16 @@ def _require_bounds(image: Image.Image, max_pixels: int, limit: str) -> None:
         raise ImageError(f"too long: {size}, one side over {LARGEST_ASPECT} times the other")
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def zero_is_white(image: Image.Image) -> bool:
+    """Whether it is a 16-bit gray TIFF of that kind (TIFF 6.0, section 3): Pillow inverts those of 8 bits alone."""
+    return image.format == "TIFF" and image.mode.startswith("I") and image.tag_v2.get(_INTERPRETATION) == 0  # type: ignore[attr-defined]
+
+
+def _as_rgb(image: Image.Image, inverted: bool) -> Image.Image:
+    """inverted: 16-bit gray whose 0 is white."""
     if image.mode.startswith("I"):
         high_byte = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        image = Image.fromarray(high_byte)
+        image = Image.fromarray(255 - high_byte if inverted else high_byte)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -18,19 +18,21 @@ _COLOR_SPACE = slice(16, 20)
 # A PNG's signature and its header's chunk.
 _PNG_HEAD = 33
 _METERS_IN_AN_INCH = 0.0254
-# TIFF's tag of XMP.
-_XMP = 0x02BC
+# TIFF's tags: XMP, BitsPerSample, and PlanarConfiguration with its value for planes (TIFF 6.0, section 8).
+_XMP, _BITS, _PLANAR, _SEPARATE = 0x02BC, 0x0102, 0x011C, 2
 
 
 def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] | None:
     """Samples and alpha of 16-bit color; None where the file is something else."""
-    if ";16" not in str(getattr(image, "tile", "")) or image.mode not in ("RGB", "RGBA", "LA"):
+    if image.mode not in ("RGB", "RGBA", "LA") or not (in_planes(image) or ";16" in str(getattr(image, "tile", ""))):
         return None
     imagecodecs, tifffile = _codecs()
     if image.format == "PNG":
         samples = imagecodecs.png_decode(content)
     elif image.format == "TIFF":
         samples = tifffile.imread(io.BytesIO(content), key=0)
+        if in_planes(image):
+            samples = np.moveaxis(samples, 0, -1)
     else:
         return None
     # Pillow gives the upright size of a turned TIFF.
@@ -40,6 +42,14 @@ def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] 
     if samples.shape[2] in (2, 4):
         return as_srgb(np.ascontiguousarray(samples[..., :-1].squeeze()), profile), samples[..., -1]
     return as_srgb(np.ascontiguousarray(samples[..., :3]), profile), None
+
+
+def in_planes(image: Image.Image) -> bool:
+    """Whether it is a 16-bit TIFF with a plane for each channel, of which Pillow reads one byte a sample."""
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return bool(tags.get(_PLANAR) == _SEPARATE and max(tags.get(_BITS, (8,))) == 16)
 
 
 def as_srgb(samples: Samples, profile: bytes | None) -> Samples:

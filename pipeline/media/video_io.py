@@ -211,7 +211,8 @@ def open_writer(path: Path, reader: VideoReader, copies: bool) -> Iterator[Video
     """
     import av
 
-    with replacing(path) as hidden, av.open(str(hidden), "w") as container:
+    # Absolute, because FFmpeg takes what stands before a colon for a protocol.
+    with replacing(path) as hidden, av.open(str(hidden.absolute()), "w") as container:
         writer = VideoWriter(container, path.name, reader, copies)
         yield writer
         writer.finish()

@@ -31,7 +31,8 @@ def folder(root: Path) -> list[Candidate]:
 
 
 def _within(file: Path, root: Path) -> bool:
-    return not file.is_symlink() or root in file.resolve().parents
+    # A link that leads in a circle to itself leads nowhere.
+    return not file.is_symlink() or root in Path(os.path.realpath(file)).parents
 
 
 def _refuse_link(_file: Path, _max_pixels: int, _side: int) -> Decoded:
@@ -44,4 +45,5 @@ def _refuse_unreadable(error: OSError) -> None:
 
 def _printable(path: Path) -> str:
     """A file name need not be UTF-8, but the manifest is."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    # csv leaves a carriage return without quotes.
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace").replace("\r", "\\r")

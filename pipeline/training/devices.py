@@ -32,7 +32,7 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     # Determinism alone would fill every new tensor with NaN first.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(base.seed)
-    _require_devices(device)
+    require_devices(device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     join(world_size(), device)
     precision = choose_precision(base.precision, device)
     # On its own torch lets CUDA round the inputs of convolutions to TF32's 10 bits.
@@ -52,15 +52,14 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     return accelerator
 
 
-def _require_devices(device: str) -> None:
+def require_devices(device: str, processes: int) -> None:
     """Raises:
-    DeviceError: several processes would share one GPU, which neither NCCL nor MPS allows.
+    DeviceError: several processes of this machine would share one GPU, which neither NCCL nor MPS allows.
     """
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, here)
-    if here > most:
+    most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, processes)
+    if processes > most:
         raise DeviceError(
-            f"{here} processes cannot share {most} {device} device(s); set base.processes to at most {most}, or "
+            f"{processes} processes cannot share {most} {device} device(s); set base.processes to at most {most}, or "
             "base.device to cpu"
         )
 

@@ -1,4 +1,4 @@
-"""What torch raises as a plain RuntimeError while it trains, in sentences that say what to do."""
+"""What torch raises as a plain RuntimeError while a stage computes, in sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from pipeline.errors import PeerError, TrainingError
 
+# What a process says whose peer has gone.
+_PEERS = ("gloo", "closed by peer", "reset by peer", "remote process exited")
+
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
@@ -14,25 +17,30 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = " ".join(str(error).split())[:200]
-        if "deterministic" in text:
+        whole = " ".join(str(error).split())
+        text = whole[:200]
+        if "deterministic" in whole:
             raise TrainingError(
                 f"an operation may give other bits on the next run ({text}); nothing was published; take another "
                 "network or device, or set base.deterministic to false"
             ) from None
-        if "address already in use" in text.lower():
+        if "address already in use" in whole.lower():
             raise TrainingError(f"the processes cannot meet ({text}); is MASTER_PORT taken? run again") from None
-        if "gloo" in text or "closed by peer" in text or "reset by peer" in text or "remote process exited" in text:
+        if any(sign in whole for sign in _PEERS):
             raise PeerError(
                 f"another process of this training has ended ({text}); nothing was published, and the last saved state "
                 "is kept"
             ) from None
-        if "DataLoader worker" in text:
+        if "Duplicate GPU" in whole:
+            raise TrainingError(
+                f"two processes were given one GPU ({text}); start as many as each machine has, each with its own"
+            ) from None
+        if "DataLoader worker" in whole:
             raise TrainingError(
                 f"a process that loads photographs ended ({text}); nothing was published; is there enough "
                 "memory? set base.num_workers to 0 to load without such processes"
             ) from None
-        if "out of memory" in text or "can't allocate memory" in text:
+        if "out of memory" in whole or "can't allocate memory" in whole:
             raise TrainingError(
                 f"not enough memory ({text}); nothing was published; set a smaller batch_size or base.image_size"
             ) from None

@@ -80,7 +80,7 @@ LOSSES: dict[LossName, Loss] = {
 
 
 class FeatureLoss:
-    """How differently an ImageNet classifier sees the colors given and the true ones, on the true lightness.
+    """How differently an ImageNet classifier sees the colors given and the true ones, on the lightness given.
 
     Features of EfficientNet-Lite0 at 1/4, 1/8 and 1/16 of the picture, each position of length 1: the mean of their
     squared distances, 0 to 4 (after Johnson et al. 2016, and the normalization of Zhang et al. 2018).

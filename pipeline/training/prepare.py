@@ -78,12 +78,12 @@ def prepare(
     problems = unshareable(f"{config.stage}.batch_size", config.loader.batch_size, group.count)
     if config.epochs and problems:
         raise ParamsError(problems[0])
+    splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
     accelerator = objective.accelerator
     training = training_digest(config.stage, inputs, accelerator)
     group.require_same(training)
     pinned = accelerator.device.type == "cuda"
     config = replace(config, loader=replace(config.loader, rank=group.rank, processes=group.count, pinned=pinned))
-    splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
     steps = config.epochs * config.loader.steps(len(splits["train"]))
     recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps, writes=group.first)
     key = fingerprint(training, accelerator)

@@ -106,9 +106,18 @@ def _is_setting(column: str) -> bool:
 
 
 def _trained(run: TrainingRun, model: ModelConfig, epoch: int) -> ModelConfig:
-    """The description of a model that has learnt what this run has taught it up to an epoch."""
+    """The description of a model that has learnt what this run has taught it up to an epoch.
+
+    Raises:
+        TrainingError: it gives no numbers on the validation photographs, which finite weights may do.
+    """
     train, valid = (len(run.splits[split]) for split in ("train", "valid"))
     error = float(f"{_row(run, epoch)['valid_ab_mae']:.6g}")
+    if not isfinite(error):
+        raise TrainingError(
+            f"valid_ab_mae is {error} after epoch {epoch}, whose generator would be published; lower the learning "
+            "rate, or set base.precision to fp32"
+        )
     training = Training(
         source=run.source,
         photographs=train,

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.checkpointing.locks import held
 from pipeline.checkpointing.optimizers import below
 from pipeline.checkpointing.signals import StopRequest, listening, obey
 from pipeline.checkpointing.store import State, pack, require_no_other_count, unpack
@@ -20,6 +19,7 @@ from pipeline.data.loader import plain_batches, train_batches
 from pipeline.errors import TrainingError
 from pipeline.evaluation.validation import ab_mae, inference
 from pipeline.files import require_writable
+from pipeline.locks import held
 from pipeline.models.config import ModelConfig
 from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import Objective

@@ -269,6 +269,22 @@ def test_long_names_and_loose_options(box: Path, model: Path, rng: np.random.Gen
     assert (version.returncode, version.stdout) == (0, f"twotone {metadata.version('twotone-colorizer')}\n")
 
 
+def test_names_that_no_copy_can_have_or_no_terminal_can_show(box: Path, model: Path, rng: np.random.Generator) -> None:
+    """A copy beside the photograph is called NAME-color: too long for the file system."""
+    (box / "names").mkdir()
+    save_photo(box / "names" / ("x" * 250 + ".png"), rng)
+    save_photo(Path(os.fsdecode(os.fsencode(box) + b"/names/caf\xe9.png")), rng)
+    save_photo(box / "names/zzz.png", rng)
+    (box / "names/circle.png").symlink_to("circle.png")
+    done = twotone(box, "colorize", "names", "--model", str(model), env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == 1
+    assert "2 colored, 0 kept as they were, 1 failed" in done.stdout
+    assert "names/caf\\udce9.png" in done.stdout
+    assert "File name too long" in done.stderr
+    assert (box / "names/zzz-color.png").exists()
+    assert "Traceback" not in done.stderr
+
+
 def test_whatever_one_file_does_it_fails_alone_and_in_words(
     box: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

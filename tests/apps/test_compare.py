@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from scipy.stats import t
 
+from pipeline.apps.compare import differences
+from pipeline.errors import InputError
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.paired import difference, mean_interval
 from tests.helpers import twotone
@@ -94,6 +96,11 @@ def test_finetuning_against_pretraining(repository: Path) -> None:
     assert done.stdout.splitlines()[0].split()[:3] == ["metric", "pretrain", "finetune"]
     assert "-1.5" in next(line for line in done.stdout.splitlines() if line.startswith("ab_mae"))
     assert "means over 40 photographs, paired" in done.stdout
+
+
+def test_one_photograph_is_no_comparison() -> None:
+    with pytest.raises(InputError, match="one photograph has no interval"):
+        differences({"one": {"ab_mae": 9.0}}, {"one": {"ab_mae": 8.0}}, "HEAD")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from skimage.color import rgb2lab
 
-from pipeline.apps.page import apart
+from pipeline.apps.page import _controls, apart
 from pipeline.apps.worker import Request, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
@@ -154,6 +155,12 @@ def _upload(server: str, name: str, content: str) -> str:
     with urllib.request.urlopen(asked) as answer:
         (path,) = json.load(answer)
     return str(path)
+
+
+def test_the_slider_goes_as_far_as_the_model() -> None:
+    """gradio refuses what a slider starts with if it lies beyond its end."""
+    *_, size = _controls(SimpleNamespace(image_size=1024, noisy=False), dial=False)  # type: ignore[arg-type]
+    assert size.preprocess(size.value) == 1024
 
 
 def test_an_upload_is_no_page(server: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,6 +45,14 @@ def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> N
     assert len(others) == 2
     assert "pretrain.lr 0.0005, now 0.001" in next(line for line in others if "bbbb" in line)
     assert lines[-1].startswith("interrupted trainings in .resume: 3; ")
+
+
+def test_an_empty_block_of_params_yaml_is_no_obstacle(project: Path) -> None:
+    params = project / "params.yaml"
+    params.write_text(re.sub(r"^pretrain:\n(  .*\n)*", "pretrain:\n", params.read_text(), flags=re.MULTILINE))
+    done = twotone(project, "resume")
+    assert done.returncode == 0, done.stderr
+    assert "pretrain.lr 0.0005, now None" in done.stdout
 
 
 def test_damaged_and_vanished_states_are_no_obstacle(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +102,7 @@ def running(project: Path) -> Iterator[int]:
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from pipeline.checkpointing.locks import held
+from pipeline.locks import held
 with held(Path({str(project)!r}, ".resume/pretrain", "aa" * 32, "lock"), "this"):
     print("held", flush=True)
     time.sleep(60)

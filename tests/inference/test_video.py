@@ -249,6 +249,16 @@ def test_color_follows_what_moves(tmp_path: Path, model: Path) -> None:
     assert changes[0] < 0.35 * changes[1]
 
 
+def test_a_folder_with_a_colon_is_no_protocol(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("2024:07").mkdir()
+    film(tmp_path / "clip.mp4", [scene(0)], sound=None)
+    color(Path("clip.mp4"), Path("2024:07/out.mp4"), colorizer)
+    assert contents(Path("2024:07/out.mp4").absolute())[0]
+
+
 def test_odd_sides(tmp_path: Path, colorizer: Colorizer) -> None:
     film(tmp_path / "clip.mkv", [scene(0, (63, 97))], sound=None, codec="ffv1")
     color(tmp_path / "clip.mkv", tmp_path / "out.mkv", colorizer)

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from pipeline.errors import ImageError
+from pipeline.media.decoding import decode
 from pipeline.media.pictures import Picture, read_picture, write_picture
 
 LIMIT = 100_000
@@ -72,6 +73,30 @@ def test_sixteen_bits_are_read_and_written(tmp_path: Path, name: str, rng: np.ra
     assert np.array_equal(tifffile.imread(tmp_path / "out.tif")[..., :3], rgb)
     write_picture(tmp_path / "out.jpg", rgb, picture, "JPEG")
     assert np.asarray(Image.open(tmp_path / "out.jpg")).dtype == np.uint8
+
+
+@pytest.mark.parametrize("compression", [None, "adobe_deflate"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_sixteen_bits_in_planes(
+    tmp_path: Path, byteorder: str, compression: str | None, rng: np.random.Generator
+) -> None:
+    samples, path = rng.integers(0, 65536, (40, 60, 3), dtype=np.uint16), tmp_path / "planes.tif"
+    layout = {"planarconfig": "separate", "byteorder": byteorder, "compression": compression}
+    tifffile.imwrite(path, np.moveaxis(samples, -1, 0), photometric="rgb", **layout)
+    assert np.array_equal(read_picture(path, LIMIT).pixels, samples)
+    with pytest.raises(ImageError, match="a 16-bit TIFF with a plane for each channel; save it with interleaved"):
+        decode(path, LIMIT)
+
+
+def test_gray_whose_zero_is_white_is_no_negative(tmp_path: Path) -> None:
+    bright = np.linspace(0, 65535, 40 * 60).round().astype(np.uint16).reshape(40, 60)
+    tifffile.imwrite(tmp_path / "deep.tif", 65535 - bright, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "shallow.tif", (255 - (bright >> 8)).astype(np.uint8), photometric="miniswhite")
+    deep, shallow = (read_picture(tmp_path / f"{name}.tif", LIMIT).pixels for name in ("deep", "shallow"))
+    assert np.array_equal(deep, bright)
+    assert np.array_equal(shallow, bright >> 8)
+    both = [decode(tmp_path / f"{name}.tif", LIMIT).pixels for name in ("deep", "shallow")]
+    assert np.array_equal(*both)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -136,9 +136,13 @@ def test_odd_names_pipes_and_devices_are_no_obstacle(params: Params, photo_folde
     os.mkfifo(photo_folder / "pipe.png")
     (photo_folder / "zero.png").symlink_to("/dev/zero")
     (photo_folder / "up.png").symlink_to(photo_folder / ".." / "elsewhere.png")
-    sample(params, photo_folder, tmp_path / "out", train=9, valid=2, test=2)
+    (photo_folder / "circle.png").symlink_to("circle.png")
+    save_photo(photo_folder / "return\r.png", np.random.default_rng(10))
+    save_photo(photo_folder / "line\n.png", np.random.default_rng(11))
+    sample(params, photo_folder, tmp_path / "out", train=11, valid=2, test=2)
     rows = {row["path"]: row["reason"] for row in manifest(tmp_path / "out")}
-    assert rows["caf\\xe9.png"] == ""
+    assert rows["caf\\xe9.png"] == rows["return\\r.png"] == rows["line\n.png"] == ""
+    assert rows["circle.png"].startswith("unreadable")
     assert rows["pipe.png"] == "not a regular file"
     assert rows["zero.png"] == rows["up.png"] == "a link to outside of sample.path"
 

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.errors import DeviceError
 from pipeline.params import Params
-from pipeline.training.devices import choose_device, choose_precision, start
+from pipeline.training.devices import choose_device, choose_precision, require_devices, start
 
 
 def test_bf16_only_where_the_hardware_gains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +45,15 @@ def test_a_tracker_that_is_not_installed_is_refused(params: Params, monkeypatch:
         DeviceError, match=r"mlflow is not installed; install the extra mlflow: .*`uv sync --extra mlflow`"
     ):
         start(base, "pretrain")
+
+
+def test_processes_share_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_devices("cuda", 2)
+    require_devices("cpu", 9)
+    with pytest.raises(
+        DeviceError, match=r"3 processes cannot share 2 cuda device\(s\); set base.processes to at most 2"
+    ):
+        require_devices("cuda", 3)
+    with pytest.raises(DeviceError, match="cannot share 1 mps"):
+        require_devices("mps", 2)

@@ -132,6 +132,14 @@ def test_a_loss_that_is_not_finite_stops_training(run: TrainingRun, value: float
         train(run, MODEL)
 
 
+def test_a_generator_that_gives_no_numbers_is_not_published(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights and losses may be finite all the same: evaluation normalizes by other means."""
+    monkeypatch.setattr("pipeline.training.run.validate", lambda _run: float("nan"))
+    with pytest.raises(TrainingError, match="valid_ab_mae is nan after epoch 2, whose generator would be published"):
+        train(replace(run, config=replace(run.config, keep_epochs=(2,))), MODEL)
+    assert not run.states.kept()
+
+
 def test_too_little_memory_is_a_sentence(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(_network: nn.Module, _x: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
