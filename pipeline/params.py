@@ -124,7 +124,8 @@ class Generator(Block):
 
 class Pretrain(Block):
     start_from: StartFolder
-    """A checkpoint folder whose generator goes on learning, watched by DVC; checkpoints/none: weights are drawn."""
+    """A checkpoint folder whose generator goes on learning, watched by DVC, such as checkpoints/starter, the starter
+    model; checkpoints/none: weights are drawn."""
     epochs: Epochs
     """Times that training goes through the photographs; 0 publishes what it starts from."""
     epoch_steps: Annotated[int, Field(ge=0)]
