@@ -261,7 +261,7 @@ FILES = {
 SOME = (
     "pipeline/media/decoding.py",
     "pipeline/training/losses.py",
-    "pipeline/checkpointing/locks.py",
+    "pipeline/locks.py",
     "pipeline/params.py",
 )
 
