@@ -48,7 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def _alone(path: Path, lock: Path) -> Iterator[None]:
     """Within, no other process writes `path`."""
     with lock.open("w") as file:
-        if not locked(file):
+        # One that was locked after its holder has deleted it keeps nobody away.
+        if not locked(file) or not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
             raise LockError(f"{path} is being written by another process; wait for it, or end it, and run again")
         try:
             yield
@@ -61,7 +62,7 @@ def _put_in_place(hidden: Path, path: Path, old: Path) -> None:
     if old.exists() and not path.exists():
         os.rename(old, path)  # a run that was killed between the two renames
     remove(old)
-    if hidden.is_dir() and path.is_dir():
+    if hidden.is_dir() and os.path.lexists(path):
         os.rename(path, old)
     try:
         os.replace(hidden, path)

@@ -35,15 +35,10 @@ def run(params: Params) -> None:
             folder, begun.config, discriminator, params.discriminator
         )
         tqdm.write(f"goes on from the generator {'and the discriminator ' * has_discriminator}of {folder}")
-    model = begun.config.model_copy(
-        update={
-            "image_size": pretrained.config.image_size,
-            "discriminator": params.discriminator if block.judged else None,
-            "began_with": begun.config.sha256.get(GENERATOR_FILE) or begun.config.sha256.get(ONNX_FILE),
-            # Of an exported model that it starts from; not true of one that learns on.
-            "scores": None,
-            "interface": None,
-        }
+    model = begun.config.learning_on(
+        pretrained.config.image_size,
+        params.discriminator if block.judged else None,
+        begun.config.sha256.get(GENERATOR_FILE) or begun.config.sha256.get(ONNX_FILE),
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
     # Another seed than pretrain's, for another order of batches.

@@ -50,7 +50,4 @@ def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:
         return build_generator(params.generator, ColorSpace(base.color_space), base.image_size, base.seed), model
     loaded = load_generator(Path(folder))
     require_same_architecture(Path(folder), loaded.config, model, "pretrain.start_from")
-    # What an exported model says of itself besides is not true of one that learns on.
-    of_export = {"scores": None, "interface": None}
-    fresh = {"image_size": base.image_size, "discriminator": None, "began_with": None} | of_export
-    return loaded.network, loaded.config.model_copy(update=fresh)
+    return loaded.network, loaded.config.learning_on(base.image_size, discriminator=None, began_with=None)

@@ -85,7 +85,7 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
     photographs = Photographs(sample, "train", params.base.image_size)
     numbers = list(range(min(_COLUMNS, len(photographs))))
     block = params.pretrain if params.pretrain.epochs else params.finetune
-    # As finetune's, with whose seed its photographs are turned and cropped.
+    # finetune turns and crops by the next seed, for another order than pretrain's.
     seed = params.base.seed + (block is params.finetune)
     config = LoaderConfig(1, seed, block.flip, block.crop)
     rows = [Row("photograph", photographs.gather(numbers))]

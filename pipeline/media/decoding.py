@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.errors import ImageError, missing_extra
 from pipeline.media.provenance import colored_here
-from pipeline.media.sixteen_bits import in_planes
+from pipeline.media.sixteen_bits import PLANES, in_planes, zero_is_white
 from pipeline.types import Pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -36,8 +36,6 @@ _DRAFT_GAP = 2
 ORIENTATION = 0x0112
 """EXIF's tag; from 5 on, rows and columns are exchanged."""
 _FIRST_TURNED = 5
-# TIFF's tag PhotometricInterpretation.
-_INTERPRETATION = 0x0106
 # How a TIFF begins, in its two byte orders.
 _TIFF = (b"II*\0", b"MM\0*")
 # The brands of HEIF with HEVC (ISO/IEC 23008-12, annex B), and those of HEIF with any codec. AVIF's are Pillow's work.
@@ -80,7 +78,7 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
         raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
     with opened(content, max_pixels) as image:
         if in_planes(image):
-            raise ImageError("a 16-bit TIFF with a plane for each channel; save it with interleaved channels")
+            raise ImageError(PLANES)
         width, height = image.size
         if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
@@ -180,11 +178,6 @@ def _require_bounds(image: Image.Image, max_pixels: int, limit: str) -> None:
         raise ImageError(f"too small: {size}, the short side must be >= {SMALLEST_SIDE}")
     if max(image.size) > LARGEST_ASPECT * min(image.size):
         raise ImageError(f"too long: {size}, one side over {LARGEST_ASPECT} times the other")
-
-
-def zero_is_white(image: Image.Image) -> bool:
-    """Whether it is a 16-bit gray TIFF of that kind (TIFF 6.0, section 3): Pillow inverts those of 8 bits alone."""
-    return image.format == "TIFF" and image.mode.startswith("I") and image.tag_v2.get(_INTERPRETATION) == 0  # type: ignore[attr-defined]
 
 
 def _as_rgb(image: Image.Image, inverted: bool) -> Image.Image:

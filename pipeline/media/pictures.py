@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from pipeline.errors import ImageError
 from pipeline.files import replacing
 from pipeline.media import sixteen_bits
-from pipeline.media.decoding import ORIENTATION, opened, read_bytes, zero_is_white
+from pipeline.media.decoding import ORIENTATION, opened, read_bytes
 from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, lost, photograph_tags, xmp_of
 from pipeline.media.provenance import Origin
 from pipeline.types import Samples
@@ -166,7 +166,7 @@ def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
         raise ImageError("its samples are floating-point numbers, whose scale is not known; save it with 16 or 8 bits")
     if upright.mode.startswith("I"):
         samples = np.asarray(upright).clip(0, 65535).astype(np.uint16)
-        samples = 65535 - samples if zero_is_white(image) else samples
+        samples = 65535 - samples if sixteen_bits.zero_is_white(image) else samples
         return sixteen_bits.as_srgb(samples, image.info.get("icc_profile")), None
     alpha = None
     if upright.has_transparency_data:

@@ -18,12 +18,20 @@ _COLOR_SPACE = slice(16, 20)
 # A PNG's signature and its header's chunk.
 _PNG_HEAD = 33
 _METERS_IN_AN_INCH = 0.0254
-# TIFF's tags: XMP, BitsPerSample, and PlanarConfiguration with its value for planes (TIFF 6.0, section 8).
-_XMP, _BITS, _PLANAR, _SEPARATE = 0x02BC, 0x0102, 0x011C, 2
+# TIFF's tags (TIFF 6.0, section 8), and PlanarConfiguration's value for planes.
+_XMP, _BITS, _INTERPRETATION, _PLANAR = 0x02BC, 0x0102, 0x0106, 0x011C
+_SEPARATE = 2
+PLANES = "a 16-bit TIFF of PlanarConfiguration 2 (a plane for each channel); save it with 1 (interleaved)"
 
 
 def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] | None:
-    """Samples and alpha of 16-bit color; None where the file is something else."""
+    """Samples and alpha of 16-bit color; None where the file is something else.
+
+    Raises:
+        ImageError: it is of a kind that is read nowhere.
+    """
+    if image.mode.startswith("I") and in_planes(image):
+        raise ImageError(PLANES)
     if image.mode not in ("RGB", "RGBA", "LA") or not (in_planes(image) or ";16" in str(getattr(image, "tile", ""))):
         return None
     imagecodecs, tifffile = _codecs()
@@ -45,11 +53,16 @@ def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] 
 
 
 def in_planes(image: Image.Image) -> bool:
-    """Whether it is a 16-bit TIFF with a plane for each channel, of which Pillow reads one byte a sample."""
+    """Whether it is a 16-bit TIFF with a plane for each channel: Pillow reads one byte a sample, and no gray."""
     if image.format != "TIFF":
         return False
     tags = image.tag_v2  # type: ignore[attr-defined]
     return bool(tags.get(_PLANAR) == _SEPARATE and max(tags.get(_BITS, (8,))) == 16)
+
+
+def zero_is_white(image: Image.Image) -> bool:
+    """Whether it is a 16-bit gray TIFF of that kind (TIFF 6.0, section 3): Pillow inverts those of 8 bits alone."""
+    return image.format == "TIFF" and image.mode.startswith("I") and image.tag_v2.get(_INTERPRETATION) == 0  # type: ignore[attr-defined]
 
 
 def as_srgb(samples: Samples, profile: bytes | None) -> Samples:

@@ -92,6 +92,11 @@ class ModelConfig(Block):
         """A model whose weights are not saved yet."""
         return cls(format=FORMAT, generator=generator, color_space=color_space, image_size=image_size, sha256={})
 
+    def learning_on(self, image_size: int, discriminator: Discriminator | None, began_with: str | None) -> ModelConfig:
+        """A model that goes on learning from this one: what an exported one says of itself is not true of it."""
+        update = {"image_size": image_size, "discriminator": discriminator, "began_with": began_with}
+        return self.model_copy(update={**update, "scores": None, "interface": None})
+
     def network(self) -> dict[str, object]:
         """The parameters that decide which network it is. What its encoder started from is none of them."""
         keys = {"architecture", "noise"}

@@ -84,8 +84,16 @@ def test_sixteen_bits_in_planes(
     layout = {"planarconfig": "separate", "byteorder": byteorder, "compression": compression}
     tifffile.imwrite(path, np.moveaxis(samples, -1, 0), photometric="rgb", **layout)
     assert np.array_equal(read_picture(path, LIMIT).pixels, samples)
-    with pytest.raises(ImageError, match="a 16-bit TIFF with a plane for each channel; save it with interleaved"):
+    with pytest.raises(ImageError, match="a 16-bit TIFF of PlanarConfiguration 2"):
         decode(path, LIMIT)
+
+
+def test_sixteen_bit_gray_that_says_it_has_planes_is_refused_in_words(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = tmp_path / "gray.tif"
+    Image.fromarray(rng.integers(0, 65536, (40, 60), dtype=np.uint16)).save(path, tiffinfo={0x011C: 2})
+    for read in (read_picture, decode):
+        with pytest.raises(ImageError, match="a 16-bit TIFF of PlanarConfiguration 2"):
+            read(path, LIMIT)
 
 
 def test_gray_whose_zero_is_white_is_no_negative(tmp_path: Path) -> None:
