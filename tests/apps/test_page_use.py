@@ -21,6 +21,8 @@ from tests.helpers import EIGHT_BIT, save_photo
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 # gradio's button that adds files to a list holds a second one.
 OURS = {"exclude": [["#upload .icon-button-wrapper"]]}
+# A button that has just become enabled fades in, and between the two colors it has a contrast of neither.
+FADED_IN = "() => document.getAnimations().every((one) => !(one instanceof CSSTransition))"
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -92,6 +94,7 @@ def test_axe_finds_nothing(
     page = browser.new_context(color_scheme=scheme).new_page()  # type: ignore[arg-type]
     page.goto(server)
     page.locator("#upload input[type=file]").wait_for(state="attached")
+    page.wait_for_function(FADED_IN)
     assert not Axe().run(page, options=RULES).response["violations"]
     photos = [tmp_path / "a.png", tmp_path / "b.png"]
     for photo in photos:
@@ -100,6 +103,7 @@ def test_axe_finds_nothing(
     send(page, *photos, tmp_path / "broken.jpg")
     expect(page.locator("#status")).to_contain_text("Colored 2 / 3", timeout=PATIENCE)
     expect(page.locator("#archive")).to_be_enabled(timeout=PATIENCE)
+    page.wait_for_function(FADED_IN)
     found = Axe().run(page, OURS, RULES)
     assert not found.response["violations"], found.generate_report()
     page.context.close()
