@@ -2,11 +2,13 @@
 
     python benchmarks/historic.py [MODEL]
     python benchmarks/historic.py [MODEL] --photographs FOLDER [--sample data/sample]
+    python benchmarks/historic.py [MODEL] --against OTHER_MODEL
 
 The first form measures on the three-plate photographs of 1905-1915 in docs/historic: their aligned plates are the color
 of the time. The second measures on a folder of color photographs. Each photograph is made black and white and colored
 as `twotone colorize` does. Black and white is its lightness (as a film for all colors has it), or its blue plate or
-channel alone (as the films of the time, which saw blue light and hardly any red). Prints tables in Markdown.
+channel alone (as the films of the time, which saw blue light and hardly any red). The third form says whether one model
+is better than another, photograph by photograph. Prints tables in Markdown.
 """
 
 from __future__ import annotations
@@ -63,12 +65,15 @@ class Settings:
     train: Photographs | None = None
     """The photographs of the model's training; None to make the table of the measured photographs themselves."""
     classifier: Classifier | None = None
+    against: Colorizer | None = None
+    """Another model to compare with."""
 
 
 @dataclass
 class Measured:
     scores: Scores = field(default_factory=Scores)
-    """Colorizers are called `lightness, gray`, `lightness, lightness_table`, `lightness, model`, `blue, gray`, ..."""
+    """Colorizers are called `lightness, gray`, `lightness, lightness_table`, `lightness, model`,
+    `lightness, other model`, `blue, gray`, ..."""
     count: int = 0
     table_from: str = ""
 
@@ -96,7 +101,8 @@ def run() -> None:
     read = read_photograph if given.photographs else read_plates
     photographs = dict(read_folder(given.photographs or PLATES, read, given.size, given.count))
     train = training_photographs(given.sample, model) if given.sample else None
-    settings = Settings(tuple(given.gray), train, None if given.no_classifier else Classifier())
+    other = Colorizer.load(choose_model(given.against)) if given.against else None
+    settings = Settings(tuple(given.gray), train, None if given.no_classifier else Classifier(), other)
     measured = measure(photographs, Colorizer.load(model), settings)
     print("\n".join(report(measured)))
 
@@ -104,6 +110,7 @@ def run() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="checkpoint folder; that of checkpoints/ by default")
+    parser.add_argument("--against", type=Path, metavar="OTHER_MODEL", help="checkpoint folder to compare with")
     parser.add_argument("--photographs", type=Path, help="folder of color photographs instead of the plates")
     parser.add_argument("--sample", type=Path, help="data/sample of the model's training, for the lightness table")
     parser.add_argument("--gray", nargs="+", choices=list(GRAYS), default=["lightness", "blue"])
@@ -190,6 +197,8 @@ def measure(photographs: dict[str, np.ndarray], colorizer: Colorizer, settings: 
         for gray in settings.grays:
             table, nothing = plain["lightness_table"], plain["gray"]
             ways = {"gray": nothing, "lightness_table": table, "model": as_predictor(colorizer)}
+            if settings.against:
+                ways["other model"] = as_predictor(settings.against)
             predictors |= {f"{gray}, {name}": from_gray(way, GRAYS[gray]) for name, way in ways.items()}
         test = InMemory([photographs[name] for name in own])
         scores = score_all(predictors, test, own, Judges(prior, settings.classifier), batch_size=1)
@@ -228,7 +237,7 @@ def report(measured: Measured) -> list[str]:
         name.split(", ") + [number(values[metric], intervals[name][metric], metric) for metric in shown]
         for name, values in means.items()
     ]
-    return [
+    lines = [
         f"Means over {measured.count} photographs, with 95 % intervals (bootstrap over photographs). The lightness "
         f"table is made of {measured.table_from}. The true colors have a colorfulness of {truth:.1f}.",
         "",
@@ -236,15 +245,20 @@ def report(measured: Measured) -> list[str]:
         "",
         "The model less the lightness table, paired by photograph:",
         "",
-        *table(["black and white", *shown], compared(measured.scores, shown)),
+        *table(["black and white", *shown], compared(measured.scores, shown, "lightness_table")),
     ]
+    if any(name.endswith(", other model") for name in means):
+        rows = compared(measured.scores, shown, "other model")
+        lines += ["", "The model less the other model, paired by photograph:", ""]
+        lines += table(["black and white", *shown], rows)
+    return lines
 
 
-def compared(scores: Scores, shown: list[str]) -> list[list[str]]:
-    """For each black-and-white version, the differences with their intervals and what may be said of them."""
+def compared(scores: Scores, shown: list[str], other: str) -> list[list[str]]:
+    """For each black-and-white version, the model less another colorizer, with intervals and what may be said."""
     rows = []
     for gray in dict.fromkeys(name.split(", ")[0] for name in scores.colorizers()):
-        sides = [scores.values(f"{gray}, {name}") for name in ("lightness_table", "model")]
+        sides = [scores.values(f"{gray}, {name}") for name in (other, "model")]
         row = [gray]
         for metric in shown:
             before, after = (dict(zip(map(str, range(len(side[metric]))), side[metric], strict=True)) for side in sides)

@@ -58,6 +58,19 @@ def test_the_true_colors_have_no_error_and_beat_the_table(rng: np.random.Generat
     assert ", better" in text.split("paired by photograph")[1]
 
 
+def test_a_model_is_compared_with_another_photograph_by_photograph(rng: np.random.Generator) -> None:
+    photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 5, 40))}
+    true = Copyist(photographs, "blue")
+    for other, verdict in ((true, "no difference"), (lambda gray: np.dstack([gray] * 3), "better")):
+        settings = historic.Settings(("blue",), against=other)  # type: ignore[arg-type]
+        measured = historic.measure(photographs, true, settings)  # type: ignore[arg-type]
+        last = historic.report(measured)[-1]
+        assert last.startswith("| blue | "), last
+        assert last.split(" | ")[1].endswith(f", {verdict}")
+        gain = np.mean(measured.scores.values("blue, other model")["ab_mae"])
+        assert last.split(" | ")[1].startswith(f"{-gain + 0.0:.1f} ("), last
+
+
 def test_the_table_never_sees_the_photograph_that_it_colors() -> None:
     """Two of one color each: each is colored like the other."""
     colors = np.array([[200, 60, 60], [60, 90, 200]], np.uint8)
@@ -107,6 +120,9 @@ def test_the_script_measures_plates_and_folders_the_same_each_time(
     assert "Means over 3 photographs" in done[0].stdout
     for number in range(24):
         save_photo(tmp_path / f"{number}.jpg", rng)
+    against = run("benchmarks/historic.py", str(model), *options, "--count", "3", "--against", "starter")
+    assert against.stdout.startswith(done[0].stdout.split("\n")[0]), against.stderr
+    assert "less the other model, paired" in against.stdout
     folder = ("--photographs", str(tmp_path))
     many = run("benchmarks/historic.py", str(model), *options, *folder)
     assert "Means over 24 photographs" in many.stdout, many.stderr
