@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -120,7 +121,8 @@ class Project:
         """kill -9 of the queue's workers, of what they run, and of trainers."""
         while alive := self.processes():
             for pid in alive:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # ended meanwhile
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.2)
 
 

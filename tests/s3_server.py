@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -25,19 +26,22 @@ class Faulty:
 
     def __init__(self, app: Any, folder: Path):
         self._app, self._fault, self._stored = app, folder / "fault", 0
+        self._counting = Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not self._fault.exists():
             self._stored = 0
         elif environ["REQUEST_METHOD"] == "PUT":
             limit, fault = self._fault.read_text().split()
-            if self._stored >= int(limit):
+            with self._counting:
+                full = self._stored >= int(limit)
+                self._stored += not full
+            if full:
                 if fault == "refuse":
                     start_response("403 Forbidden", [("Content-Type", "application/xml")])
                     return [EXPIRED]
                 while self._fault.exists():
                     time.sleep(0.05)
-            self._stored += 1
         return self._app(environ, start_response)  # type: ignore[no-any-return]
 
 

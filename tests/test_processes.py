@@ -128,7 +128,8 @@ def test_when_one_ends_all_end_and_the_training_goes_on(
     whole = published(project, "pretrain")
     started = time.monotonic()
     first, _, last = [process.wait() for process in start(project, nursery, "pretrain", 3, fault)]
-    assert time.monotonic() - started < 20
+    # Without an end, the others would wait half an hour for the one that is gone.
+    assert time.monotonic() - started < 300
     assert last.returncode == status
     assert sentence in last.stdout
     assert first.returncode == 75
@@ -189,7 +190,7 @@ def test_under_dvc_the_number_is_a_parameter(make_project: Callable[[str], Proje
             running.send_signal(number)
         else:
             subprocess.run(["kill", "-9", str(children(running.pid)[1])], check=True)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=120)
         assert running.returncode == status, errors
         assert words in errors
         assert "Traceback" not in errors
@@ -202,7 +203,7 @@ def test_under_dvc_the_number_is_a_parameter(make_project: Callable[[str], Proje
 
 def wait_for_a_state(folder: Path) -> None:
     newest = max(map(str, (folder / ".resume").glob("*/*/[0-9]*.state")), default="")
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while max(map(str, (folder / ".resume").glob("*/*/[0-9]*.state")), default="") == newest:
         assert time.monotonic() < until
         time.sleep(0.05)

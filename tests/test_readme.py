@@ -56,7 +56,11 @@ def as_typed(block: str, photographs: Path) -> str:
         ),
         # Two small experiments are enough to see that it runs.
         ("twotone seeds 123 124 125", "twotone seeds 123 124"),
-        ("twotone serve", "timeout --preserve-status 20 twotone serve --port 7913"),
+        (
+            "twotone serve",
+            "twotone serve --port 7913 > served.txt 2>&1 & until grep -q 'colors photographs' served.txt; do "
+            "kill -0 $!; sleep 0.2; done; kill $!; wait $!",
+        ),
     ):
         block = block.replace(old, new)
     return block

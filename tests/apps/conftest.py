@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -21,6 +22,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 TWOTONE = str(Path(sys.executable).with_name("twotone"))
 PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +72,15 @@ def page(browser: Browser, server: str) -> Iterator[Page]:
     page.context.close()
 
 
-def opened(browser: Browser, server: str) -> Page:
-    page = browser.new_context(accept_downloads=True).new_page()
+def patient_page(browser: Browser, **options: Any) -> Page:
+    """options: of the browser's context, such as a color scheme."""
+    page = browser.new_context(**options).new_page()
     page.set_default_timeout(PATIENCE)
+    return page
+
+
+def opened(browser: Browser, server: str) -> Page:
+    page = patient_page(browser, accept_downloads=True)
     page.goto(server)
     page.locator("#upload input[type=file]").wait_for(state="attached")
     return page

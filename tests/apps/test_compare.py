@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import subprocess
 from pathlib import Path
@@ -89,6 +90,28 @@ def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> N
     same = twotone(repository, "compare", revision, "--colorizer", "pretrain")
     # The same draw: not a digit differs.
     assert "no difference" in next(line for line in same.stdout.splitlines() if line.startswith("ab_mae"))
+
+
+def test_what_was_measured_otherwise_is_refused_or_named(repository: Path) -> None:
+    path = repository / "reports/evaluate/protocol.json"
+    photographs = {"sha256": "a" * 64, "resolution": [96, 96], "fit": "crop"}
+    path.write_text(json.dumps({"photographs": photographs, "libraries": {"torch": "2.4.0"}, "lpips": None}))
+    for words in (("add", "-A"), ("commit", "-qm", "two")):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=repository, check=True)
+    same = twotone(repository, "compare", "HEAD")
+    assert same.returncode == 0, same.stderr
+    assert "measured otherwise" not in same.stdout
+    path.write_text(json.dumps({"photographs": photographs, "libraries": {"torch": "2.5.1", "timm": "1.0"}}))
+    assert "measured otherwise: libraries: torch 2.4.0, here 2.5.1\n" in twotone(repository, "compare", "HEAD").stdout
+    other = photographs | {"sha256": "b" * 64, "resolution": [128, 128]}
+    path.write_text(json.dumps({"photographs": other}))
+    refused = twotone(repository, "compare", "HEAD")
+    assert refused.returncode == 2
+    assert "other pixels of the same photographs ([96, 96] crop, here [128, 128] crop)" in refused.stderr
+    path.write_text("{")
+    damaged = twotone(repository, "compare", "HEAD")
+    assert damaged.returncode == 2
+    assert "protocol.json of this run is damaged" in damaged.stderr
 
 
 def test_finetuning_against_pretraining(repository: Path) -> None:

@@ -15,7 +15,7 @@ from skimage.color import rgb2lab
 
 from pipeline.apps.page_texts import ENGLISH, LANGUAGES
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from tests.apps.conftest import PATIENCE, downloaded, send
+from tests.apps.conftest import PATIENCE, downloaded, patient_page, send
 from tests.helpers import EIGHT_BIT, save_photo
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
@@ -91,11 +91,10 @@ def test_dial_and_saturation_need_no_other_upload(
 def test_axe_finds_nothing(
     browser: Browser, server: str, scheme: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    page = browser.new_context(color_scheme=scheme).new_page()  # type: ignore[arg-type]
+    page = patient_page(browser, color_scheme=scheme)
     page.goto(server)
     page.locator("#upload input[type=file]").wait_for(state="attached")
-    page.wait_for_function(FADED_IN)
-    assert not Axe().run(page, options=RULES).response["violations"]
+    assert not violations(page)
     photos = [tmp_path / "a.png", tmp_path / "b.png"]
     for photo in photos:
         save_photo(photo, rng, (90, 120))
@@ -103,10 +102,19 @@ def test_axe_finds_nothing(
     send(page, *photos, tmp_path / "broken.jpg")
     expect(page.locator("#status")).to_contain_text("Colored 2 / 3", timeout=PATIENCE)
     expect(page.locator("#archive")).to_be_enabled(timeout=PATIENCE)
-    page.wait_for_function(FADED_IN)
-    found = Axe().run(page, OURS, RULES)
-    assert not found.response["violations"], found.generate_report()
+    assert not violations(page, OURS)
     page.context.close()
+
+
+def violations(page: Page, where: dict[str, list[list[str]]] | None = None) -> str:
+    """What axe finds each time of five, as text: an answer that comes in between may start a button's fading anew."""
+    for _ in range(5):
+        page.wait_for_function(FADED_IN)
+        found = Axe().run(page, where, RULES)
+        if not found.response["violations"]:
+            return ""
+        page.wait_for_timeout(1000)
+    return str(found.generate_report())
 
 
 @pytest.mark.slow
@@ -117,7 +125,7 @@ def test_each_language_on_a_phone(
     texts = LANGUAGES[language]
     assert texts.keys() == ENGLISH.keys()
     phone = {"width": 390, "height": 844}
-    page = browser.new_context(locale=language, viewport=phone, is_mobile=True, has_touch=True).new_page()
+    page = patient_page(browser, locale=language, viewport=phone, is_mobile=True, has_touch=True)
     page.goto(server)
     expect(page.locator("html")).to_have_attribute("lang", language, timeout=PATIENCE)
     expect(page.locator("#status")).to_have_text(texts["waiting"], timeout=PATIENCE)

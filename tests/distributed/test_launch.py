@@ -32,7 +32,7 @@ def test_those_that_hang_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.distributed.launch._GRACE", 0.5)
     started = time.monotonic()
     assert launch(program("time.sleep(60)", "os.kill(os.getpid(), 9)"), 2) == 137
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 50
 
 
 def test_processes_end_with_their_launcher() -> None:
@@ -45,7 +45,7 @@ def test_processes_end_with_their_launcher() -> None:
     killed = time.monotonic()
     running.kill()
     assert running.stdout.read() == ""
-    assert time.monotonic() - killed < 10, "the processes have closed their ends of the pipe: they are gone"
+    assert time.monotonic() - killed < 50, "the processes have closed their ends of the pipe: they are gone"
     running.wait()
 
 

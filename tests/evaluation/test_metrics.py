@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 from skimage import data
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
@@ -13,8 +14,10 @@ from pipeline.evaluation.baselines import MedianColors
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.color_statistics import bleeding, colorfulness, hue_distance
-from pipeline.evaluation.features import feature_distance, frechet_distance
+from pipeline.evaluation.features import FEWEST, feature_distance, frechet_distance
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
+from pipeline.evaluation.report import comparisons
+from pipeline.evaluation.scoring import Scores
 
 Array = np.ndarray
 
@@ -153,6 +156,10 @@ def test_hues_are_as_far_apart_as_they_are_turned() -> None:
     red = np.zeros((8, 8, 2))
     red[..., 0] = 50
     assert hue_distance(red, np.zeros((8, 8, 2))) == pytest.approx(90, abs=2.5)
+    # A photograph of r = g = b is gray, too, whatever the last digits of the matrix make of it.
+    gray = rgb2lab(np.dstack([np.arange(64, dtype=np.uint8).reshape(8, 8) * 4] * 3))[..., 1:]
+    assert 0 < np.abs(gray).max() < 0.01
+    assert hue_distance(red, gray) == hue_distance(red, np.zeros((8, 8, 2)))
 
 
 def test_color_that_runs_over_an_edge_is_found() -> None:
@@ -184,3 +191,31 @@ def test_the_frechet_distance_of_gaussians(rng: np.random.Generator) -> None:
     other = rng.normal([1, 1, 0], [2, 2, 1], (200_000, 3))
     assert frechet_distance(one, other) == pytest.approx(1 + 4 + 1 + 4, rel=0.02)
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_frechet_distance_is_that_of_the_matrix_root(rng: np.random.Generator) -> None:
+    mixing = rng.normal(size=(2, 40, 40))
+    one, other = (rng.normal(size=(250, 40)) @ matrix + 0.5 for matrix in mixing)
+    covariances = [np.cov(side, rowvar=False) for side in (one, other)]
+    root = np.real(sqrtm(covariances[0] @ covariances[1]))
+    expected = ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(sum(covariances) - 2 * root)
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distances_are_compared_on_the_same_photographs(rng: np.random.Generator) -> None:
+    true = rng.normal(size=(FEWEST, 20))
+    noise = rng.normal(size=true.shape)
+    off = {"finetune": 0.3, "pretrain": 0.6, "pretrain_saturated": 0.3, "lightness_table": 0.1}
+    rows = [{"colorizer": name, "ab_mae": float(number)} for name in off for number in range(FEWEST)]
+    features = {name: list(true + share * noise) for name, share in off.items()} | {"truth": list(true)}
+    scores = Scores(rows, features)
+    verdicts = {name: found["fd_lite0"]["verdict"] for name, found in comparisons(scores).items()}
+    better, same, worse = ("finetune - pretrain", "finetune - pretrain_saturated", "finetune - lightness_table")
+    assert verdicts == {better: "better", same: "no difference", worse: "worse"}
+    for name, mean in scores.means().items():
+        low, high = scores.intervals()[name]["fd_lite0"]
+        assert 0 < high - low < mean["fd_lite0"]
+        assert low < mean["fd_lite0"] < high
+    scores.features["truth"].pop()
+    few = Scores(rows, scores.features)
+    assert "fd_lite0" not in few.means()["finetune"]
