@@ -20,6 +20,7 @@ from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.files import fresh_folder, publish, write_csv
 from pipeline.models.checkpoint import LoadedGenerator, load_generator
+from pipeline.models.config import GENERATOR_FILE
 from pipeline.models.mixing import mixed
 from pipeline.params import Params
 from pipeline.training.devices import start
@@ -59,7 +60,8 @@ def run(params: Params) -> None:
             shown[f"seed {seed + more}"] = predictor(one.network, one.space, device, seed + more)
     pictures = Pictures(test, shown, block.columns)
     kept = [name for name in generators if name not in ("pretrain", "finetune")]
-    measured = Measured(split, test, kept, factor, judges)
+    weights = {name: one.config.sha256[GENERATOR_FILE] for name, one in generators.items()}
+    measured = Measured(split, test, kept, factor, judges, params.sample.fit, weights)
     write_report(work, scores, pictures, protocol(measured, block.lightness_bins, final))
     # Between networks that have nothing in common there is no dial: its ends alone.
     settings = VIVID[:: len(VIVID) - 1] if params.finetune.goes_on else VIVID

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from matplotlib.lines import Line2D
 
+from pipeline.apps import protocols
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import ALL
@@ -32,6 +33,8 @@ class Comparison:
     differences: dict[str, tuple[Difference, Verdict]]
     """By metric."""
     photographs: int
+    notes: tuple[str, ...] = ()
+    """What was measured otherwise."""
 
 
 def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> None:
@@ -43,7 +46,7 @@ def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> N
         picture: where the differences are drawn, too; None for nowhere.
 
     Raises:
-        InputError: a side is missing, or has other photographs.
+        InputError: a side is missing, or has other photographs, or other pixels of them.
         OSError: the picture cannot be written.
     """
     here = _scores(_read(_FILE), "this run")
@@ -51,9 +54,14 @@ def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> N
     found = []
     for revision in revisions:
         sides = (f"{colorizer} of {revision}", f"{colorizer} here")
-        found.append(_compared(_of(_scores(at_revision(revision), revision), colorizer, revision), after, sides))
+        before = _of(_scores(at_revision(revision), revision), colorizer, revision)
+        measured = differences(before, after, sides[0])
+        notes = measured_otherwise(_committed_protocol(revision), protocol_of(Path()), revision)
+        found.append(Comparison(sides, measured, len(after), notes))
     if not revisions:
-        found.append(_compared(_of(here, "pretrain", "this run"), after, ("pretrain", colorizer)))
+        sides = ("pretrain", colorizer)
+        measured = differences(_of(here, "pretrain", "this run"), after, sides[0])
+        found.append(Comparison(sides, measured, len(after)))
     for comparison in found:
         _print(comparison)
     if picture:
@@ -87,8 +95,19 @@ def differences(before: Photographs, after: Photographs, side: str) -> dict[str,
     return found
 
 
-def _compared(before: Photographs, after: Photographs, sides: tuple[str, str]) -> Comparison:
-    return Comparison(sides, differences(before, after, sides[0]), len(after))
+def measured_otherwise(before: str | None, after: str | None, side: str) -> tuple[str, ...]:
+    """What else differs between two runs of the same photographs, by their protocol.json: sentences.
+
+    Args:
+        before, after: the texts; None where there is none.
+        side: what an error calls `before`.
+
+    Raises:
+        InputError: the photographs have other pixels, or a file is damaged.
+    """
+    sides = protocols.read_protocol(before, side), protocols.read_protocol(after, "this run")
+    protocols.require_same_pixels(*sides, side)
+    return tuple(protocols.differences_of(*sides))
 
 
 def _print(comparison: Comparison) -> None:
@@ -98,6 +117,8 @@ def _print(comparison: Comparison) -> None:
         rows.append((name, f"{found.before:.3f}", f"{found.after:.3f}", change, interval, verdict))
     print_table(("metric", *comparison.sides, "change", "95 % interval", ""), rows)
     print(f"means over {comparison.photographs} photographs, paired; the intervals know photographs, not seeds")
+    for note in comparison.notes:
+        print(f"measured otherwise: {note}")
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -139,6 +160,19 @@ def scores_of(folder: Path, colorizer: str) -> Photographs:
         InputError: nothing was evaluated there, or not this colorizer.
     """
     return _of(_scores(_read(folder / _FILE), str(folder)), colorizer, str(folder))
+
+
+def protocol_of(folder: Path) -> str | None:
+    """protocol.json in the project of a folder; None where there is none."""
+    path = folder / protocols.FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _committed_protocol(revision: str) -> str | None:
+    try:
+        return at_revision(revision, protocols.FILE)
+    except InputError:
+        return None
 
 
 def _read(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import recipes
-from pipeline.apps.compare import differences, scores_of
+from pipeline.apps.compare import differences, measured_otherwise, protocol_of, scores_of
 from pipeline.errors import InputError
 from pipeline.files import replacing
 
@@ -72,6 +72,7 @@ def _scores(before: Path, after: Path, colorizer: str) -> str:
     sides = scores_of(before, colorizer), scores_of(after, colorizer)
     try:
         found = differences(*sides, "the side before the change")
+        notes = measured_otherwise(protocol_of(before), protocol_of(after), "the side before the change")
     except InputError as error:
         return f"Not compared: {error}."
     lines = ["| metric | before | after | change | 95 % interval | |", "|---|---|---|---|---|---|"]
@@ -82,6 +83,7 @@ def _scores(before: Path, after: Path, colorizer: str) -> str:
         )
     count = len(sides[0])
     lines.append(f"\nMeans over {count} test photographs, paired; the intervals know photographs, not seeds.")
+    lines += [f"\nMeasured otherwise: {note}." for note in notes]
     return "\n".join(lines)
 
 

@@ -6,14 +6,21 @@ import hashlib
 import json
 import subprocess
 import sys
+from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
+
+from scipy.stats import t as student
 
 from pipeline.apps.compare import at_revision
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
 
-_METRICS = ("ab_mae", "colorfulness", "colorfulness_delta", "auc_rebalanced", "ciede2000")
+# Shown where all runs have them: some need the classifier, or hundreds of photographs.
+_METRICS = (
+    *("ab_mae", "colorfulness", "colorfulness_delta", "auc_rebalanced", "ciede2000"),
+    *("hue_distance", "top1", "fd_lite0"),
+)
 _COLORIZERS = ("lightness_table", "pretrain", "pretrain_saturated", "finetune")
 _FILE = Path("reports/evaluate/metrics.json")
 Metrics = dict[str, dict[str, float]]
@@ -34,17 +41,30 @@ def run_seeds(seeds: list[int], changes: list[str]) -> None:
     if len(set(seeds)) < 2:
         raise InputError("name two seeds at least: of one, nobody knows how far another would be")
     found = {seed: _run(seed, changes) for seed in dict.fromkeys(seeds)}
+    shown = [name for name in _METRICS if all(name in own for run in found.values() for own in run.values())]
     rows = []
     for colorizer in _COLORIZERS:
-        for metric in _METRICS:
+        for metric in shown:
             values = [metrics[colorizer][metric] for metrics in found.values()]
             each = ", ".join(f"{value:.3f}" for value in values)
             rows.append((colorizer, metric, f"{mean(values):.3f}", f"{stdev(values):.3f}", each))
     named = ", ".join(str(seed) for seed in found)
     print_table(("colorizer", "metric", "mean", "deviation", f"seeds {named}"), rows)
+    _print_margins(list(found.values()), shown)
     ratios = [metrics["finetune"]["ab_mae"] / metrics["lightness_table"]["ab_mae"] for metrics in found.values()]
     print(f"finetune's ab_mae is {mean(ratios):.3f} of lightness_table's (deviation {stdev(ratios):.3f})")
     print("other seeds draw other photographs, so ratios to lightness_table vary less than the scores themselves")
+
+
+def _print_margins(runs: list[Metrics], shown: list[str]) -> None:
+    """What fine-tuning has over the saturation knob, with Student's 95 % interval over the seeds."""
+    quantile = float(student.ppf(0.975, len(runs) - 1))
+    rows = []
+    for name in shown:
+        differences = [run["finetune"][name] - run["pretrain_saturated"][name] for run in runs]
+        middle, margin = mean(differences), quantile * stdev(differences) / sqrt(len(runs))
+        rows.append((name, f"{middle:+.3f}", f"{middle - margin:+.3f} to {middle + margin:+.3f}"))
+    print_table(("finetune less pretrain_saturated", "mean", f"95 % interval over {len(runs)} seeds"), rows)
 
 
 def _run(seed: int, changes: list[str]) -> Metrics:

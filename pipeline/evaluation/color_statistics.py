@@ -13,6 +13,9 @@ Array = NDArray[np.float64]
 
 # Mean chroma, Lab units, under which a picture looks gray or sepia.
 GRAY_CHROMA = 5.0
+# Mean chroma, Lab units, of what has no hue: sRGB's r = g = b has up to 0.005 by the rounded digits of its matrix, and
+# one level of 255 in one channel has 0.28 or more.
+_NO_HUE = 0.05
 # Difference of L* between neighbors that is an edge to anybody.
 EDGE = 20.0
 _HUES = 36
@@ -46,7 +49,7 @@ def hue_distance(ab: Array, other: Array) -> float:
 
 def _hues(ab: Array) -> Array:
     chroma = np.hypot(ab[..., 0], ab[..., 1])
-    if chroma.sum() < 1e-9:
+    if chroma.mean() < _NO_HUE:
         return np.full(_HUES, 1 / _HUES)
     hue = np.arctan2(ab[..., 1], ab[..., 0]) % (2 * np.pi)
     counts, _ = np.histogram(hue, _HUES, (0, 2 * np.pi), weights=chroma)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 
 # Fewer photographs than this say nothing of the covariance of 112 features.
 FEWEST = 200
+# Of the photographs, for the spread of a Frechet distance: enough for its standard error to within 5 %.
+_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -34,5 +35,15 @@ def frechet_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
     """Between Gaussians fitted to (N, C) and (M, C) features (Dowson and Landau 1982)."""
     means = one.mean(0) - other.mean(0)
     first, second = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
-    root = np.real(sqrtm(first @ second))
-    return float(means @ means + np.trace(first + second - 2 * root))
+    # The trace of the root of first @ second, which has the eigenvalues of a symmetric product: real and quick.
+    values, vectors = np.linalg.eigh(first)
+    root = vectors * np.sqrt(values.clip(0)) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
+    return float(means @ means + np.trace(first + second) - 2 * shared)
+
+
+def resampled_distances(colored: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The Frechet distance on resamples of the photographs, (N, C) each: the same resamples at every call."""
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(true), size=(_RESAMPLES, len(true)))
+    return np.array([frechet_distance(colored[draw], true[draw]) for draw in draws])

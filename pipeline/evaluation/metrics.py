@@ -51,6 +51,15 @@ class Photograph:
         """(H, W, 3) sRGB in [0, 255]."""
         return self.rgb.astype(np.float32)
 
+    @cached_property
+    def colorfulness(self) -> float:
+        return colorfulness(self.rgb)
+
+    @cached_property
+    def colorfulness_absolute(self) -> float:
+        """On absolute opponents."""
+        return colorfulness(self.rgb, absolute=True)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -68,10 +77,6 @@ def _ab_mae(colored: Photograph, true: Photograph) -> float:
 
 def _ciede2000(colored: Photograph, true: Photograph) -> float:
     return float(deltaE_ciede2000(colored.lab, true.lab).mean(dtype=np.float64))
-
-
-def _colorfulness_delta(colored: Photograph, true: Photograph) -> float:
-    return abs(colorfulness(colored.rgb) - colorfulness(true.rgb))
 
 
 def _psnr(image: Array, truth: Array, data_range: float) -> float:
@@ -144,12 +149,19 @@ METRICS: dict[str, Metric] = {
     ),
     "ciede2000": Metric(_ciede2000, "mean CIEDE2000 difference of 8-bit sRGB (Sharma et al. 2005); Lab units", "lower"),
     "colorfulness": Metric(
-        lambda colored, _true: colorfulness(colored.rgb),
+        lambda colored, _true: colored.colorfulness,
         "Hasler and Suesstrunk 2003 on 8-bit sRGB, signed opponents R-G and (R+G)/2-B",
         "",
     ),
     "colorfulness_delta": Metric(
-        _colorfulness_delta, "absolute difference of the colorfulness from the true photograph's", "lower"
+        lambda colored, true: abs(colored.colorfulness - true.colorfulness),
+        "absolute difference of the colorfulness from the true photograph's",
+        "lower",
+    ),
+    "colorfulness_gap": Metric(
+        lambda colored, true: colored.colorfulness - true.colorfulness,
+        "colorfulness less the true photograph's, with its sign: as a mean, the difference of the means",
+        "",
     ),
     "auc": Metric(
         _auc,
@@ -164,8 +176,19 @@ METRICS: dict[str, Metric] = {
         "higher",
     ),
     "colorfulness_absolute": Metric(
-        lambda colored, _true: colorfulness(colored.rgb, absolute=True),
+        lambda colored, _true: colored.colorfulness_absolute,
         "Hasler and Suesstrunk's formula on absolute opponents, as in the code of DDColor, CT2 and ColorFormer",
+        "",
+    ),
+    "colorfulness_absolute_delta": Metric(
+        lambda colored, true: abs(colored.colorfulness_absolute - true.colorfulness_absolute),
+        "absolute difference of colorfulness_absolute from the true photograph's",
+        "lower",
+    ),
+    "colorfulness_absolute_gap": Metric(
+        lambda colored, true: colored.colorfulness_absolute - true.colorfulness_absolute,
+        "colorfulness_absolute less the true photograph's, with its sign: as a mean, the difference of the means; "
+        "papers print its absolute value as delta CF",
         "",
     ),
     "near_gray": Metric(
@@ -232,4 +255,5 @@ def score(colored: Photograph, true: Photograph) -> dict[str, float]:
 
 
 def libraries() -> dict[str, str]:
-    return {name: version(name) for name in ("scikit-image", "numpy", "torch")}
+    """Versions of those that the numbers rest on."""
+    return {name: version(name) for name in ("scikit-image", "numpy", "scipy", "pillow", "torch", "timm")}

@@ -12,7 +12,7 @@ import torch
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.features import FEWEST
 from pipeline.evaluation.metrics import ALL, available, libraries
-from pipeline.evaluation.paired import difference
+from pipeline.evaluation.paired import Difference, difference, spread_interval
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.published_metrics import implementation
 from pipeline.evaluation.scoring import Judges, Scores, images_of
@@ -47,6 +47,10 @@ class Measured:
     factor: float
     """Of pretrain_saturated."""
     judges: Judges
+    fit: str
+    """sample.fit: how photographs became squares."""
+    weights: dict[str, str]
+    """SHA-256 of the weights, by generator."""
 
 
 def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
@@ -71,8 +75,18 @@ def comparisons(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
     after, found = scores.values("finetune"), {}
     for other in _COMPARED:
         before = scores.values(other)
-        found[f"finetune - {other}"] = {name: _compared(before[name], after[name], ALL[name].better) for name in after}
+        pair = {name: _compared(before[name], after[name], ALL[name].better) for name in after}
+        if scores.frechet:
+            pair["fd_lite0"] = _frechet_compared(*(scores.frechet[name] for name in (other, "finetune")))
+        found[f"finetune - {other}"] = pair
     return found
+
+
+def _frechet_compared(before: tuple[float, Any], after: tuple[float, Any]) -> dict[str, Any]:
+    """Each: the distance of all photographs, and of resamples that are the same on both sides."""
+    low, high = spread_interval(after[0] - before[0], after[1] - before[1])
+    verdict = Difference(before[0], after[0], low, high).verdict("lower")
+    return {"change": after[0] - before[0], "low": low, "high": high, "verdict": verdict}
 
 
 def _compared(before: Any, after: Any, better: Any) -> dict[str, Any]:
@@ -108,9 +122,6 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
     judges = measured.judges
     metrics = available(judges.classifier is not None, judges.lpips is not None)
     definitions = {name: metric.definition for name, metric in metrics.items()}
-    definitions["colorfulness_gap"] = (
-        "mean colorfulness less that of the true photographs: papers' delta, with its sign"
-    )
     if judges.classifier:
         definitions["fd_lite0"] = (
             f"Frechet distance of the 112 channels of {NAME} at 1/16 of 224 px, averaged over positions, between "
@@ -126,10 +137,12 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
             "count": count,
             "split": measured.split,
             "resolution": [size, size],
+            "fit": measured.fit,
             "sha256": measured.photographs.sha256(),
         },
         "means": "of the metric over photographs, each photograph weighing the same",
-        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles); comparisons are paired",
+        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles; of fd_lite0, 200 and 1.96 "
+        "standard errors); comparisons are paired",
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
         "metrics": definitions,
@@ -142,10 +155,11 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
             "lightness_table": f"the median a and b of the training pixels in each of {lightness_bins} "
             "equal intervals of L",
             "pretrain": "the generator of checkpoints/pretrain: after the content loss alone, or untrained at 0 epochs",
-            "finetune": "the generator of checkpoints/finetune: after adversarial training",
+            "finetune": "the generator of checkpoints/finetune: as the second stage publishes it",
             "pretrain_saturated": f"pretrain's a and b times {measured.factor:.5f}, which gives finetune's mean "
             "colorfulness on validation photographs",
             **{name: f"the generator of checkpoints/{name.replace('-', '/', 1)}" for name in measured.kept},
         },
+        "weights": measured.weights,
         "libraries": libraries(),
     }

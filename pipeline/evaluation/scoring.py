@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,9 @@ from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.color_statistics import colorfulness
-from pipeline.evaluation.features import FEWEST, frechet_distance
+from pipeline.evaluation.features import FEWEST, frechet_distance, resampled_distances
 from pipeline.evaluation.metrics import ALL, Photograph, score
-from pipeline.evaluation.paired import mean_interval
+from pipeline.evaluation.paired import mean_interval, spread_interval
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.types import Pixels
@@ -61,19 +61,28 @@ class Scores:
         return {name: self._means_of(name) for name in self.colorizers()}
 
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """The 95 % interval of each mean, by predictor."""
-        return {
+        """The 95 % interval of each mean, and of fd_lite0, by predictor."""
+        found = {
             name: {metric: mean_interval(values) for metric, values in self.values(name).items()}
             for name in self.colorizers()
         }
+        for name, (value, resampled) in self.frechet.items():
+            found[name]["fd_lite0"] = spread_interval(value, resampled)
+        return found
+
+    @cached_property
+    def frechet(self) -> dict[str, tuple[float, Array]]:
+        """fd_lite0 by predictor, of all photographs and of resamples, where there are enough; ask once at the end."""
+        if len(self.features.get("truth", [])) < FEWEST:
+            return {}
+        true = np.stack(self.features["truth"])
+        each = {name: np.stack(self.features[name]) for name in self.colorizers()}
+        return {name: (frechet_distance(own, true), resampled_distances(own, true)) for name, own in each.items()}
 
     def _means_of(self, colorizer: str) -> dict[str, float]:
         means = {name: float(values.mean()) for name, values in self.values(colorizer).items()}
-        truth = np.mean([row["truth_colorfulness"] for row in self.rows if row["colorizer"] == colorizer])
-        means["colorfulness_gap"] = means["colorfulness"] - float(truth)
-        if len(self.features.get("truth", [])) >= FEWEST:
-            both = (np.stack(self.features[name]) for name in (colorizer, "truth"))
-            means["fd_lite0"] = frechet_distance(*both)
+        if colorizer in self.frechet:
+            means["fd_lite0"], _ = self.frechet[colorizer]
         if colorizer in self.fid:
             means["fid"] = self.fid[colorizer]
         return means
@@ -109,7 +118,7 @@ def score_all(
 
 def _compare(colored: dict[str, Photograph], true: Photograph) -> dict[str, dict[str, float]]:
     """All metrics of a photograph by colorizer, and the colorfulness of the true one."""
-    truth = {"truth_colorfulness": colorfulness(true.rgb)}
+    truth = {"truth_colorfulness": true.colorfulness}
     return {name: score(photograph, true) | truth for name, photograph in colored.items()}
 
 
