@@ -44,9 +44,12 @@ def run(params: Params) -> None:
     # Another seed than pretrain's, for another order of batches.
     loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, block.crop, block.epoch_steps, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
-    # What pretrain has learnt in this run is no earlier training, but what it went on from is.
+    # What pretrain has learnt in this run is no earlier training, but what it went on from is: without epochs, its own.
     earlier = begun.config.training
-    before = earlier.before if begun is pretrained and earlier else earlier
-    config = TrainConfig("finetune", block.epochs, loader, previews, block.keep_epochs, block.publish, before)
+    learnt_here = begun is pretrained and params.pretrain.epochs > 0
+    before = earlier.before if learnt_here and earlier else earlier
+    config = TrainConfig(
+        "finetune", block.epochs, loader, previews, block.keep_epochs, block.publish, scored=True, started_from=before
+    )
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
     train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)

@@ -29,7 +29,7 @@ def run(params: Params) -> None:
     objective = ContentObjective(generator, block, space, accelerator)
     loader = LoaderConfig(block.batch_size, base.seed, block.flip, block.crop, block.epoch_steps, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
-    config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, "last", model.training)
+    config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, started_from=model.training)
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
     train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)
 

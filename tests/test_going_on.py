@@ -57,6 +57,15 @@ def test_no_epochs_publish_the_model_that_it_started_from(project: Project, nurs
     assert start | {"began_with": finetuned["began_with"]} == finetuned
 
 
+def test_what_an_untrained_first_stage_began_with_is_not_forgotten(project: Project, nursery: Nursery) -> None:
+    project.change(sample={"train": 12}, pretrain={"epochs": 0, "start_from": "checkpoints/start", "keep_epochs": []})
+    for stage in ("sample", "pretrain", "finetune"):
+        nursery.run(project.folder, stage)
+    training = described(project, "checkpoints/finetune")["training"]
+    assert training["photographs"] == 12
+    assert training["before"] == described(project, "checkpoints/start")["training"]
+
+
 def test_the_scores_of_an_exported_model_are_not_those_of_what_learns_on(project: Project, nursery: Nursery) -> None:
     generator = {
         "architecture": "dynamic_unet",

@@ -115,6 +115,8 @@ def test_history_has_losses_rates_and_validation(done: Project) -> None:
     assert set(row) == {
         *("epoch", "discriminator", "adversarial", "content", "generator"),
         *("lr_generator", "lr_discriminator", "valid_ab_mae"),
+        # What the choice of an epoch goes by, whether or not the last is published.
+        *("valid_colorfulness", "valid_color_distance", "valid_knob_margin"),
     }
     assert float(row["generator"]) == pytest.approx(float(row["adversarial"]) + 100 * float(row["content"]), rel=1e-3)
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -240,10 +241,16 @@ def _original(file: Path) -> Path | None:
     if match is None or not file.is_file():
         return None
     try:
-        marked = file.suffix.lower() in (*CONTAINERS, ".bmp") or colored_here(file.read_bytes())
-    except OSError:
+        marked = file.suffix.lower() in (*CONTAINERS, ".bmp") or _colored_here(file)
+    except (OSError, ValueError):  # a file of no bytes cannot be mapped
         return None
     return file.with_name(match["name"]) if marked else None
+
+
+def _colored_here(file: Path) -> bool:
+    """Mapped, not read: the packet lies near the beginning of most, and an archive may have 100,000."""
+    with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+        return colored_here(content)
 
 
 def _without_magic(pattern: Path) -> Path:

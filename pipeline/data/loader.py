@@ -56,10 +56,15 @@ def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, sk
     return _load(view, share, config)
 
 
-def plain_batches(photographs: Photographs, batch_size: int) -> Iterator[Tensor]:
-    """All photographs once, in their order, unchanged: (up to batch_size, 3, S, S) uint8 sRGB."""
+def plain_batches(photographs: Photographs, batch_size: int, rank: int = 0, processes: int = 1) -> Iterator[Tensor]:
+    """All photographs once, in their order, unchanged: (up to batch_size, 3, S, S) uint8 sRGB.
+
+    Of several processes each gets its own batches: the first, of two, the first, the third and so on.
+    """
     unchanged = LoaderConfig(batch_size, seed=0, flip=False)
-    view = _Shuffled(photographs, list(range(len(photographs))), unchanged, epoch=0)
+    starts = range(rank * batch_size, len(photographs), processes * batch_size)
+    indices = [index for start in starts for index in range(start, min(start + batch_size, len(photographs)))]
+    view = _Shuffled(photographs, indices, unchanged, epoch=0)
     return _load(view, batch_size, unchanged)
 
 

@@ -6,6 +6,7 @@ import bisect
 import csv
 import hashlib
 import json
+from errno import EMFILE
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ class Photographs:
         paths = sorted(folder.glob(f"{split}-*.npy"))
         if not paths:
             raise SampleError(f"{folder}: no shards {split}-*.npy; run the sample stage (dvc repro)")
+        _allow_more_open_files(len(paths))
         self._shards = [_open(path, size) for path in paths]
         self._ends = np.cumsum([len(shard) for shard in self._shards]).tolist()
 
@@ -84,6 +86,8 @@ def _open(path: Path, size: int) -> Pixels:
     try:
         shard: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno == EMFILE:
+            raise SampleError(f"{path}: this system lets too few files be open at once; see `ulimit -n`") from None
         raise SampleError(f"{path}: damaged ({error}); run dvc repro --force sample") from None
     if shard.dtype != np.uint8 or shard.ndim != 4 or shard.shape[1:] != (size, size, 3):
         raise SampleError(
@@ -91,6 +95,18 @@ def _open(path: Path, size: int) -> Pixels:
             "run dvc repro so that the sample follows base.image_size"
         )
     return shard
+
+
+def _allow_more_open_files(count: int) -> None:
+    """A mapped shard stays open, and a million photographs have thousands; the usual limit of 1,024 may be raised."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        most = soft + count if hard == resource.RLIM_INFINITY else min(soft + count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def held_out(folder: Path) -> str:

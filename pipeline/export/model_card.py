@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.models.config import ModelConfig
+from pipeline.models.config import GENERATOR_FILE, ModelConfig
 from pipeline.params import LossName, Params, Sample
 
 # https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.
@@ -118,7 +118,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             image_size=config.image_size,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
             pretrain=f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone",
-            finetune=_second_stage(params),
+            finetune=_second_stage(params, config),
             adversarial="- pix2pix\n- patchgan\n" if params.finetune.judged else "",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
@@ -156,12 +156,19 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def _second_stage(params: Params) -> str:
-    epochs, losses = _epochs(params.finetune.epochs), _losses(params.finetune.losses)
-    if not params.finetune.judged:
-        return f"{epochs} of {losses}"
+def _second_stage(params: Params, config: ModelConfig) -> str:
+    block = params.finetune
+    if block.epochs and config.began_with == config.sha256.get(GENERATOR_FILE):
+        return (
+            f"{_epochs(block.epochs)} of a second stage, none of which was better than a saturation slider: "
+            "this is what it began with"
+        )
+    epochs, losses = _epochs(block.epochs), _losses(block.losses)
+    best = ", of which the best is published" if block.publish == "best" and block.epochs > 1 else ""
+    if not block.judged:
+        return f"{epochs} of {losses}{best}"
     patch = params.discriminator.receptive_field
-    return f"{epochs} against a {patch}-pixel PatchGAN ({params.finetune.adversarial_loss} + {losses})"
+    return f"{epochs} against a {patch}-pixel PatchGAN ({block.adversarial_loss} + {losses}){best}"
 
 
 def _losses(weights: Mapping[LossName, float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from mmap import mmap
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
@@ -95,7 +96,7 @@ def marked(xmp: bytes, origin: Origin) -> bytes:
         raise ImageError(f"unreadable XMP: {error}") from None
 
 
-def colored_here(content: bytes) -> bool:
+def colored_here(content: bytes | mmap) -> bool:
     """Whether a picture file says, as `marked` does, that this program has colored it: no format hides the packet."""
     return _OURS.search(content) is not None
 

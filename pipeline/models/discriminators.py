@@ -41,8 +41,9 @@ class PatchGAN(nn.Module):
 def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> PatchGAN:
     """A discriminator with weights drawn by seed."""
     in_channels = space.out_channels + (space.in_channels if params.conditional else 0)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # The CPU's random numbers alone: the others' would open every GPU of the machine in every process.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         return PatchGAN(params, in_channels)
 
 

@@ -64,8 +64,9 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
         WeightsError: the encoder's weights are missing or do not fit.
     """
     noise_channels = 1 if params.noise == "input" else 0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # The CPU's random numbers alone: the others' would open every GPU of the machine in every process.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         shape = Shape(space.in_channels + noise_channels, space.out_channels, image_size)
         network = GENERATORS[params.architecture](params, shape)
     return NoiseInput(network) if noise_channels else network

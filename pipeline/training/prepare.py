@@ -31,6 +31,8 @@ class TrainConfig:
     """Epochs (from 1) whose generator is published beside the last one."""
     publish: Literal["best", "last"] = "last"
     """Which generator is published: selection.py says what is best."""
+    scored: bool = False
+    """Whether each epoch is scored against what the stage began with, for history.csv and the choice of the best."""
     started_from: Training | None = None
     """What the model that start_from names had learnt before."""
 
@@ -49,7 +51,12 @@ class TrainingRun:
     states: SavedStates
     finished: Finished
     selection: Selection | None = None
-    """Scores the epochs, of which the best is published; None: the last is."""
+    """Scores the epochs of an adversarial stage against what it began with; in the first process alone."""
+
+    @property
+    def choosing(self) -> Selection | None:
+        """Where the best epoch is published: what it is chosen by."""
+        return self.selection if self.config.publish == "best" else None
 
     @property
     def group(self) -> Group:
@@ -93,7 +100,7 @@ def prepare(
     finished = Finished(recorder.folder, key, inputs.code)
     selection = None
     # The first process alone writes the history, and chooses.
-    if config.publish == "best" and config.epochs and group.first:
+    if config.scored and config.epochs and group.first:
         generator = objective.unwrapped()["generator"]
         with inference(generator):
             selection = Selection(generator, objective.space, splits["valid"], config.loader)

@@ -27,7 +27,7 @@ def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
     The last, because hours may have gone into it: it is published beside the generator that the stage began with,
     unless it gives no numbers any more.
     """
-    best = best_epoch(run.recorder.history) if run.selection else None
+    best = best_epoch(run.recorder.history) if run.choosing else None
     rejected = best == 0 and epoch == run.config.epochs and isfinite(_row(run, epoch)["valid_ab_mae"])
     names = [f"epoch-{epoch:04d}"] if epoch in run.config.keep_epochs or rejected else []
     if best == epoch:
@@ -41,15 +41,16 @@ def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
 def save_results(run: TrainingRun, model: ModelConfig) -> None:
     """Write the model, and what experiments are compared by, beside the record of the run."""
     run.objective.accelerator.end_training()
-    chosen = best_epoch(run.recorder.history) if run.selection else run.config.epochs
-    if run.config.epochs:
+    chosen = best_epoch(run.recorder.history) if run.choosing else run.config.epochs
+    # Of epoch 0 is published what the stage began with, which has learnt nothing here.
+    if chosen:
         model = _trained(run, model, chosen)
     kept = run.states.kept()
     bests = {name: kept.pop(name) for name in list(kept) if name.startswith(_BEST)}
     with run.objective.ema.applied():
         networks = run.objective.unwrapped()
-        if run.selection:
-            networks["generator"].load_state_dict(_chosen_weights(run.selection, chosen, bests, kept))
+        if run.choosing:
+            networks["generator"].load_state_dict(_chosen_weights(run.choosing, chosen, bests, kept))
         save_model(run.recorder.folder / "model", networks, model)
     write_json(run.recorder.folder / "metrics.json", _compared(run, chosen))
     for name, folder in kept.items():
@@ -60,7 +61,7 @@ def _compared(run: TrainingRun, chosen: int) -> dict[str, float]:
     """The numbers of the epoch that is published."""
     row = _row(run, chosen)
     compared = {name: float(f"{value:.6g}") for name, value in row.items() if not _is_setting(name)}
-    return compared | ({"published_epoch": chosen} if run.selection else {})
+    return compared | ({"published_epoch": chosen} if run.choosing else {})
 
 
 def _chosen_weights(

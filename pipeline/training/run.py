@@ -201,7 +201,7 @@ def close_epoch(run: TrainingRun, epoch: int, losses: dict[str, float]) -> None:
 
 
 def scores_for_selection(run: TrainingRun) -> dict[str, float]:
-    """What the choice among epochs is made by; nothing where the last is published anyway."""
+    """What the choice among epochs is made by; nothing in a stage where there is none."""
     if run.selection is None:
         return {}
     generator = run.objective.unwrapped()["generator"]
@@ -220,10 +220,13 @@ def draw_previews(run: TrainingRun, name: str, step: int) -> None:
 
 def validate(run: TrainingRun) -> float:
     """ab_mae on the validation split."""
-    objective, batch_size = run.objective, run.config.loader.batch_size
+    objective, loader = run.objective, run.config.loader
+    # The error is a mean over photographs: how many come at once changes only the last digits.
+    batch_size = max(1, loader.batch_size // loader.processes)
     with inference(objective.generator):
         device = objective.accelerator.device
-        batches = (batch.to(device) for batch in plain_batches(run.splits["valid"], batch_size))
+        own = plain_batches(run.splits["valid"], batch_size, loader.rank, loader.processes)
+        batches = (batch.to(device) for batch in own)
         return ab_mae(objective.generator, batches, objective.space, run.group)
 
 

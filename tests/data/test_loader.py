@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from pipeline.data.loader import LoaderConfig, plain_batches, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import SampleError
+from tests.helpers import ROOT
 
 
 @pytest.fixture
@@ -86,6 +89,31 @@ def test_plain_batches_keep_order_and_the_rest(photographs: Photographs) -> None
     batches = list(plain_batches(photographs, batch_size=4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert np.array_equal(torch.cat(batches)[8].permute(1, 2, 0).numpy(), photographs[8])
+
+
+def test_processes_share_plain_batches(photographs: Photographs) -> None:
+    whole = list(plain_batches(photographs, batch_size=4))
+    shared = [list(plain_batches(photographs, 4, rank, 2)) for rank in range(2)]
+    assert [len(own) for own in shared] == [2, 1]
+    for number, batch in enumerate(whole):
+        assert torch.equal(shared[number % 2][number // 2], batch)
+    assert not list(plain_batches(photographs, 4, 3, 4)), "more processes than batches"
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    """In a process of its own, whose limit is lowered to that of most systems divided by 16."""
+    for number in range(100):
+        np.save(tmp_path / f"train-{number:05d}.npy", np.full((1, 32, 32, 3), number, np.uint8))
+    code = (
+        "import resource, sys; from pathlib import Path; from pipeline.data.shards import Photographs\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))\n"
+        "print(Photographs(Path(sys.argv[2]), 'train', 32)[99].mean())"
+    )
+    for hard, said in ((4096, "99.0"), (64, "this system lets too few files be open at once; see `ulimit -n`")):
+        words = [sys.executable, "-c", code, str(hard), str(tmp_path)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert said in done.stdout + done.stderr
+        assert "damaged" not in done.stderr
 
 
 def test_another_process_is_sent_no_pixels(photographs: Photographs) -> None:

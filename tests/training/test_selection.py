@@ -96,8 +96,16 @@ def test_what_is_published(make_project: Callable[[str], Project], nursery: Nurs
     project.change(finetune={"lr_generator": 0.5})
     assert "WARNING: no epoch beats the saturation knob" in nursery.run(project.folder, "finetune")
     assert (project.folder / "checkpoints/finetune/generator.safetensors").read_bytes() == pretrained
+    trainings = [
+        json.loads((project.folder / f"checkpoints/{stage}/model.json").read_text())["training"]
+        for stage in ("pretrain", "finetune")
+    ]
+    assert trainings[0] == trainings[1], "what is published has learnt nothing in the second stage"
     # What was trained is not lost, and is measured.
     rejected = project.folder / "checkpoints/finetune/epoch-0003/generator.safetensors"
     assert rejected.read_bytes() != pretrained
     nursery.run(project.folder, "evaluate")
     assert "finetune-epoch-0003" in json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    nursery.run(project.folder, "export")
+    card = " ".join((project.folder / "checkpoints/export/README.md").read_text().split())
+    assert "then 3 epochs of a second stage, none of which was better than a saturation slider" in card
