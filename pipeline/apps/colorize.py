@@ -67,7 +67,9 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     selection = select(inputs, options.naming)
     path, colorizer = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
-    options = replace(options, origin=origin_of(path, options.coloring.own_lightness))
+    how = options.coloring
+    origin = origin_of(path, options.vivid).used(redrawn=how.own_lightness, saturation=how.saturation)
+    options = replace(options, origin=origin)
     outcomes: list[Outcome] = []
     try:
         for job in until_ctrl_c(tqdm(selection.jobs, desc="colorize", unit="file")):

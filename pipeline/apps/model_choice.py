@@ -45,12 +45,12 @@ def label(path: Path) -> str:
     return STARTER if path == starter_folder() else str(path)
 
 
-def origin_of(model: Path, redrawn: bool = False) -> Origin:
+def origin_of(model: Path, vivid: float | None = None) -> Origin:
     """What pictures that the model colors will say of it. Nothing in it depends on where the model lies.
 
     Args:
         model: a checkpoint folder or a .onnx file.
-        redrawn: whether the lightness is the network's own, too.
+        vivid: where the dial stands; None for the model as it is.
 
     Raises:
         ModelError: model.json is missing or damaged.
@@ -59,7 +59,11 @@ def origin_of(model: Path, redrawn: bool = False) -> Origin:
     config = read_config(folder)
     name = name if name in config.sha256 else GENERATOR_FILE
     program = f"twotone-colorizer {metadata.version('twotone-colorizer')}"
-    return Origin(program, config.summary(), f"{name} sha256 {config.sha256.get(name, 'unknown')}", redrawn)
+    weights = f"{name} sha256 {config.sha256.get(name, 'unknown')}"
+    # An exported model has the weights of both ends of the dial in one file.
+    other = f" from sha256 {config.began_with}" if name == GENERATOR_FILE and config.began_with else ""
+    dial = "" if vivid is None else f"dial at {vivid:g}{other}"
+    return Origin(program, config.summary(), weights, settings=dial)
 
 
 def _named(named: Path) -> Path:

@@ -71,8 +71,10 @@ def _colored(content: bytes, model: Path, colorizer: Colorizer, options: BatchOp
     """The colored file, and what to say of it."""
     picture = decode_picture(content, options.max_pixels)
     kind = WRITABLE[_ending(options.naming, picture.format)]
-    rgb = colorizer.color(picture.pixels, options.coloring)
-    colored, left_out = encode_picture(rgb, picture, kind, origin_of(model, options.coloring.own_lightness))
+    how = options.coloring
+    rgb = colorizer.color(picture.pixels, how)
+    origin = origin_of(model, options.vivid).used(redrawn=how.own_lightness, saturation=how.saturation)
+    colored, left_out = encode_picture(rgb, picture, kind, origin)
     height, width = picture.pixels.shape[:2]
     notes = [f"{picture.format} is written as {kind}"] if picture.format != kind else []
     notes += [f"{what} could not be taken over" for what in [*picture.lost, left_out] if what]

@@ -92,13 +92,14 @@ class Worker:
 
 
 @lru_cache(maxsize=4)
-def _colorizer(model: Path, vivid: float | None, redrawn: bool) -> tuple[Colorizer, Origin]:
+def _colorizer(model: Path, vivid: float | None) -> tuple[Colorizer, Origin]:
     """Read once, together: a model that is trained anew meanwhile must not sign what the old one has colored."""
-    return Colorizer.load(model, vivid), origin_of(model, redrawn)
+    return Colorizer.load(model, vivid), origin_of(model, vivid)
 
 
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
-    colorizer, origin = _colorizer(model, request.vivid, request.coloring.own_lightness)
+    colorizer, origin = _colorizer(model, request.vivid)
+    origin = origin.used(redrawn=request.coloring.own_lightness, saturation=request.coloring.saturation)
     picture = read_picture(request.source, max_pixels)
     ending = copy_ending(request.source.suffix)
     after, full = [], []

@@ -16,6 +16,9 @@ from pipeline.media.provenance import Origin, marked
 _TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 DIRECTORIES = (0x8769, 0x8825)
 XMP_TAG = 0x02BC
+# Orientation, bits and number of samples, and what they are: those of the file that was read.
+_LAYOUT = (0x0112, 0x0102, 0x0106, 0x0115)
+_COLOR_SPACE, _SRGB = 0xA001, 1
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
 
@@ -57,6 +60,15 @@ def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[byt
         yield marked(xmp, origin), []
     if xmp:
         yield marked(b"", origin), lost
+
+
+def in_srgb(exif: Image.Exif) -> None:
+    """Take out of a photograph's tags what is not true of a copy that is upright, in color and in sRGB."""
+    for tag in _LAYOUT:
+        exif.pop(tag, None)
+    photograph = exif.get_ifd(DIRECTORIES[0])
+    if _COLOR_SPACE in photograph:
+        photograph[_COLOR_SPACE] = _SRGB
 
 
 def photograph_tags(exif: Image.Exif) -> Image.Exif:

@@ -15,7 +15,7 @@ from pipeline.errors import ImageError
 from pipeline.files import replacing
 from pipeline.media import sixteen_bits
 from pipeline.media.decoding import ORIENTATION, opened, read_bytes
-from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, lost, photograph_tags, xmp_of
+from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, in_srgb, lost, photograph_tags, xmp_of
 from pipeline.media.provenance import Origin
 from pipeline.types import Samples
 
@@ -99,7 +99,7 @@ def decode_picture(content: bytes, max_pixels: int) -> Picture:
             alpha = None if alpha is None else _upright(alpha, orientation)
         else:
             pixels, alpha = samples_of(image)
-        exif.pop(ORIENTATION, None)
+        in_srgb(exif)
         if image.format == "TIFF":
             exif = photograph_tags(exif)
         dpi = image.info.get("dpi")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import mmap
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
@@ -24,14 +24,19 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _HISTORY = "http://ns.adobe.com/xap/1.0/mm/"
 _EVENT = "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#"
-# What the colored copy states anew, and what is no longer true of it: it is upright and in sRGB, and in one packet.
+# What the colored copy states anew, and what is no longer true of it: it is upright, in color and in sRGB, and in one
+# packet.
 _SOURCE_TYPE = (_IPTC, "DigitalSourceType")
 _REPLACED = (
     _SOURCE_TYPE,
     (_IPTC, "AISystemUsed"),
     (_IPTC, "AISystemVersionUsed"),
     ("http://ns.adobe.com/tiff/1.0/", "Orientation"),
+    ("http://ns.adobe.com/tiff/1.0/", "PhotometricInterpretation"),
+    ("http://ns.adobe.com/tiff/1.0/", "SamplesPerPixel"),
     ("http://ns.adobe.com/photoshop/1.0/", "ICCProfile"),
+    ("http://ns.adobe.com/photoshop/1.0/", "ColorMode"),
+    ("http://ns.adobe.com/exif/1.0/", "ColorSpace"),
     ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP"),
 )
 # Films and gain maps behind the picture, which phones add and the copy does not have.
@@ -60,6 +65,17 @@ class Origin:
     """The file of its weights, without a folder, and the SHA-256."""
     redrawn: bool = False
     """Whether the lightness is the network's own, too."""
+    settings: str = ""
+    """How it was used, where not as it is: "dial at 0.5", "saturation 1.4"."""
+
+    @property
+    def version(self) -> str:
+        return ", ".join(filter(None, [self.weights, self.settings]))
+
+    def used(self, *, redrawn: bool, saturation: float) -> Origin:
+        """The same, with how it colors one picture."""
+        factor = f"saturation {saturation:g}" if saturation != 1 else ""
+        return replace(self, redrawn=redrawn, settings=", ".join(filter(None, [self.settings, factor])))
 
 
 def marked(xmp: bytes, origin: Origin) -> bytes:
@@ -150,7 +166,7 @@ def _description(document: minidom.Document, about: str, origin: Origin) -> mini
     for name, text in (
         ("DigitalSourceType", _REDRAWN if origin.redrawn else _ALTERED),
         ("AISystemUsed", f"Twotone, {origin.model}"),
-        ("AISystemVersionUsed", f"{origin.program}, {origin.weights}"),
+        ("AISystemVersionUsed", f"{origin.program}, {origin.version}"),
     ):
         child = node.appendChild(_element(document, _IPTC, f"Iptc4xmpExt:{name}"))
         child.appendChild(document.createTextNode(text))
@@ -161,7 +177,7 @@ def _event(document: minidom.Document, origin: Origin, before: str) -> minidom.E
     node = _element(document, _RDF, "rdf:li")
     node.setAttributeNS(_RDF, "rdf:parseType", "Resource")
     earlier = f"; digital source type before: {before}" if before else ""
-    parameters = f"colored by a network, whose colors are a guess; model {origin.model}; {origin.weights}{earlier}"
+    parameters = f"colored by a network, whose colors are a guess; model {origin.model}; {origin.version}{earlier}"
     for name, text in (("action", "edited"), ("softwareAgent", origin.program), ("parameters", parameters)):
         child = node.appendChild(_element(document, _EVENT, f"stEvt:{name}"))
         child.appendChild(document.createTextNode(text))

@@ -23,6 +23,8 @@ _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 # Constant quality: 18 is what x264's authors call visually lossless, or nearly so.
 _ENCODER = {"crf": "18", "preset": "medium"}
 _ITU709 = 1
+# What archives write about a film, by FFmpeg's names.
+_TEXTS = ("title", "date", "creation_time", "comment", "description", "artist", "author", "copyright", "language")
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,9 @@ class VideoWriter:
     def __init__(self, container: Any, name: str, reader: VideoReader, copies: bool):
         self._container, self._reader = container, reader
         self._video = container.add_stream("libx264", rate=reader.video.average_rate, options=dict(_ENCODER))
+        language = reader.video.metadata.get("language")
+        if language:
+            self._video.metadata["language"] = language
         self._ready = False
         self._early: list[Any] = []
         self._copies = CopiedStreams(container, name, reader.copied if copies else [])
@@ -213,6 +218,8 @@ def open_writer(path: Path, reader: VideoReader, copies: bool) -> Iterator[Video
 
     # Absolute, because FFmpeg takes what stands before a colon for a protocol.
     with replacing(path) as hidden, av.open(str(hidden.absolute()), "w") as container:
+        told = {name: text for name, text in reader.container.metadata.items() if name.lower() in _TEXTS}
+        container.metadata.update(told)
         writer = VideoWriter(container, path.name, reader, copies)
         yield writer
         writer.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -39,6 +40,12 @@ def test_the_dial_changes_the_colors_step_by_step(model: Path, tmp_path: Path, r
     assert np.array_equal(none, one)
     assert np.array_equal(zero, faithful)
     assert 0 < np.abs(half - zero).mean() < np.abs(one - zero).mean()
+    # The copy says where the dial stood, and between which weights.
+    ends = [json.loads((folder / "model.json").read_text()) for folder in (finetuned, tmp_path / "pretrain")]
+    digests = [end["sha256"]["generator.safetensors"] for end in ends]
+    said = f"sha256 {digests[0]}, dial at 0.5 from sha256 {digests[1]}".encode()
+    assert said in (tmp_path / "half.png").read_bytes()
+    assert b"dial at" not in (tmp_path / "none.png").read_bytes()
 
 
 def test_what_has_no_dial_is_refused(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:

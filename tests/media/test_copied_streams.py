@@ -82,6 +82,22 @@ def subtitles_of(path: Path) -> list[tuple[float, float, str]]:
     return found
 
 
+@pytest.mark.parametrize("name", ["b.mp4", "b.mov", "b.mkv"])
+def test_what_is_written_about_a_film_is_kept(tmp_path: Path, name: str) -> None:
+    told = {"title": "Station 1912", "comment": "reel 3", "copyright": "An archive"}
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        container.metadata.update(told)
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.metadata["language"] = "fra"
+        container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")))
+        container.mux(video.encode(None))
+    copy(tmp_path / "a.mp4", tmp_path / name)
+    with av.open(str(tmp_path / name)) as container:
+        assert {key.lower(): text for key, text in container.metadata.items()}.items() >= told.items()
+        assert container.streams.video[0].metadata["language"] == "fra"
+
+
 @pytest.mark.parametrize(("source", "codec", "target", "becomes"), [
     ("a.mp4", "mov_text", "b.mp4", "mov_text"),
     ("a.m4v", "mov_text", "b.m4v", "mov_text"),

@@ -31,6 +31,7 @@ SOURCE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
     xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"
     xmlns:xmpMM="http://ns.adobe.com/xap/1.0/mm/" xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#"
     xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+    xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:ColorSpace="65535" tiff:SamplesPerPixel="1" photoshop:ColorMode="1"
     tiff:Orientation="1" photoshop:ICCProfile="Adobe RGB (1998)" photoshop:Credit="An archive &amp; friends">
    <ext:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/print</ext:DigitalSourceType>
    <dc:creator><rdf:Seq><rdf:li>Am\u00e9lie</rdf:li></rdf:Seq></dc:creator>
@@ -92,12 +93,26 @@ def test_a_copy_says_what_colored_it_and_keeps_what_was_said(
     assert {node.get(f"{RDF}about") for node in root.iter(f"{RDF}Description")} == {"uuid:1"}
     first = next(root.iter(f"{RDF}Description"))
     assert first.get("{http://ns.adobe.com/photoshop/1.0/}Credit") == "An archive & friends"
-    assert not [key for key in first.keys() if key.endswith(("Orientation", "ICCProfile"))]  # noqa: SIM118
+    gone = ("Orientation", "ICCProfile", "ColorMode", "SamplesPerPixel", "ColorSpace")
+    assert not [key for key in first.keys() if key.endswith(gone)]  # noqa: SIM118
     # And Pillow finds both packets where it looks for them.
     with Image.open(io.BytesIO(written[0])) as image:
         image.load()
         assert image.getexif()[0x010E] == "a street"
         assert b"algorithmicallyEnhanced" in image.info["xmp"]
+
+
+def test_a_gray_scan_becomes_a_picture_in_srgb(tmp_path: Path, rng: np.random.Generator) -> None:
+    exif = Image.Exif()
+    exif[0x0106], exif[0x0115], exif[0x010E] = 1, 1, "a street"
+    exif.get_ifd(0x8769)[0xA001] = 65535  # EXIF 2.3, 4.6.5: uncalibrated
+    Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(tmp_path / "scan.jpg", exif=exif)
+    picture = read_picture(tmp_path / "scan.jpg", LIMIT)
+    assert write_picture(tmp_path / "color.jpg", np.zeros((20, 30, 3), np.uint8), picture, "JPEG", ORIGIN) == ""
+    with Image.open(tmp_path / "color.jpg") as image:
+        found = image.getexif()
+        assert (found[0x010E], found.get_ifd(0x8769)[0xA001]) == ("a street", 1)
+        assert not {0x0106, 0x0115} & set(found)
 
 
 def test_a_picture_without_xmp_gets_some_and_bmp_cannot(tmp_path: Path, rng: np.random.Generator) -> None:
