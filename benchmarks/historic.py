@@ -7,8 +7,9 @@
 The first form measures on the three-plate photographs of 1905-1915 in docs/historic: their aligned plates are the color
 of the time. The second measures on a folder of color photographs. Each photograph is made black and white and colored
 as `twotone colorize` does. Black and white is its lightness (as a film for all colors has it), or its blue plate or
-channel alone (as the films of the time, which saw blue light and hardly any red). The third form says whether one model
-is better than another, photograph by photograph. Prints tables in Markdown.
+channel alone (as the films of the time, which saw blue light and hardly any red), or, with `--gray old`, what `degrade`
+makes of it. The third form says whether one model is better than another, photograph by photograph. Prints tables in
+Markdown.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.grays import GRAYS
 from pipeline.apps.model_choice import choose_model
-from pipeline.color.arrays import gray_level, lightness
 from pipeline.color.tensors import rgb_to_lab
 from pipeline.data.shards import Photographs, sample_source
 from pipeline.errors import ImageError, InputError, exit_status
@@ -50,13 +51,6 @@ BINS = 101
 PARTS = 20
 # Metrics that are shown, with their digits after the point.
 SHOWN = {"ab_mae": 1, "ciede2000": 1, "auc_rebalanced": 3, "colorfulness": 1, "top1": 2, "top5": 2}
-GRAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    # (H, W, 3) uint8 -> (H, W) uint8
-    "lightness": lambda rgb: (gray_level(lightness(rgb)) * 255).round().astype(np.uint8),
-    "blue": lambda rgb: rgb[..., 2],
-    "green": lambda rgb: rgb[..., 1],
-    "red": lambda rgb: rgb[..., 0],
-}
 
 
 @dataclass(frozen=True)

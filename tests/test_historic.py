@@ -87,6 +87,15 @@ def test_the_lightness_stays_in_the_black_and_white_version(rng: np.random.Gener
     assert np.array_equal(historic.GRAYS["blue"](rgb), rgb[..., 2])
 
 
+def test_an_old_version_is_another_for_each_photograph_and_the_same_each_time(rng: np.random.Generator) -> None:
+    one, other = smooth_photos(rng, 2, 64)
+    plain, aged = historic.GRAYS["lightness"], historic.GRAYS["old"]
+    assert np.array_equal(aged(one), aged(one))
+    off = [aged(rgb).astype(float) - plain(rgb) for rgb in (one, other)]
+    assert all(np.abs(each).mean() > 2 for each in off)
+    assert np.abs(off[0].std() - off[1].std()) > 0.1
+
+
 def test_a_sample_of_another_training_is_refused(model: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     writer = ShardWriter(tmp_path, "train")
     for rgb in smooth_photos(rng, 3, 32):
