@@ -1,9 +1,10 @@
 """uv run python -m benchmarks.gpu: everything that only a GPU can tell, in 25 minutes at most, as one table.
 
 The rates of both kinds of step in the shape of recipes/two_stage_resnet18.yaml (8,000 generated photographs of 256 px),
-what they come to for its 20 + 20 epochs, how long the device waits for batches, what determinism, fp16 and
-torch.compile do to them, and whether a killed training goes on to the same bytes. `--size`, `--batch-size` and
-`--steps` make it small enough to try on a CPU.
+what they come to for its 20 + 20 epochs without validation, their share of the device's matrix rate, how long the
+device waits for batches, what determinism, precisions and torch.compile do to them, and whether a killed training of
+either stage goes on to the same bytes. Variants that would begin after `--minutes` are left out, and said. `--size`,
+`--batch-size` and `--steps` make it small enough to try on a CPU.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import matrix_rate, timed
 from pipeline.color.tensors import ColorSpace
@@ -34,7 +36,7 @@ from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
 from pipeline.params import Params, parse
 from pipeline.recipes import compose, write
-from pipeline.training.devices import start
+from pipeline.training.devices import choose_precision, start
 from pipeline.training.objectives import AdversarialObjective, ContentObjective, Objective
 
 ROOT = Path(__file__).parents[1]
@@ -51,12 +53,31 @@ class Variant:
 
 VARIANTS = [
     Variant("as the recipe is", {}),
+    Variant("precision bf16", {"precision": "bf16"}),
+    Variant("bf16, deterministic: false", {"precision": "bf16", "deterministic": False}),
     Variant("deterministic: false", {"deterministic": False}),
-    Variant("precision fp32", {"precision": "fp32"}),
     Variant("precision tf32", {"precision": "tf32"}),
     Variant("precision fp16", {"precision": "fp16"}),
-    Variant("torch.compile", {}, compiled=True),
+    Variant("bf16, torch.compile", {"precision": "bf16"}, compiled=True),
 ]
+# What a precision multiplies in, for the device's limit.
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One kind of step: seconds."""
+
+    whole: float
+    """With batches from the loader."""
+    on_device: float
+    """With a batch that is on the device already."""
+
+    def cells(self, batch_size: int, operations: float, limit: float) -> list[str]:
+        """limit: operations a second."""
+        waits = max(0.0, 1 - self.on_device / self.whole)
+        share = operations / self.on_device / limit
+        return [f"{1000 * self.whole:,.1f}", f"{batch_size / self.whole:,.0f}", f"{waits:.0%}", f"{share:.0%}"]
 
 
 def objectives(params: Params, compiled: bool) -> Iterator[tuple[str, Objective]]:
@@ -74,13 +95,12 @@ def objectives(params: Params, compiled: bool) -> Iterator[tuple[str, Objective]
             yield name, AdversarialObjective(generator, judge, params.finetune, LAB, accelerator)
 
 
-def seconds_per_step(objective: Objective, batches: Iterator[Tensor], steps: int) -> tuple[float, float]:
-    """With batches from the loader, and with one batch that is on the device already."""
+def measured(objective: Objective, batches: Iterator[Tensor], steps: int) -> Measured:
     device = objective.accelerator.device
 
     def from_loader() -> None:
         for number in range(steps):
-            objective.step(*LAB.encode(next(batches).to(device)), number)
+            objective.step(*LAB.encode(next(batches).to(device, non_blocking=True)), number)
 
     batch = next(batches).to(device)
 
@@ -90,47 +110,89 @@ def seconds_per_step(objective: Objective, batches: Iterator[Tensor], steps: int
 
     for number in range(3):
         objective.step(*LAB.encode(batch), number)
-    return timed(from_loader, device) / steps, timed(from_device, device) / steps
+    return Measured(*(timed(work, device) / steps for work in (from_loader, from_device)))
 
 
-def rates(params: Params, photographs: Photographs, steps: int, count: int) -> None:
-    print("| variant | step | ms a step | images/s | waits for batches | 20 epochs, min |\n|---|---|---|---|---|---|")
+def operations_of(params: Params, photographs: Photographs) -> dict[str, float]:
+    """Of a step of each kind, whatever it computes in."""
+    found = {}
+    for name, objective in objectives(params, compiled=False):
+        rgb = photographs.gather(list(range(batch_sizes(params)[name])))
+        batch = torch.from_numpy(rgb).permute(0, 3, 1, 2).to(objective.accelerator.device)
+        with FlopCounterMode(display=False) as counter:
+            objective.step(*LAB.encode(batch), 0)
+        found[name] = float(counter.get_total_flops())
+    return found
+
+
+def batch_sizes(params: Params) -> dict[str, int]:
+    return {"L1": params.pretrain.batch_size, "adversarial": params.finetune.batch_size}
+
+
+def rates(params: Params, photographs: Photographs, steps: int, until: float) -> None:
+    """until: when no other variant is begun, by time.monotonic."""
+    operations = operations_of(params, photographs)
+    print("| variant | step | ms a step | images/s | waits for batches | of the matrix rate | 20 epochs, min |")
+    print("|---|---|---|---|---|---|---|")
     for variant in VARIANTS:
-        changed = params.model_copy(update={"base": params.base.model_copy(update=variant.base)})
-        loader = LoaderConfig(params.pretrain.batch_size, 0, flip=True, num_workers=params.base.num_workers)
+        if time.monotonic() > until:
+            print(f"| {variant.name} | left out: no time | | | | | |", flush=True)
+            continue
         try:
-            for name, objective in objectives(changed, variant.compiled):
-                epochs = (batch for epoch in range(10**6) for batch in train_batches(photographs, loader, epoch))
-                whole, device_alone = seconds_per_step(objective, epochs, steps)
-                minutes = EPOCHS * (count // loader.batch_size) * whole / 60
-                waits = max(0.0, 1 - device_alone / whole)
-                cells = [variant.name, name, f"{1000 * whole:,.1f}", f"{loader.batch_size / whole:,.0f}"]
-                print(f"| {' | '.join([*cells, f'{waits:.0%}', f'{minutes:.1f}'])} |", flush=True)
+            for cells in rows(params, variant, photographs, steps, operations):
+                print(f"| {' | '.join([variant.name, *cells])} |", flush=True)
         except Exception as error:  # one variant that this device cannot run is a row of the table
-            print(
-                f"| {variant.name} | {type(error).__name__}: {' '.join(str(error).split())[:120]} | | | | |", flush=True
-            )
+            reason = " ".join(str(error).split())[:120]
+            print(f"| {variant.name} | {type(error).__name__}: {reason} | | | | | |", flush=True)
 
 
-def resume(folder: Path, tree: dict[str, dict[str, object]]) -> str:
+def rows(
+    params: Params, variant: Variant, photographs: Photographs, steps: int, operations: dict[str, float]
+) -> Iterator[list[str]]:
+    """The cells of both kinds of step, and of the whole recipe."""
+    base = params.base.model_copy(update=variant.base)
+    changed, minutes = params.model_copy(update={"base": base}), []
+    for name, objective in objectives(changed, variant.compiled):
+        device, size = objective.accelerator.device, batch_sizes(params)[name]
+        limit = matrix_rate(DTYPES.get(choose_precision(base.precision, device.type), torch.float32), device)
+        pinned = device.type == "cuda"
+        loader = LoaderConfig(size, 0, flip=True, num_workers=base.num_workers, pinned=pinned)
+        epochs = (batch for epoch in range(10**6) for batch in train_batches(photographs, loader, epoch))
+        found = measured(objective, epochs, steps)
+        minutes.append(EPOCHS * loader.steps(len(photographs)) * found.whole / 60)
+        yield [name, *found.cells(size, operations[name], limit), f"{minutes[-1]:.1f}"]
+    yield ["both", "", "", "", "", f"**{sum(minutes):.1f}**"]
+
+
+def resume(folder: Path, stage: str) -> str:
     """Train twice, the second time killed in the middle: whether the bytes are the same."""
-    write(tree, folder / "params.yaml")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "stages", "pretrain"]
-    weights = folder / "checkpoints/pretrain/generator.safetensors"
-    subprocess.run(command, cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "stages", stage]
+    weights = folder / "checkpoints" / stage / "generator.safetensors"
+    finished(command, folder)
     first = weights.read_bytes()
-    shutil.rmtree(folder / "checkpoints")
-    running = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
-    while running.poll() is None and not list((folder / ".resume").glob("*/*/[0-9]*.state")):
-        time.sleep(0.05)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    done = subprocess.run(
-        command, cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    )
-    resumed = "resumed" if "resumed after" in done.stdout else "began anew, which tells nothing"
+    shutil.rmtree(weights.parent)
+    states, log = folder / ".resume" / stage, folder / "killed.log"
+    with log.open("w") as file:
+        running = subprocess.Popen(command, cwd=folder, env=environment(), stdout=file, stderr=file)
+        while running.poll() is None and not list(states.glob("*/[0-9]*.state")):
+            time.sleep(0.05)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    said = finished(command, folder)
+    resumed = "resumed" if "resumed after" in said else "began anew, which tells nothing"
     return f"{resumed}; {'the same bytes' if weights.read_bytes() == first else 'OTHER BYTES'}"
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def finished(command: list[str], folder: Path) -> str:
+    """What a stage has said; where it fails, this ends with it."""
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[1:])} ended with status {done.returncode}:\n{done.stderr}")
+    return done.stdout
 
 
 def generated(folder: Path, count: int, size: int) -> Photographs:
@@ -152,15 +214,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--photographs", type=int, default=8000)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, help="that of the recipe by default")
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each variant")
+    parser.add_argument("--minutes", type=float, default=17, help="when no other variant is begun; resuming follows")
     given = parser.parse_args()
+    until = time.monotonic() + 60 * given.minutes
     tree = compose(ROOT / "recipes", "two_stage_resnet18")
     tree["base"].update(image_size=given.size, num_workers=2)
     # Without a network, and as fast.
     tree["generator"].update(weights="none")
     for stage in ("pretrain", "finetune"):
-        tree[stage]["batch_size"] = given.batch_size
+        tree[stage]["batch_size"] = given.batch_size or tree[stage]["batch_size"]
     params = parse(tree, "two_stage_resnet18")
     device = start(params.base).device
     print(f"{torch.cuda.get_device_name(device) if device.type == 'cuda' else device}; torch {torch.__version__}")
@@ -169,12 +233,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photographs = generated(folder / "data/sample", given.photographs, given.size)
-        rates(params, photographs, given.steps, given.photographs)
+        rates(params, photographs, given.steps, until)
         tree["base"].update(save_every_minutes=1e-6)
-        tree["pretrain"].update(epochs=1, sample_epochs=[])
+        for stage in ("pretrain", "finetune"):
+            tree[stage].update(epochs=1, sample_epochs=[])
         shutil.rmtree(folder / "data/sample")
-        generated(folder / "data/sample", 20 * given.batch_size, given.size)
-        print("killed and run again, base.deterministic true:", resume(folder, tree), flush=True)
+        generated(folder / "data/sample", 20 * params.pretrain.batch_size, given.size)
+        write(tree, folder / "params.yaml")
+        for stage in ("pretrain", "finetune"):
+            print(f"{stage} killed and run again, base.deterministic true: {resume(folder, stage)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -64,5 +64,7 @@ def test_memory_by_number_of_photographs() -> None:
 
 def test_what_is_to_be_run_on_a_gpu_runs_here() -> None:
     printed = python("-m", "benchmarks.gpu", "--size", "64", "--photographs", "16", "--batch-size", "4", "--steps", "1")
-    assert "resumed; the same bytes" in printed
+    for stage in ("pretrain", "finetune"):
+        assert f"{stage} killed and run again, base.deterministic true: resumed; the same bytes" in printed
     assert printed.count("| adversarial |") >= 3
+    assert printed.count("| both |") >= 3
