@@ -23,7 +23,10 @@ Changes = Annotated[
 ]
 Model = Annotated[
     Path | None,
-    typer.Option(help="A checkpoint folder or a .onnx file; default: export, finetune or pretrain of checkpoints/, else the starter model."),
+    typer.Option(
+        help="A checkpoint folder or a .onnx file; default: export, finetune or pretrain of checkpoints/, else the "
+        "starter model."
+    ),
 ]
 
 
