@@ -59,7 +59,7 @@ def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, sk
 def plain_batches(photographs: Photographs, batch_size: int, rank: int = 0, processes: int = 1) -> Iterator[Tensor]:
     """All photographs once, in their order, unchanged: (up to batch_size, 3, S, S) uint8 sRGB.
 
-    Of several processes each gets its own batches: the first, of two, the first, the third and so on.
+    Several processes share the batches: of two, the first gets the first, the third, the fifth and so on.
     """
     unchanged = LoaderConfig(batch_size, seed=0, flip=False)
     starts = range(rank * batch_size, len(photographs), processes * batch_size)
