@@ -171,13 +171,12 @@ def resume(folder: Path, stage: str) -> str:
     finished(command, folder)
     first = weights.read_bytes()
     shutil.rmtree(weights.parent)
-    states, log = folder / ".resume" / stage, folder / "killed.log"
-    with log.open("w") as file:
-        running = subprocess.Popen(command, cwd=folder, env=environment(), stdout=file, stderr=file)
-        while running.poll() is None and not list(states.glob("*/[0-9]*.state")):
-            time.sleep(0.05)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+    quiet, states = subprocess.DEVNULL, folder / ".resume" / stage
+    running = subprocess.Popen(command, cwd=folder, env=environment(), stdout=quiet, stderr=quiet)
+    while running.poll() is None and not list(states.glob("*/[0-9]*.state")):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
     said = finished(command, folder)
     resumed = "resumed" if "resumed after" in said else "began anew, which tells nothing"
     return f"{resumed}; {'the same bytes' if weights.read_bytes() == first else 'OTHER BYTES'}"

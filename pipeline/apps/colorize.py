@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.apps.jobs import Job, Naming, Selection, comparison, require_output, select
-from pipeline.apps.model_choice import choose_model, label, origin_of
+from pipeline.apps.model_choice import choose_model, label, origin_of, used
 from pipeline.errors import InputError, TwotoneError
 from pipeline.handled_signals import handled
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -67,9 +67,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     selection = select(inputs, options.naming)
     path, colorizer = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
-    how = options.coloring
-    origin = origin_of(path, options.vivid).used(redrawn=how.own_lightness, saturation=how.saturation)
-    options = replace(options, origin=origin)
+    options = replace(options, origin=used(origin_of(path, options.vivid), options.coloring))
     outcomes: list[Outcome] = []
     try:
         for job in until_ctrl_c(tqdm(selection.jobs, desc="colorize", unit="file")):

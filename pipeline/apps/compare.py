@@ -56,7 +56,7 @@ def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> N
         sides = (f"{colorizer} of {revision}", f"{colorizer} here")
         before = _of(_scores(at_revision(revision), revision), colorizer, revision)
         measured = differences(before, after, sides[0])
-        notes = measured_otherwise(_committed_protocol(revision), protocol_of(Path()), revision)
+        notes = protocols.measured_otherwise(_committed_protocol(revision), protocol_of(Path()), revision)
         found.append(Comparison(sides, measured, len(after), notes))
     if not revisions:
         sides = ("pretrain", colorizer)
@@ -93,21 +93,6 @@ def differences(before: Photographs, after: Photographs, side: str) -> dict[str,
             one = difference(*({path: row[name] for path, row in scores.items()} for scores in (before, after)))
             found[name] = (one, one.verdict(metric.better))
     return found
-
-
-def measured_otherwise(before: str | None, after: str | None, side: str) -> tuple[str, ...]:
-    """What else differs between two runs of the same photographs, by their protocol.json: sentences.
-
-    Args:
-        before, after: the texts; None where there is none.
-        side: what an error calls `before`.
-
-    Raises:
-        InputError: the photographs have other pixels, or a file is damaged.
-    """
-    sides = protocols.read_protocol(before, side), protocols.read_protocol(after, "this run")
-    protocols.require_same_pixels(*sides, side)
-    return tuple(protocols.differences_of(*sides))
 
 
 def _print(comparison: Comparison) -> None:

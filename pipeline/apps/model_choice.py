@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -16,6 +17,9 @@ from pipeline.errors import ModelError
 from pipeline.inference.starter import starter_folder
 from pipeline.media.provenance import Origin
 from pipeline.models.config import GENERATOR_FILE, ONNX_FILE, read_config
+
+if TYPE_CHECKING:
+    from pipeline.inference.colorizer import ColoringOptions
 
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
@@ -64,6 +68,13 @@ def origin_of(model: Path, vivid: float | None = None) -> Origin:
     other = f" from sha256 {config.began_with}" if name == GENERATOR_FILE and config.began_with else ""
     dial = "" if vivid is None else f"dial at {vivid:g}{other}"
     return Origin(program, config.summary(), weights, settings=dial)
+
+
+def used(origin: Origin, coloring: ColoringOptions) -> Origin:
+    """The origin, with how it colors one picture."""
+    factor = f"saturation {coloring.saturation:g}" if coloring.saturation != 1 else ""
+    settings = ", ".join(filter(None, [origin.settings, factor]))
+    return replace(origin, redrawn=coloring.own_lightness, settings=settings)
 
 
 def _named(named: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.apps.colorize import BatchOptions, load_for
 from pipeline.apps.jobs import Naming, Selection, require_format, require_output
-from pipeline.apps.model_choice import origin_of
+from pipeline.apps.model_choice import origin_of, used
 from pipeline.errors import ImageError, InputError
 from pipeline.files import replacing
 from pipeline.inference.colorizer import Colorizer
@@ -71,9 +71,8 @@ def _colored(content: bytes, model: Path, colorizer: Colorizer, options: BatchOp
     """The colored file, and what to say of it."""
     picture = decode_picture(content, options.max_pixels)
     kind = WRITABLE[_ending(options.naming, picture.format)]
-    how = options.coloring
-    rgb = colorizer.color(picture.pixels, how)
-    origin = origin_of(model, options.vivid).used(redrawn=how.own_lightness, saturation=how.saturation)
+    rgb = colorizer.color(picture.pixels, options.coloring)
+    origin = used(origin_of(model, options.vivid), options.coloring)
     colored, left_out = encode_picture(rgb, picture, kind, origin)
     height, width = picture.pixels.shape[:2]
     notes = [f"{picture.format} is written as {kind}"] if picture.format != kind else []

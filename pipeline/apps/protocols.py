@@ -14,16 +14,22 @@ FILE = Path("reports/evaluate/protocol.json")
 _OWN = ("colorizers", "intervals", "means", "photographs", "weights")
 
 
-def read_protocol(text: str | None, side: str) -> dict[str, Any]:
-    """What a run says of its scores; nothing where it has no protocol.json, as of an early version.
+def measured_otherwise(before: str | None, after: str | None, side: str) -> tuple[str, ...]:
+    """What differs between two measurements of the same photographs: `libraries: torch 2.4.0, here 2.5.1`.
 
     Args:
-        text: the file's; None where there is none.
-        side: what an error calls the run.
+        before, after: the texts of protocol.json; None where there is none, as of an early version.
+        side: what an error calls `before`.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the photographs have other pixels, or a file is damaged.
     """
+    sides = _read(before, side), _read(after, "this run")
+    _require_same_pixels(*sides, side)
+    return tuple(_differences(*sides))
+
+
+def _read(text: str | None, side: str) -> dict[str, Any]:
     try:
         found = json.loads(text) if text is not None else {}
     except ValueError as error:
@@ -33,12 +39,8 @@ def read_protocol(text: str | None, side: str) -> dict[str, Any]:
     return found
 
 
-def require_same_pixels(before: dict[str, Any], after: dict[str, Any], side: str) -> None:
-    """Refuse scores of photographs that have the same names and other pixels: of another size, or cut otherwise.
-
-    Raises:
-        InputError: says what each side was measured on.
-    """
+def _require_same_pixels(before: dict[str, Any], after: dict[str, Any], side: str) -> None:
+    """Under the same names there may be photographs of another size, or cut otherwise."""
     sides = [protocol.get("photographs", {}) for protocol in (before, after)]
     digests = [one.get("sha256") for one in sides]
     if None not in digests and digests[0] != digests[1]:
@@ -49,8 +51,8 @@ def require_same_pixels(before: dict[str, Any], after: dict[str, Any], side: str
         )
 
 
-def differences_of(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    """Sentences on what was measured otherwise, of what both sides name: `libraries: torch 2.4.0, here 2.5.1`."""
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    """Of what both sides name."""
     for key in sorted(before.keys() & after.keys() - set(_OWN)):
         sides = before[key], after[key]
         if all(isinstance(side, dict) for side in sides):

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import recipes
-from pipeline.apps.compare import differences, measured_otherwise, protocol_of, scores_of
+from pipeline.apps.compare import differences, protocol_of, scores_of
+from pipeline.apps.protocols import measured_otherwise
 from pipeline.errors import InputError
 from pipeline.files import replacing
 

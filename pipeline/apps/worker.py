@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.apps.model_choice import origin_of
+from pipeline.apps.model_choice import origin_of, used
 from pipeline.errors import ColoringError, TwotoneError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.pictures import WRITABLE, copy_ending, read_picture, write_picture
@@ -99,7 +99,7 @@ def _colorizer(model: Path, vivid: float | None) -> tuple[Colorizer, Origin]:
 
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
     colorizer, origin = _colorizer(model, request.vivid)
-    origin = origin.used(redrawn=request.coloring.own_lightness, saturation=request.coloring.saturation)
+    origin = used(origin, request.coloring)
     picture = read_picture(request.source, max_pixels)
     ending = copy_ending(request.source.suffix)
     after, full = [], []

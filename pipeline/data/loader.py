@@ -35,6 +35,11 @@ class LoaderConfig:
     pinned: bool = False
     """Whether batches are in pinned memory, from which they are copied to a GPU while that computes."""
 
+    @property
+    def share(self) -> int:
+        """Photographs of a batch that each process gets."""
+        return self.batch_size // self.processes
+
     def steps(self, photographs: int) -> int:
         """Steps of an epoch: the last batch, where it is not full, is left out."""
         full = photographs // self.batch_size
@@ -50,10 +55,10 @@ def train_batches(photographs: Photographs, config: LoaderConfig, epoch: int, sk
         (batch_size / processes, 3, S, S) uint8 sRGB, channels_last.
     """
     order = np.random.default_rng([config.seed, epoch]).permutation(len(photographs))
-    full, share = config.steps(len(photographs)), config.batch_size // config.processes
-    batches = order[: full * config.batch_size].reshape(full, config.processes, share)
+    full = config.steps(len(photographs))
+    batches = order[: full * config.batch_size].reshape(full, config.processes, config.share)
     view = _Shuffled(photographs, batches[skip:, config.rank].flatten().tolist(), config, epoch)
-    return _load(view, share, config)
+    return _load(view, config.share, config)
 
 
 def plain_batches(photographs: Photographs, batch_size: int, rank: int = 0, processes: int = 1) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ import bisect
 import csv
 import hashlib
 import json
+from contextlib import suppress
 from errno import EMFILE
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def _allow_more_open_files(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:
         most = soft + count if hard == resource.RLIM_INFINITY else min(soft + count, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        with suppress(OSError, ValueError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def held_out(folder: Path) -> str:

@@ -10,6 +10,7 @@ from itertools import product
 from PIL import Image
 
 from pipeline.errors import ImageError
+from pipeline.media.decoding import ORIENTATION
 from pipeline.media.provenance import Origin, marked
 
 # In a TIFF the same directory holds EXIF and the layout of its samples: only tags about the photograph are copied.
@@ -17,7 +18,7 @@ _TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 DIRECTORIES = (0x8769, 0x8825)
 XMP_TAG = 0x02BC
 # Orientation, bits and number of samples, and what they are: those of the file that was read.
-_LAYOUT = (0x0112, 0x0102, 0x0106, 0x0115)
+_LAYOUT = (ORIENTATION, 0x0102, 0x0106, 0x0115)
 _COLOR_SPACE, _SRGB = 0xA001, 1
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from mmap import mmap
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
@@ -71,11 +71,6 @@ class Origin:
     @property
     def version(self) -> str:
         return ", ".join(filter(None, [self.weights, self.settings]))
-
-    def used(self, *, redrawn: bool, saturation: float) -> Origin:
-        """The same, with how it colors one picture."""
-        factor = f"saturation {saturation:g}" if saturation != 1 else ""
-        return replace(self, redrawn=redrawn, settings=", ".join(filter(None, [self.settings, factor])))
 
 
 def marked(xmp: bytes, origin: Origin) -> bytes:

@@ -51,7 +51,7 @@ class TrainingRun:
     states: SavedStates
     finished: Finished
     selection: Selection | None = None
-    """Scores the epochs of an adversarial stage against what it began with; in the first process alone."""
+    """Scores the epochs of the second stage against what it began with; in the first process alone."""
 
     @property
     def choosing(self) -> Selection | None:

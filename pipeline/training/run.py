@@ -221,11 +221,9 @@ def draw_previews(run: TrainingRun, name: str, step: int) -> None:
 def validate(run: TrainingRun) -> float:
     """ab_mae on the validation split."""
     objective, loader = run.objective, run.config.loader
-    # The error is a mean over photographs: how many come at once changes only the last digits.
-    batch_size = max(1, loader.batch_size // loader.processes)
     with inference(objective.generator):
         device = objective.accelerator.device
-        own = plain_batches(run.splits["valid"], batch_size, loader.rank, loader.processes)
+        own = plain_batches(run.splits["valid"], loader.share, loader.rank, loader.processes)
         batches = (batch.to(device) for batch in own)
         return ab_mae(objective.generator, batches, objective.space, run.group)
 

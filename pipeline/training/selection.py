@@ -32,14 +32,13 @@ class Selection:
 
     def __init__(self, generator: nn.Module, space: ColorSpace, valid: Photographs, loader: LoaderConfig):
         self._space, self._seed = space, loader.seed
-        batch_size = max(1, loader.batch_size // loader.processes)
         self.weights: dict[str, Tensor] = {k: v.detach().cpu().clone() for k, v in generator.state_dict().items()}
-        self._knob = Knob(self._predictor(generator), valid, batch_size)
+        self._knob = Knob(self._predictor(generator), valid, loader.share)
         self._true = ColorCounts()
         for batch in self._knob.batches:
             self._true.add(rgb_to_lab(batch)[:, 1:].numpy())
         device = next(generator.parameters()).device
-        self.ab_mae = ab_mae(generator, (batch.to(device) for batch in plain_batches(valid, batch_size)), space)
+        self.ab_mae = ab_mae(generator, (batch.to(device) for batch in plain_batches(valid, loader.share)), space)
         """Of what the stage began with, on all validation photographs."""
 
     def scores(self, generator: nn.Module) -> dict[str, float]:
