@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.checkpointing.store import read_state
 from tests.helpers import Project, environment
 from tests.nursery import Nursery, Stage
 
@@ -27,10 +28,13 @@ SHARED = {
     "pretrain": {"epochs": 2, "batch_size": 6, "sample_epochs": [2], "ema_decay": 0.9, "keep_epochs": [1]},
     "finetune": {"epochs": 2, "batch_size": 6, "sample_epochs": [2]},
 }
-# Largest difference of a weight after four steps in fp32, Adam's steps being 1e-3: what rounding makes of them.
+# Largest difference of a weight after four steps in fp32, Adam's steps being 1e-3, whatever the size of a gradient is.
 TOLERANCE = 2e-3
 MODULES = "import pipeline.training.objectives as objectives\n"
-KILLED = "before(objectives.ContentObjective, 'step', lambda self, c, t, number: number == 2)"
+KILLED = """
+for objective in (objectives.ContentObjective, objectives.AdversarialObjective):
+    before(objective, 'step', lambda self, c, t, number: number == 2)
+"""
 NO_MEMORY = """
 def fail():
     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
@@ -89,6 +93,21 @@ def run(project: Project, nursery: Nursery, stage: str, count: int) -> str:
     return "\n".join(one.stdout for one in ended)
 
 
+def first_gradient(project: Project, nursery: Nursery, stage: str, count: int) -> torch.Tensor:
+    """Of all parameters in a row, up to a factor: Adam's averages in the state that is saved after the first step.
+
+    The last process is killed in the third step: of a training that ends, no state is left.
+    """
+    for process in start(project, nursery, stage, count, KILLED):
+        process.wait()
+    states = project.folder / f".resume/{stage}"
+    (path,) = states.glob("*/000000-00000001.state")
+    contents = read_state(path).contents
+    shutil.rmtree(states)
+    averages = [name for name in sorted(contents) if name.startswith("optimizer.") and name.endswith(".exp_avg")]
+    return torch.cat([contents[name].flatten() for name in averages])
+
+
 def published(project: Project, stage: str) -> dict[str, bytes]:
     return {name: content for name, content in project.outs().items() if f"/{stage}/" in name}
 
@@ -114,6 +133,17 @@ def test_several_processes_train_what_one_does(
     assert published(project, stage) == first, "again, the same bytes"
     with (project.folder / f"reports/{stage}/history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(("stage", "count"), [("pretrain", 2), pytest.param("finetune", 3, marks=pytest.mark.slow)])
+def test_the_first_gradient_is_that_of_one_process(
+    project: Project, nursery: Nursery, alone: dict[str, dict[str, torch.Tensor]], stage: str, count: int
+) -> None:
+    """What Adam makes of it says little, because a weight moves by about the rate whatever its gradient is."""
+    assert alone
+    one, several = first_gradient(project, nursery, stage, 1), first_gradient(project, nursery, stage, count)
+    assert one.norm() > 0
+    assert (several - one).norm() < 1e-4 * one.norm()
 
 
 @pytest.mark.slow
