@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import mimetypes
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -75,10 +77,11 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
         InputError: an input does not exist, there is nothing to color, or the output cannot be what it is asked to be.
     """
     require_format(naming)
+    _real_folder.cache_clear()
     selection = Selection()
     sources: dict[Path, tuple[Path, Path]] = {}
     for source, inside in _sources(inputs, naming.out, selection.left_out):
-        sources.setdefault(source.resolve(), (source, inside))
+        sources.setdefault(_real(source), (source, inside))
     # A shell's *.jpg finds the copies that an earlier run has put beside the photographs, too.
     named = {source.absolute().with_suffix("") for source, _ in sources.values()}
     copies = [key for key, (source, _) in sources.items() if _original(source.absolute()) in named]
@@ -96,11 +99,11 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     if out and len(sources) == 1 and not out.exists() and _looks_like_a_file(out):
         writable = ", ".join(sorted({f".{ending}" for ending in WRITABLE} | set(CONTAINERS.values())))
         raise InputError(f"--out {out}: {out.suffix} cannot be written; name a folder, or a file in {writable}")
-    taken = {_key(source) for source, _ in sources.values()}
-    for source, inside in sources.values():
+    taken = {str(real).casefold() for real in sources}
+    for real, (source, inside) in sources.items():
         place = out / inside if out else source.with_name(f"{source.stem}{_MARK}{source.suffix}")
         target = place.with_suffix(_ending(source, naming.ending))
-        if target.resolve() == source.resolve():
+        if _real(target) == real:
             raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {out}")
         selection.jobs.append(_job_for(source, target, naming, taken))
     # After all have their names: whichever machine colors a photograph, its copy is called the same.
@@ -170,9 +173,9 @@ def _job_for(source: Path, target: Path, naming: Naming, taken: set[str]) -> Job
         name = target if number == 1 else target.with_stem(f"{target.stem}-{number}")
         several = len(naming.seeds) > 1
         targets = {seed: name.with_stem(f"{name.stem}-{seed}") if several else name for seed in naming.seeds}
-        files = [file for path in targets.values() for file in _files(path, naming.compare)]
-        if not any(_key(file) in taken for file in files):
-            taken.update(map(_key, files))
+        keys = {_key(file) for path in targets.values() for file in _files(path, naming.compare)}
+        if not keys & taken:
+            taken |= keys
             return Job(source, targets, renamed=number > 1)
         number += 1
 
@@ -183,7 +186,17 @@ def _files(target: Path, compare: bool) -> list[Path]:
 
 def _key(path: Path) -> str:
     """Equal for paths that some file systems cannot tell apart."""
-    return str(path.resolve()).casefold()
+    return str(_real(path)).casefold()
+
+
+def _real(path: Path) -> Path:
+    """The absolute path of a file, without links, as `Path.resolve` gives it at more cost for each of 200,000."""
+    return path.resolve() if os.path.islink(path) else _real_folder(path.parent) / path.name
+
+
+@lru_cache(maxsize=1000)
+def _real_folder(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def _sources(inputs: Sequence[str], out: Path | None, left_out: Counter[str]) -> Iterator[tuple[Path, Path]]:
@@ -204,24 +217,28 @@ def _sources(inputs: Sequence[str], out: Path | None, left_out: Counter[str]) ->
             )
         else:
             raise InputError(f"{text}: no such file or folder")
+        copies = out.resolve() if out and folder.resolve() in out.resolve().parents else None
         for file, inside in found:
-            kind = _kind_left_out(file, folder, out)
+            kind = _kind_left_out(file, folder, copies)
             if kind:
                 left_out[kind] += 1
             elif file.is_file():
                 yield file, inside
 
 
-def _kind_left_out(file: Path, folder: Path, out: Path | None) -> str:
-    """Why a file below a folder is not colored; "" where it is."""
+def _kind_left_out(file: Path, folder: Path, copies: Path | None) -> str:
+    """Why a file below a folder is not colored; "" where it is.
+
+    Args:
+        copies: the folder of the colored copies, resolved, where it is inside that of the photographs.
+    """
     if file.is_dir():
         return ""
     if any(part.startswith(".") for part in file.relative_to(folder).parts):
         return "hidden"
     if not file.is_file():
         return "not regular files"
-    # Copies of an earlier run, where --out is a folder inside that of the photographs.
-    if out and out.resolve() in file.resolve().parents and folder.resolve() in out.resolve().parents:
+    if copies and copies in _real(file).parents:
         return _COPIES
     if file.suffix.lower() not in _SUFFIXES:
         return file.suffix.lower() or "without an ending"
