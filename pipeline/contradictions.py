@@ -70,6 +70,12 @@ def contradictions(params: Params) -> list[str]:
             "finetune.warmup_steps must be 0 with finetune.adversarial_loss none, where no discriminator learns, got "
             f"{params.finetune.warmup_steps}"
         )
+    shown = params.finetune.judged or params.finetune.losses.get("color_distribution")
+    if params.finetune.target_saturation != 1 and not shown:
+        problems.append(
+            "finetune.target_saturation must be 1 without a discriminator and without the loss color_distribution: no "
+            f"other loss is shown saturated colors; got {params.finetune.target_saturation:g}"
+        )
     if params.export.dial and params.export.variant == "int8":
         problems.append("export.dial must be false with export.variant int8, whose rounded weights cannot be mixed")
     if params.export.dial and params.finetune.goes_on:

@@ -80,6 +80,8 @@ def test_what_would_train_nothing_is_refused() -> None:
     finetune |= {"adversarial_loss": "none", "warmup_steps": 0, "losses": {"l1": 0}}
     with pytest.raises(ParamsError, match="a loss a weight > 0 with finetune"):
         parse(tree)
+    with pytest.raises(ParamsError, match="target_saturation must be 1 without a discriminator and without the loss"):
+        parse(tree | {"finetune": finetune | {"losses": {"l1": 1}, "target_saturation": 1.2}})
     # The networks that are not trained may not fit.
     finetune |= {"losses": {"l1": 1}}
     tree["discriminator"]["receptive_field"] = 286

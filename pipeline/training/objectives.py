@@ -214,19 +214,23 @@ class AdversarialObjective(Objective):
         discriminator = self._discriminator
         if discriminator is None:
             fake = self.generator(condition).float()
-            return self._update_generator({}, Answer(fake, target, condition, self.space), learns=True)
+            return self._update_generator({}, self._answer(condition, target, fake), learns=True)
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
             fake = self.generator(condition).float()
         return {
             **self._step_discriminator(discriminator, condition, target, fake.detach()),
-            **self._step_generator(discriminator, Answer(fake, target, condition, self.space), learns),
+            **self._step_generator(discriminator, self._answer(condition, target, fake), learns),
         }
+
+    def _answer(self, condition: Tensor, target: Tensor, fake: Tensor) -> Answer:
+        return Answer(fake, target, condition, self.space, self._params.target_saturation)
 
     def _step_discriminator(
         self, discriminator: nn.Module, condition: Tensor, target: Tensor, fake: Tensor
     ) -> dict[str, Tensor]:
-        real_logits = discriminator(condition, target).float()
+        real = self.space.saturated(condition, target, self._params.target_saturation)
+        real_logits = discriminator(condition, real).float()
         fake_logits = discriminator(condition, fake).float()
         loss = discriminator_loss(self._params.adversarial_loss, real_logits, fake_logits)
         self._update(loss, "discriminator")

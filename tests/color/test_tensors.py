@@ -58,6 +58,16 @@ def test_a_perfect_answer_decodes_to_the_photograph(name: str, inputs: int, outp
     np.testing.assert_allclose(space.ab(target).numpy(), rgb_to_lab(rgb)[:, 1:].numpy(), atol=2e-2)
 
 
+@pytest.mark.parametrize("name", ["lab", "rgb"])
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
+def test_saturated_colors_are_those_of_skimage(name: str) -> None:
+    space, rgb = ColorSpace(name), every_color(30)  # type: ignore[arg-type]
+    condition, target = space.encode(rgb)
+    assert torch.equal(space.saturated(condition, target, 1), target)
+    shown = last(space.decode(condition, space.saturated(condition, target, 1.2)))
+    np.testing.assert_allclose(shown, lab2rgb(rgb2lab(last(rgb)) * [1, 1.2, 1.2]), atol=2e-3)
+
+
 def test_the_rgb_condition_is_gray() -> None:
     condition, _ = ColorSpace("rgb").encode(every_color(30))
     red, green, blue = condition.unbind(1)

@@ -66,6 +66,22 @@ def test_one_generator_forward_a_step_and_both_networks_learn(
     assert all(p.requires_grad for p in after)
 
 
+def test_the_discriminator_and_no_content_loss_is_shown_saturated_colors(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    plain = adversarial(params, Tiny(), accelerator, target_saturation=1.0)
+    more = adversarial(params, Tiny(), accelerator, target_saturation=1.5)
+    shown: list[Tensor] = []
+    for objective in (plain, more):
+        objective.networks["generator"].load_state_dict(plain.networks["generator"].state_dict())
+        objective.networks["discriminator"].register_forward_pre_hook(lambda _, given: shown.append(given[1]))
+    condition, target = batch
+    losses = [objective.step(condition, target, 0)["content"] for objective in (plain, more)]
+    assert losses[0] == losses[1]
+    assert torch.equal(shown[0], target)
+    torch.testing.assert_close(shown[3], target * 1.5)
+
+
 def test_without_a_discriminator_the_content_loss_teaches_alone(
     params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
 ) -> None:
