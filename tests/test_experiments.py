@@ -1,0 +1,61 @@
+"""docs/experiments.md: its trainings take minutes to hours; what its commands ask for is checked here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import apply_overrides
+
+from pipeline import recipes
+from pipeline.params import read
+from tests.helpers import RECIPES, ROOT
+
+TEXT = (ROOT / "docs/experiments.md").read_text()
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """(the recipe that params.yaml has, the words of a command), in the order of the page."""
+    recipe = recipes.BASE
+    for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("uv run "), comments=True)
+            if words[:2] == ["twotone", "recipe"]:
+                recipe = words[2]
+            else:
+                yield recipe, words
+
+
+TRAININGS = [one for one in commands() if one[1][0] in ("dvc", "twotone")]
+SCRIPTS = [words for _, words in commands() if words[0] == "python"]
+
+
+def test_every_command_is_of_a_known_kind() -> None:
+    assert len(TRAININGS) >= 5
+    assert len(SCRIPTS) >= 2
+    assert len(TRAININGS) + len(SCRIPTS) == len(list(commands()))
+
+
+@pytest.mark.parametrize(("recipe", "words"), TRAININGS)
+def test_what_a_training_asks_for_is_allowed(recipe: str, words: list[str], tmp_path: Path) -> None:
+    assert words[:3] == ["dvc", "exp", "run"] or words[:2] == ["twotone", "seeds"] or words == ["dvc", "repro"]
+    path = tmp_path / "params.yaml"
+    recipes.write(recipes.compose(RECIPES, recipe), path)
+    before = read(path)
+    overrides = [words[place + 1] for place, word in enumerate(words) if word == "-S"]
+    if overrides:
+        # As `dvc exp run` writes them into params.yaml.
+        apply_overrides(str(path), overrides)
+        assert read(path) != before
+
+
+@pytest.mark.parametrize("words", SCRIPTS)
+def test_a_script_knows_its_options(words: list[str]) -> None:
+    said = subprocess.run([sys.executable, words[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for option in (word for word in words[2:] if word.startswith("-")):
+        assert option in said.stdout
