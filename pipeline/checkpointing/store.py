@@ -192,15 +192,41 @@ def require_no_other_count(states: SavedStates) -> None:
     SavedStateError: there is a state of this very training, from another number of processes.
     """
     ours = states.inputs
-    for folder in sorted(states.folder.parent.glob("*")):
-        theirs = read_inputs(folder)
-        same = "training" in ours and theirs.get("training") == ours["training"]
-        if same and theirs["processes"] != ours["processes"] and SavedStates(folder, 0).files():
+    for theirs in _others(states):
+        if _same_training(theirs, ours) and theirs["processes"] != ours["processes"]:
             raise SavedStateError(
                 f"this training was begun by {theirs['processes']} processes and cannot go on with "
                 f"{ours['processes']}: sums would be rounded in another order; run it with as many again "
                 "(base.processes), or clear its state with `twotone resume --clear` to train from the beginning"
             )
+
+
+def mention_others(states: SavedStates) -> None:
+    """Say what other states there are where a training begins anew, and why it does not go on with them."""
+    ours, others = states.inputs, list(_others(states))
+    for theirs in others:
+        if _same_training(theirs, ours) and "threads" in theirs:
+            tqdm.write(
+                f"note: this training was begun with {theirs['threads']} threads and begins anew with "
+                f"{ours['threads']}, since sums are rounded in another order; OMP_NUM_THREADS={theirs['threads']} "
+                "would go on with its state"
+            )
+            return
+    if others:
+        tqdm.write(
+            f"note: {states.folder.parent} holds saved state of other parameters, data or code; see `twotone resume`"
+        )
+
+
+def _others(states: SavedStates) -> Iterator[dict[str, Any]]:
+    """The inputs of each other training of the stage that has a saved state."""
+    for folder in sorted(states.folder.parent.glob("*")):
+        if folder != states.folder and SavedStates(folder, 0).files():
+            yield read_inputs(folder)
+
+
+def _same_training(theirs: dict[str, Any], ours: dict[str, Any]) -> bool:
+    return "training" in ours and theirs.get("training") == ours["training"]
 
 
 def read_inputs(folder: Path) -> dict[str, Any]:

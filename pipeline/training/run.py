@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.checkpointing.optimizers import below
 from pipeline.checkpointing.signals import StopRequest, listening, obey
-from pipeline.checkpointing.store import State, pack, require_no_other_count, unpack
+from pipeline.checkpointing.store import State, mention_others, pack, require_no_other_count, unpack
 from pipeline.data.loader import plain_batches, train_batches
 from pipeline.errors import TrainingError
 from pipeline.evaluation.validation import ab_mae, inference
@@ -146,7 +146,7 @@ def _saved_state(run: TrainingRun) -> State | None:
     state = run.states.load() if run.group.first else None
     if run.group.first and state is None:
         require_no_other_count(run.states)
-        _mention_other_states(run.states.folder)
+        mention_others(run.states)
     if run.group.count == 1:
         return state
     block = run.group.from_first(pack(state) if state else b"")
@@ -256,8 +256,3 @@ def _require_finite(objective: Objective, when: str) -> None:
     """A state with NaN is never saved: it could only be resumed to fail again."""
     if not objective.finite():
         raise TrainingError(f"a weight is NaN or infinite after {when}; {_ADVICE}")
-
-
-def _mention_other_states(folder: Path) -> None:
-    if any(path.parent != folder for path in folder.parent.glob("*/[0-9]*.state")):
-        tqdm.write(f"note: {folder.parent} holds saved state of other parameters, data or code; see `twotone resume`")
