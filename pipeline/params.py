@@ -65,8 +65,8 @@ class Base(Block):
     """Refuse operations that may give other bits on the next run."""
     processes: Annotated[Any, AfterValidator(check_processes)]
     """Processes that share the batches of pretrain and finetune: a number, or auto for one on each GPU. Another number
-    gives the same training but for rounding, and for what degrade and noise draw. Under torchrun, accelerate launch or
-    srun theirs counts."""
+    gives the same training but for rounding, and for what a generator with noise draws. Under torchrun, accelerate
+    launch or srun theirs counts."""
     num_workers: Annotated[int, Field(ge=0, le=64)]
     """Loader processes of each of them; any number gives the same batches, so DVC does not watch it."""
     save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]

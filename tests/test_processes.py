@@ -25,8 +25,15 @@ SHARED = {
     "base": {"save_every_minutes": 1e-6},
     "sample": {"train": 12},
     "generator": {"backbone": "test_efficientnet"},
-    "pretrain": {"epochs": 2, "batch_size": 6, "sample_epochs": [2], "ema_decay": 0.9, "keep_epochs": [1]},
-    "finetune": {"epochs": 2, "batch_size": 6, "sample_epochs": [2]},
+    "pretrain": {
+        "epochs": 2,
+        "batch_size": 6,
+        "sample_epochs": [2],
+        "ema_decay": 0.9,
+        "keep_epochs": [1],
+        "degrade": 0.5,
+    },
+    "finetune": {"epochs": 2, "batch_size": 6, "sample_epochs": [2], "degrade": 0.5},
 }
 # Largest difference of a weight after four steps in fp32, Adam's steps being 1e-3, whatever the size of a gradient is.
 TOLERANCE = 2e-3

@@ -7,6 +7,8 @@ should give are the true ones.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,21 +24,38 @@ _DARKEST, _LIGHTEST, _GAMMA = 25.0, 75.0, (0.6, 1.6)
 _BLUR, _GRAIN = 1.5, 6.0
 
 
-def degraded(condition: Tensor, rgb: Tensor, space: ColorSpace, share: float) -> Tensor:
+@dataclass(frozen=True)
+class Damage:
+    """What is drawn for each of N photographs, on the CPU, so that any device sees the same."""
+
+    strengths: Tensor
+    """(7, N, 1, 1, 1) in [0, 1): whether it is damaged at all, film, black, white, contrast, blur, grain."""
+    noise: Tensor
+    """(N, 1, S, S), the grain, with a standard deviation of 1."""
+
+    @classmethod
+    def draw(cls, seed: int, count: int, side: int) -> Damage:
+        """For a batch of `count` photographs of S x S pixels."""
+        random = torch.Generator().manual_seed(seed)
+        strengths = torch.rand(7, count, generator=random).view(7, count, 1, 1, 1)
+        return cls(strengths, torch.randn(count, 1, side, side, generator=random))
+
+    def part(self, number: int, of: int) -> Damage:
+        """That of one of several equal parts of the batch, from 0."""
+        return Damage(self.strengths.chunk(of, 1)[number], self.noise.chunk(of)[number])
+
+
+def degraded(condition: Tensor, rgb: Tensor, space: ColorSpace, share: float, damage: Damage) -> Tensor:
     """The condition, with that of an old photograph for a share of the photographs.
 
-    Draws from torch's global random numbers on the CPU, so that any device sees the same photographs.
-
     Args:
-        condition: (N, in_channels, H, W) in [-1, 1], that of the clean photographs.
-        rgb: (N, 3, H, W) uint8 sRGB.
+        condition: (N, in_channels, S, S) in [-1, 1], that of the clean photographs.
+        rgb: (N, 3, S, S) uint8 sRGB.
         share: probability for each of them.
+        damage: drawn for these N.
     """
-    count = len(rgb)
-    chosen, film, black, white, curve, blur, grain = (
-        row.view(count, 1, 1, 1).to(rgb.device) for row in torch.rand(7, count)
-    )
-    noise = torch.randn(count, 1, *rgb.shape[2:]).to(rgb.device)
+    chosen, film, black, white, curve, blur, grain = damage.strengths.to(rgb.device)
+    noise = damage.noise.to(rgb.device)
     eye, plate = (torch.tensor(weights, device=rgb.device).view(1, 3, 1, 1) for weights in (_EYE, _PLATE))
     lightness = luminance_to_lightness((linear_rgb(rgb) * torch.lerp(eye, plate, film)).sum(1, keepdim=True))
     low, high = _DARKEST * black, 100 - (100 - _LIGHTEST) * white

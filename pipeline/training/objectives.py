@@ -18,7 +18,7 @@ from pipeline.distributed.group import Group
 from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters
 from pipeline.params import Finetune, Pretrain
-from pipeline.training.degradation import degraded
+from pipeline.training.degradation import Damage, degraded
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
 from pipeline.training.schedules import lr_factor
@@ -57,13 +57,20 @@ class Objective(ABC):
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
         self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty
 
-    def encode(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, rgb: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """What the generator sees in training and what it should give, as `ColorSpace.encode`.
 
         The input is that of an old photograph for a share of them.
+
+        Args:
+            rgb: (N, 3, S, S) uint8 sRGB, the part of this process.
+            seed: of the whole batch. All processes draw for all of it, so that their number changes no photograph.
         """
         condition, target = self.space.encode(rgb)
-        return (degraded(condition, rgb, self.space, self._degrade) if self._degrade else condition), target
+        if not self._degrade:
+            return condition, target
+        damage = Damage.draw(seed, len(rgb) * self.group.count, rgb.shape[2]).part(self.group.rank, self.group.count)
+        return degraded(condition, rgb, self.space, self._degrade, damage), target
 
     @abstractmethod
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:

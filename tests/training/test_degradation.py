@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.training.degradation import degraded
+from pipeline.training.degradation import Damage, degraded
 
 LAB, RGB = ColorSpace("lab"), ColorSpace("rgb")
 
@@ -15,9 +15,8 @@ def plain(red: int, green: int, blue: int, count: int = 400) -> torch.Tensor:
 
 
 def old_lightness(rgb: torch.Tensor, share: float = 1.0) -> torch.Tensor:
-    torch.manual_seed(0)
     condition, _ = LAB.encode(rgb)
-    return (degraded(condition, rgb, LAB, share) + 1) * 50
+    return (degraded(condition, rgb, LAB, share, Damage.draw(0, len(rgb), 16)) + 1) * 50
 
 
 def test_films_see_blue_light_and_not_red() -> None:
@@ -53,12 +52,15 @@ def test_edges_are_blurred_in_some() -> None:
 def test_a_share_of_the_photographs_is_changed_and_no_target(space: ColorSpace) -> None:
     rgb = torch.randint(0, 256, (300, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     condition, _ = space.encode(rgb)
-    torch.manual_seed(3)
-    old = degraded(condition, rgb, space, 0.25)
+    damage = Damage.draw(3, 300, 16)
+    old = degraded(condition, rgb, space, 0.25, damage)
     assert old.shape == condition.shape
     assert old.abs().max() <= 1
     changed = (old != condition).flatten(1).any(1)
     assert 0.17 < changed.float().mean() < 0.33
-    torch.manual_seed(3)
-    assert torch.equal(degraded(condition, rgb, space, 0.25), old)
-    assert torch.equal(degraded(condition, rgb, space, 0.0), condition)
+    parts = [
+        degraded(condition[part], rgb[part], space, 0.25, Damage.draw(3, 300, 16).part(number, 3))
+        for number, part in enumerate((slice(0, 100), slice(100, 200), slice(200, 300)))
+    ]
+    assert torch.equal(torch.cat(parts), old), "three processes see what one does"
+    assert torch.equal(degraded(condition, rgb, space, 0.0, damage), condition)
