@@ -10,7 +10,7 @@ import torch
 
 from pipeline.color.arrays import gray_level, lightness
 from pipeline.color.tensors import ColorSpace
-from pipeline.training.degradation import degraded
+from pipeline.training.degradation import Damage, degraded
 
 _LAB = ColorSpace("lab")
 
@@ -25,9 +25,7 @@ def as_old(rgb: np.ndarray) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(np.ascontiguousarray(rgb)).digest()[:4], "big")
     batch = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
     condition, _ = _LAB.encode(batch)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        old = degraded(condition, batch, _LAB, share=1.0)
+    old = degraded(condition, batch, _LAB, 1.0, Damage.draw([seed], rgb.shape[:2]))
     return (gray_level((old[0, 0].numpy() + 1) * 50) * 255).round().astype(np.uint8)
 
 

@@ -195,9 +195,9 @@ class Finetune(Block):
     discriminator, and the generator learns on from the content losses alone."""
     losses: Losses
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
-    target_saturation: Annotated[float, Field(ge=1, le=3)]
-    """Times this are the true a and b that the discriminator and color_distribution take for true; the other losses
-    keep the truth. DDColor (Kang et al. 2023) shows its discriminator 1.2 times the truth's color."""
+    target_saturation: Annotated[float, Field(ge=1, le=2)]
+    """The discriminator and color_distribution are given the true a and b times this, the other losses the true ones.
+    (DDColor's code shows its discriminator a truth with 1.2 times the color.)"""
     l1_penalty: NonNegative
     schedule: Schedule
     warmup_steps: Annotated[int, Field(ge=0)]

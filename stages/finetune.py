@@ -45,7 +45,7 @@ def run(params: Params) -> None:
     loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, block.crop, block.epoch_steps, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     # What pretrain has learnt in this run is no earlier training, but what it went on from is: without epochs, its own.
-    # (pretrain's checkpoint, which DVC watches, is another where pretrain.epochs is.)
+    # (DVC watches pretrain's checkpoint, which a change of pretrain.epochs changes, and not pretrain.epochs.)
     earlier = begun.config.training
     learnt_here = begun is pretrained and params.pretrain.epochs > 0
     before = earlier.before if learnt_here and earlier else earlier

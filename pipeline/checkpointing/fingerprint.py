@@ -67,8 +67,12 @@ def fingerprint(training: str, accelerator: Accelerator) -> str:
 
     The order of a sum over threads or processes depends on their number, and so does its rounding.
     """
-    shared = {"threads": torch.get_num_threads(), "processes": accelerator.num_processes}
-    return _hash({"training": training, **shared})
+    return _hash({"training": training, **sharing(accelerator)})
+
+
+def sharing(accelerator: Accelerator) -> dict[str, int]:
+    """How many threads and processes share a training."""
+    return {"threads": torch.get_num_threads(), "processes": accelerator.num_processes}
 
 
 def files_digest(paths: Iterable[Path]) -> str:

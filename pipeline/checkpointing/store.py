@@ -205,7 +205,7 @@ def mention_others(states: SavedStates) -> None:
     """Say what other states there are where a training begins anew, and why it does not go on with them."""
     ours, others = states.inputs, list(_others(states))
     for theirs in others:
-        if _same_training(theirs, ours) and "threads" in theirs:
+        if _same_training(theirs, ours) and theirs.get("threads", ours["threads"]) != ours["threads"]:
             tqdm.write(
                 f"note: this training was begun with {theirs['threads']} threads and begins anew with "
                 f"{ours['threads']}, since sums are rounded in another order; OMP_NUM_THREADS={theirs['threads']} "

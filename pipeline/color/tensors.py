@@ -58,14 +58,14 @@ class ColorSpace:
             return lab_to_rgb(torch.cat([lightness, output * AB_SCALE], 1))
         return ((output + 1) / 2).clamp(0, 1)
 
-    def saturated(self, condition: Tensor, target: Tensor, factor: float) -> Tensor:
-        """The target with a and b times a factor, on the lightness seen; of RGB, clipped to the gamut."""
+    def saturated(self, target: Tensor, factor: float) -> Tensor:
+        """The target with a and b times a factor; that of RGB is clipped to the gamut."""
         if factor == 1:
             return target
         if self.name == "lab":
             return target * factor
-        lab = rgb_to_lab((condition + 1) * 127.5)
-        return lab_to_rgb(torch.cat([lab[:, :1], self.ab(target) * factor], 1)) * 2 - 1
+        lab = rgb_to_lab((target + 1) * 127.5)
+        return lab_to_rgb(torch.cat([lab[:, :1], lab[:, 1:] * factor], 1)) * 2 - 1
 
     def ab(self, output: Tensor) -> Tensor:
         """The generator's answer as (N, 2, H, W) a and b in Lab units, not clipped to the gamut."""

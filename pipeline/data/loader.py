@@ -37,8 +37,8 @@ class LoaderConfig:
 
     @property
     def share(self) -> int:
-        """Photographs of a batch that each process gets."""
-        return self.batch_size // self.processes
+        """Photographs of a batch that each process gets; at least one, since there may be nothing to train."""
+        return max(1, self.batch_size // self.processes)
 
     def steps(self, photographs: int) -> int:
         """Steps of an epoch: the last batch, where it is not full, is left out."""

@@ -7,8 +7,10 @@ should give are the true ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,26 +33,29 @@ class Damage:
     strengths: Tensor
     """(7, N, 1, 1, 1) in [0, 1): whether it is damaged at all, film, black, white, contrast, blur, grain."""
     noise: Tensor
-    """(N, 1, S, S), the grain, with a standard deviation of 1."""
+    """(N, 1, H, W), the grain, with a standard deviation of 1."""
 
     @classmethod
-    def draw(cls, seed: int, count: int, side: int) -> Damage:
-        """For a batch of `count` photographs of S x S pixels."""
-        random = torch.Generator().manual_seed(seed)
-        strengths = torch.rand(7, count, generator=random).view(7, count, 1, 1, 1)
-        return cls(strengths, torch.randn(count, 1, side, side, generator=random))
+    def draw(cls, seeds: Sequence[int], size: tuple[int, int]) -> Damage:
+        """From a seed for each photograph; `size` is (H, W)."""
+        randoms = [torch.Generator().manual_seed(seed) for seed in seeds]
+        strengths = torch.stack([torch.rand(7, generator=random) for random in randoms], 1)
+        noise = torch.stack([torch.randn(1, *size, generator=random) for random in randoms])
+        return cls(strengths.view(7, -1, 1, 1, 1), noise)
 
-    def part(self, number: int, of: int) -> Damage:
-        """That of one of several equal parts of the batch, from 0."""
-        return Damage(self.strengths.chunk(of, 1)[number], self.noise.chunk(of)[number])
+
+def damage_seeds(seed: int, step: int, places: range) -> list[int]:
+    """Of the photographs at these places in the batch of a step, whichever process they are for."""
+    sequences = (np.random.SeedSequence([seed, step, place]) for place in places)
+    return [int(sequence.generate_state(1)[0]) for sequence in sequences]
 
 
 def degraded(condition: Tensor, rgb: Tensor, space: ColorSpace, share: float, damage: Damage) -> Tensor:
     """The condition, with that of an old photograph for a share of the photographs.
 
     Args:
-        condition: (N, in_channels, S, S) in [-1, 1], that of the clean photographs.
-        rgb: (N, 3, S, S) uint8 sRGB.
+        condition: (N, in_channels, H, W) in [-1, 1], that of the clean photographs.
+        rgb: (N, 3, H, W) uint8 sRGB.
         share: probability for each of them.
         damage: drawn for these N.
     """

@@ -34,8 +34,8 @@ class Answer:
     condition: Tensor
     """(N, in_channels, H, W) float32 in [-1, 1]: what it saw."""
     space: ColorSpace
-    target_saturation: float = 1.0
-    """Times this are the true a and b that color_distribution takes for true."""
+    saturated: Tensor | None = None
+    """The target with more color, which color_distribution takes instead; None: the target itself."""
 
 
 Loss = Callable[[Answer], Tensor]
@@ -59,18 +59,18 @@ def color_distribution(answer: Answer) -> Tensor:
     The sliced Wasserstein distance (Bonneel et al. 2015) of its ab: the mean over 8 directions of that between the
     values along each, which is what is left of L1 once both are sorted. Where L1 cannot tell which of two petals is
     the red one it paints both brown; this asks for as much red as there is. Measured on the means of 2x2 pixels.
-    How much red there is cannot always be told, either, and what is asked for then is the median of what may be there,
-    which is pale: a target_saturation above 1 makes up for it.
+    How much red there is cannot always be told, either; what it teaches then is the median of what may be there, which
+    is pale. finetune.target_saturation is for that (docs/experiments.md).
     """
     angles = torch.arange(_DIRECTIONS, device=answer.output.device) * (math.pi / _DIRECTIONS)
     directions = torch.stack([angles.cos(), angles.sin()], 1)
 
-    def along(ab: Tensor) -> Tensor:
-        means = F.avg_pool2d(ab / AB_SCALE, _SQUARE).flatten(2)
-        return (directions @ means).sort(dim=2).values
+    def along(colors: Tensor) -> Tensor:
+        ab = F.avg_pool2d(answer.space.ab(colors) / AB_SCALE, _SQUARE).flatten(2)
+        return (directions @ ab).sort(dim=2).values
 
-    true = answer.space.ab(answer.target) * answer.target_saturation
-    return F.l1_loss(along(answer.space.ab(answer.output)), along(true))
+    target = answer.target if answer.saturated is None else answer.saturated
+    return F.l1_loss(along(answer.output), along(target))
 
 
 LOSSES: dict[LossName, Loss] = {

@@ -18,7 +18,7 @@ from pipeline.distributed.group import Group
 from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters
 from pipeline.params import Finetune, Pretrain
-from pipeline.training.degradation import Damage, degraded
+from pipeline.training.degradation import Damage, damage_seeds, degraded
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
 from pipeline.training.schedules import lr_factor
@@ -57,19 +57,21 @@ class Objective(ABC):
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
         self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty
 
-    def encode(self, rgb: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def encode(self, rgb: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """What the generator sees in training and what it should give, as `ColorSpace.encode`.
 
         The input is that of an old photograph for a share of them.
 
         Args:
             rgb: (N, 3, S, S) uint8 sRGB, the part of this process.
-            seed: of the whole batch. All processes draw for all of it, so that their number changes no photograph.
+            seed: of the training. With the step and a photograph's place in the batch, it decides what becomes of it.
         """
         condition, target = self.space.encode(rgb)
         if not self._degrade:
             return condition, target
-        damage = Damage.draw(seed, len(rgb) * self.group.count, rgb.shape[2]).part(self.group.rank, self.group.count)
+        count, (height, width) = len(rgb), rgb.shape[2:]
+        places = range(self.group.rank * count, (self.group.rank + 1) * count)
+        damage = Damage.draw(damage_seeds(seed, step, places), (height, width))
         return degraded(condition, rgb, self.space, self._degrade, damage), target
 
     @abstractmethod
@@ -218,25 +220,21 @@ class AdversarialObjective(Objective):
         self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
-        discriminator = self._discriminator
+        discriminator, real = self._discriminator, self.space.saturated(target, self._params.target_saturation)
         if discriminator is None:
             fake = self.generator(condition).float()
-            return self._update_generator({}, self._answer(condition, target, fake), learns=True)
+            return self._update_generator({}, Answer(fake, target, condition, self.space, real), learns=True)
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
             fake = self.generator(condition).float()
         return {
-            **self._step_discriminator(discriminator, condition, target, fake.detach()),
-            **self._step_generator(discriminator, self._answer(condition, target, fake), learns),
+            **self._step_discriminator(discriminator, condition, real, fake.detach()),
+            **self._step_generator(discriminator, Answer(fake, target, condition, self.space, real), learns),
         }
 
-    def _answer(self, condition: Tensor, target: Tensor, fake: Tensor) -> Answer:
-        return Answer(fake, target, condition, self.space, self._params.target_saturation)
-
     def _step_discriminator(
-        self, discriminator: nn.Module, condition: Tensor, target: Tensor, fake: Tensor
+        self, discriminator: nn.Module, condition: Tensor, real: Tensor, fake: Tensor
     ) -> dict[str, Tensor]:
-        real = self.space.saturated(condition, target, self._params.target_saturation)
         real_logits = discriminator(condition, real).float()
         fake_logits = discriminator(condition, fake).float()
         loss = discriminator_loss(self._params.adversarial_loss, real_logits, fake_logits)

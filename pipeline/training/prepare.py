@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-
-from pipeline.checkpointing.fingerprint import Inputs, fingerprint, training_digest
+from pipeline.checkpointing.fingerprint import Inputs, fingerprint, sharing, training_digest
 from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.store import SavedStates
 from pipeline.contradictions import unshareable
@@ -97,8 +95,7 @@ def prepare(
     recorder = Recorder(Path("logs", config.stage), objective.space, config.previews, steps, writes=group.first)
     key = fingerprint(training, accelerator)
     every = 60 * inputs.base.save_every_minutes
-    shared = {"processes": accelerator.num_processes, "threads": torch.get_num_threads()}
-    described = {**inputs.params(), **shared, "training": training}
+    described = {**inputs.params(), **sharing(accelerator), "training": training}
     states = SavedStates(resume_folder / config.stage / key, every, described)
     finished = Finished(recorder.folder, key, inputs.code)
     selection = None

@@ -168,10 +168,9 @@ def run_epoch(run: TrainingRun, position: Position, stop: StopRequest) -> dict[s
         step = position.epoch * steps + position.batches
         objective.set_rates(step, config.epochs * steps)
         # Dropout, too, depends on where training is and not on what ran before.
-        seed = config.loader.seed * 1_000_003 + step
-        torch.manual_seed(seed * run.group.count + run.group.rank)
+        torch.manual_seed((config.loader.seed * 1_000_003 + step) * run.group.count + run.group.rank)
         rgb = batch.to(objective.accelerator.device, non_blocking=True)
-        losses = objective.step(*objective.encode(rgb, seed), step)
+        losses = objective.step(*objective.encode(rgb, config.loader.seed, step), step)
         losses = run.group.means(losses)
         position.batches += 1
         position.sums = {key: position.sums.get(key, 0) + loss for key, loss in losses.items()}

@@ -59,6 +59,19 @@ def test_copies_lie_beside_their_photographs_by_the_rules_for_names(album: Path,
     assert targets("album/c.v2.jpeg") == {"album/c.v2.jpeg": ["c.v2-color.jpeg"]}
 
 
+def test_a_photograph_under_another_name_is_the_same_photograph(album: Path) -> None:
+    """It is colored once, and never written over."""
+    folder = album.parent
+    (folder / "again").symlink_to(album)
+    (folder / "one.jpg").symlink_to(album / "a.jpg")
+    (folder / "out").mkdir()
+    (folder / "out/a.jpg").symlink_to(album / "a.jpg")
+    assert len(chosen("album", "again", "one.jpg", "again/../album/a.jpg").jobs) == 4
+    for sources, out in (("album", "again"), ("again", "album"), ("album/a.jpg", "out"), ("one.jpg", "again/a.jpg")):
+        with pytest.raises(InputError, match="would be overwritten by its own colors"):
+            select([sources], Naming(Path(out)))
+
+
 @pytest.mark.parametrize("options", [{}, {"ending": "webp"}, {"seeds": (0, 1), "compare": True}, {"ending": "png"}])
 def test_copies_of_earlier_runs_are_no_sources(album: Path, options: dict[str, Any], rng: np.random.Generator) -> None:
     before = targets("album", **options)

@@ -63,8 +63,8 @@ def test_a_perfect_answer_decodes_to_the_photograph(name: str, inputs: int, outp
 def test_saturated_colors_are_those_of_skimage(name: str) -> None:
     space, rgb = ColorSpace(name), every_color(30)  # type: ignore[arg-type]
     condition, target = space.encode(rgb)
-    assert torch.equal(space.saturated(condition, target, 1), target)
-    shown = last(space.decode(condition, space.saturated(condition, target, 1.2)))
+    assert torch.equal(space.saturated(target, 1), target)
+    shown = last(space.decode(condition, space.saturated(target, 1.2)))
     np.testing.assert_allclose(shown, lab2rgb(rgb2lab(last(rgb)) * [1, 1.2, 1.2]), atol=2e-3)
 
 

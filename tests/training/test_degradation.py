@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.training.degradation import Damage, degraded
+from pipeline.training.degradation import Damage, damage_seeds, degraded
 
 LAB, RGB = ColorSpace("lab"), ColorSpace("rgb")
 
@@ -16,7 +16,7 @@ def plain(red: int, green: int, blue: int, count: int = 400) -> torch.Tensor:
 
 def old_lightness(rgb: torch.Tensor, share: float = 1.0) -> torch.Tensor:
     condition, _ = LAB.encode(rgb)
-    return (degraded(condition, rgb, LAB, share, Damage.draw(0, len(rgb), 16)) + 1) * 50
+    return (degraded(condition, rgb, LAB, share, Damage.draw(range(len(rgb)), (16, 16))) + 1) * 50
 
 
 def test_films_see_blue_light_and_not_red() -> None:
@@ -52,15 +52,15 @@ def test_edges_are_blurred_in_some() -> None:
 def test_a_share_of_the_photographs_is_changed_and_no_target(space: ColorSpace) -> None:
     rgb = torch.randint(0, 256, (300, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     condition, _ = space.encode(rgb)
-    damage = Damage.draw(3, 300, 16)
+    damage = Damage.draw(damage_seeds(3, 7, range(300)), (16, 16))
     old = degraded(condition, rgb, space, 0.25, damage)
     assert old.shape == condition.shape
     assert old.abs().max() <= 1
     changed = (old != condition).flatten(1).any(1)
     assert 0.17 < changed.float().mean() < 0.33
     parts = [
-        degraded(condition[part], rgb[part], space, 0.25, Damage.draw(3, 300, 16).part(number, 3))
-        for number, part in enumerate((slice(0, 100), slice(100, 200), slice(200, 300)))
+        degraded(part, rgb[places.start : places.stop], space, 0.25, Damage.draw(damage_seeds(3, 7, places), (16, 16)))
+        for part, places in zip(condition.chunk(3), (range(100), range(100, 200), range(200, 300)), strict=True)
     ]
     assert torch.equal(torch.cat(parts), old), "three processes see what one does"
     assert torch.equal(degraded(condition, rgb, space, 0.0, damage), condition)

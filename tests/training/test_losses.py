@@ -95,7 +95,9 @@ def test_the_distance_between_color_distributions_is_scipys(rng: np.random.Gener
     ]
     loss = LOSSES["color_distribution"]
     assert loss(answer(*map(torch.from_numpy, (output, target)))).item() == pytest.approx(np.mean(distances), rel=1e-4)
-    more = replace(answer(*map(torch.from_numpy, (output, target))), target_saturation=1.5)
+    more = replace(
+        answer(*map(torch.from_numpy, (output, target))), saturated=torch.from_numpy(target * np.float32(1.5))
+    )
     same = answer(*map(torch.from_numpy, (output, target * np.float32(1.5))))
     assert loss(more).item() == pytest.approx(loss(same).item(), rel=1e-5), "the truth, with more color"
     moved = torch.from_numpy(np.roll(target, 4, axis=3))

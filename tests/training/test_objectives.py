@@ -15,6 +15,7 @@ from pipeline.errors import SavedStateError
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
 from pipeline.params import Params
+from pipeline.training.losses import LOSSES, Answer
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 
 LAB = ColorSpace("lab")
@@ -66,7 +67,7 @@ def test_one_generator_forward_a_step_and_both_networks_learn(
     assert all(p.requires_grad for p in after)
 
 
-def test_the_discriminator_and_no_content_loss_is_shown_saturated_colors(
+def test_the_discriminator_is_shown_saturated_colors_and_l1_is_not(
     params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
 ) -> None:
     plain = adversarial(params, Tiny(), accelerator, target_saturation=1.0)
@@ -80,6 +81,19 @@ def test_the_discriminator_and_no_content_loss_is_shown_saturated_colors(
     assert losses[0] == losses[1]
     assert torch.equal(shown[0], target)
     torch.testing.assert_close(shown[3], target * 1.5)
+
+
+def test_color_distribution_is_shown_saturated_colors(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    condition, target = batch
+    net = Tiny()
+    with torch.no_grad():
+        output = net(condition)
+    losses = {"color_distribution": 1.0}
+    objective = adversarial(params, net, accelerator, adversarial_loss="none", losses=losses, target_saturation=1.5)
+    expected = LOSSES["color_distribution"](Answer(output, target * 1.5, condition, LAB))
+    torch.testing.assert_close(objective.step(condition, target, 0)["content"], expected)
 
 
 def test_without_a_discriminator_the_content_loss_teaches_alone(
