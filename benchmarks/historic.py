@@ -61,6 +61,8 @@ class Settings:
     classifier: Classifier | None = None
     against: Colorizer | None = None
     """Another model to compare with."""
+    saturation: float = 1.0
+    """Factor of the chroma that the model gives, but not of the other's."""
 
 
 @dataclass
@@ -96,7 +98,8 @@ def run() -> None:
     photographs = dict(read_folder(given.photographs or PLATES, read, given.size, given.count))
     train = training_photographs(given.sample, model) if given.sample else None
     other = Colorizer.load(choose_model(given.against)) if given.against else None
-    settings = Settings(tuple(given.gray), train, None if given.no_classifier else Classifier(), other)
+    classifier = None if given.no_classifier else Classifier()
+    settings = Settings(tuple(given.gray), train, classifier, other, given.saturation)
     measured = measure(photographs, Colorizer.load(model), settings)
     print("\n".join(report(measured)))
 
@@ -105,6 +108,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="checkpoint folder; that of checkpoints/ by default")
     parser.add_argument("--against", type=Path, metavar="OTHER_MODEL", help="checkpoint folder to compare with")
+    parser.add_argument(
+        "--saturation", type=float, default=1.0, help="factor of the model's chroma, but not the other's"
+    )
     parser.add_argument("--photographs", type=Path, help="folder of color photographs instead of the plates")
     parser.add_argument("--sample", type=Path, help="data/sample of the model's training, for the lightness table")
     parser.add_argument("--gray", nargs="+", choices=list(GRAYS), default=["lightness", "blue"])
@@ -190,9 +196,9 @@ def measure(photographs: dict[str, np.ndarray], colorizer: Colorizer, settings: 
         predictors: dict[str, Predictor] = {}
         for gray in settings.grays:
             table, nothing = plain["lightness_table"], plain["gray"]
-            ways = {"gray": nothing, "lightness_table": table, "model": as_predictor(colorizer)}
+            ways = {"gray": nothing, "lightness_table": table, "model": as_predictor(colorizer, settings.saturation)}
             if settings.against:
-                ways["other model"] = as_predictor(settings.against)
+                ways["other model"] = as_predictor(settings.against, 1.0)
             predictors |= {f"{gray}, {name}": from_gray(way, GRAYS[gray]) for name, way in ways.items()}
         test = InMemory([photographs[name] for name in own])
         scores = score_all(predictors, test, own, Judges(prior, settings.classifier), batch_size=1)
@@ -202,11 +208,11 @@ def measure(photographs: dict[str, np.ndarray], colorizer: Colorizer, settings: 
     return found
 
 
-def as_predictor(colorizer: Colorizer) -> Predictor:
+def as_predictor(colorizer: Colorizer, saturation: float) -> Predictor:
     """What users get: ab is that of the colored 8-bit picture."""
 
     def predict(gray: Tensor) -> tuple[Tensor, Tensor]:
-        colored = torch.from_numpy(colorizer(gray[0, 0].numpy())).permute(2, 0, 1)[None]
+        colored = torch.from_numpy(colorizer(gray[0, 0].numpy(), saturation=saturation)).permute(2, 0, 1)[None]
         return rgb_to_lab(colored)[:, 1:], colored
 
     return predict

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import InputError
@@ -32,8 +32,13 @@ class Copyist:
     def __init__(self, photographs: dict[str, Array], gray: str):
         self._known = {historic.GRAYS[gray](rgb).tobytes(): rgb for rgb in photographs.values()}
 
-    def __call__(self, gray: Array) -> Array:
-        return self._known[gray.tobytes()]
+    def __call__(self, gray: Array, saturation: float) -> Array:
+        rgb = self._known[gray.tobytes()]
+        return rgb if saturation == 1 else (lab2rgb(rgb2lab(rgb) * [1, saturation, saturation]) * 255).astype(np.uint8)
+
+
+def without_colors(gray: Array, saturation: float) -> Array:  # noqa: ARG001
+    return np.dstack([gray] * 3)
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +66,7 @@ def test_the_true_colors_have_no_error_and_beat_the_table(rng: np.random.Generat
 def test_a_model_is_compared_with_another_photograph_by_photograph(rng: np.random.Generator) -> None:
     photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 5, 40))}
     true = Copyist(photographs, "blue")
-    for other, verdict in ((true, "no difference"), (lambda gray: np.dstack([gray] * 3), "better")):
+    for other, verdict in ((true, "no difference"), (without_colors, "better")):
         settings = historic.Settings(("blue",), against=other)  # type: ignore[arg-type]
         measured = historic.measure(photographs, true, settings)  # type: ignore[arg-type]
         last = historic.report(measured)[-1]
@@ -69,6 +74,15 @@ def test_a_model_is_compared_with_another_photograph_by_photograph(rng: np.rando
         assert last.split(" | ")[1].endswith(f", {verdict}")
         gain = np.mean(measured.scores.values("blue, other model")["ab_mae"])
         assert last.split(" | ")[1].startswith(f"{-gain + 0.0:.1f} ("), last
+
+
+def test_the_saturation_is_that_of_the_model_alone(rng: np.random.Generator) -> None:
+    photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 3, 40))}
+    true = Copyist(photographs, "blue")
+    settings = historic.Settings(("blue",), against=true, saturation=0.5)  # type: ignore[arg-type]
+    means = historic.measure(photographs, true, settings).scores.means()  # type: ignore[arg-type]
+    assert means["blue, model"]["ab_mae"] == pytest.approx(means["blue, gray"]["ab_mae"] / 2, rel=0.05)
+    assert means["blue, other model"]["ab_mae"] < 1e-3
 
 
 def test_the_table_never_sees_the_photograph_that_it_colors() -> None:
