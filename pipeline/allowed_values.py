@@ -39,6 +39,8 @@ def check_path(value: str) -> str:
 def check_start(value: str) -> str:
     """DVC would refuse a circle, too, but with the words of a graph."""
     place = PurePosixPath(value)
+    if value == "starter":
+        raise ValueError("must be a folder, which DVC watches: the starter model is checkpoints/starter")
     if ".." in place.parts:
         raise ValueError("must be a path without ..")
     if any(result in (place, *place.parents) for result in RESULTS):

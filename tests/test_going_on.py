@@ -146,7 +146,10 @@ def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
     assert "cp -r checkpoints/finetune checkpoints/start" in done.stderr
     done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/nowhere", ok=False)
     assert done.returncode == 2
-    assert "checkpoints/nowhere/model.json: no such file" in done.stderr
+    assert "pretrain.start_from checkpoints/nowhere: no such folder" in done.stderr
+    done = project.twotone("check", "-S", "pretrain.start_from=starter", ok=False)
+    assert done.returncode == 2
+    assert "the starter model is checkpoints/starter" in done.stderr
     done = project.twotone("check", "-S", "pretrain.keep_epochs=[3]", ok=False)
     assert "pretrain.keep_epochs must be <= pretrain.epochs (2), got 3" in done.stderr
 

@@ -252,7 +252,7 @@ def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
         path.write_bytes(text.replace(old, new, 1))
     # Another number of threads rounds otherwise: it begins anew, and says how to go on.
     other = trainings.run("pretrain", "import torch\ntorch.set_num_threads(2)\n")
-    assert "begun with 1 threads and begins anew with 2" in other.stdout
+    assert "begun with 1 thread(s) and begins anew with 2" in other.stdout
     assert "resumed" not in other.stdout
     assert "resumed after epoch 1" in trainings.run("pretrain").stdout
 

@@ -104,6 +104,8 @@ def _starts(params: Params) -> str:
     named = {"pretrain.start_from": params.pretrain.start_from, "finetune.start_from": params.finetune.start_from}
     starts = {key: Path(folder) for key, folder in named.items() if folder != NOTHING}
     for key, folder in starts.items():
+        if not folder.is_dir():
+            raise InputError(f"{key} {folder}: no such folder; allowed: one with a model, or {NOTHING}")
         config = read_config(folder)
         require_same_architecture(folder, config, asked, key)
         load_generator(folder)

@@ -207,7 +207,7 @@ def mention_others(states: SavedStates) -> None:
     for theirs in others:
         if _same_training(theirs, ours) and theirs.get("threads", ours["threads"]) != ours["threads"]:
             tqdm.write(
-                f"note: this training was begun with {theirs['threads']} threads and begins anew with "
+                f"note: this training was begun with {theirs['threads']} thread(s) and begins anew with "
                 f"{ours['threads']}, since sums are rounded in another order; OMP_NUM_THREADS={theirs['threads']} "
                 "would go on with its state"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 from pipeline.errors import InputError
 
@@ -42,8 +42,23 @@ def adopt_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
     # The same for all tasks of a job, and another one for most jobs that share a machine.
     environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
     environment["RANK"] = environment["SLURM_PROCID"]
-    environment["LOCAL_RANK"] = environment["SLURM_LOCALID"]
     environment["WORLD_SIZE"] = tasks
+    # With --gpus-per-task, a process sees its own GPUs alone, and counts them from 0.
+    alone = "SLURM_GPUS_PER_TASK" in environment
+    environment["LOCAL_RANK"] = "0" if alone else environment["SLURM_LOCALID"]
+    environment["LOCAL_WORLD_SIZE"] = "1" if alone else str(_tasks_here(environment))
+
+
+def tasks_per_node(counts: str) -> list[int]:
+    """2(x3),1 -> [2, 2, 2, 1]"""
+    each = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
+    return [int(tasks) for tasks, nodes in each for _ in range(int(nodes or 1))]
+
+
+def _tasks_here(environment: Mapping[str, str]) -> int:
+    """Tasks of this machine; 1 where Slurm does not say."""
+    nodes, node = tasks_per_node(environment.get("SLURM_STEP_TASKS_PER_NODE", "")), environment.get("SLURM_NODEID", "")
+    return nodes[int(node)] if node.isdecimal() and int(node) < len(nodes) else 1
 
 
 def first_host(nodes: str) -> str:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pipeline.distributed.launch import launch
-from pipeline.distributed.world import adopt_slurm, first_host
+from pipeline.distributed.world import adopt_slurm, first_host, tasks_per_node
 from pipeline.errors import InputError
 from tests.helpers import ROOT
 
@@ -56,12 +56,20 @@ def test_the_first_of_slurms_machines(nodes: str, first: str) -> None:
     assert first_host(nodes) == first
 
 
+@pytest.mark.parametrize(("counts", "each"), [("2(x3),1", [2, 2, 2, 1]), ("8", [8]), ("3,1(x2)", [3, 1, 1]), ("", [])])
+def test_the_tasks_of_each_of_slurms_machines(counts: str, each: list[int]) -> None:
+    assert tasks_per_node(counts) == each
+
+
 def test_slurms_names_become_torchs() -> None:
     told = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "41",
-            "SLURM_STEP_NODELIST": "n[1-2]"}  # fmt: skip
+            "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "2(x2)", "SLURM_NODEID": "1"}  # fmt: skip
+    own_gpu = {**told, "SLURM_GPUS_PER_TASK": "1"}
     adopt_slurm(told)
-    assert (told["RANK"], told["LOCAL_RANK"], told["WORLD_SIZE"]) == ("3", "1", "4")
+    assert (told["RANK"], told["LOCAL_RANK"], told["WORLD_SIZE"], told["LOCAL_WORLD_SIZE"]) == ("3", "1", "4", "2")
     assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("n1", "20041")
+    adopt_slurm(own_gpu)
+    assert (own_gpu["RANK"], own_gpu["LOCAL_RANK"], own_gpu["LOCAL_WORLD_SIZE"]) == ("3", "0", "1")
     batch_script = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
     adopt_slurm(batch_script)
     assert "WORLD_SIZE" not in batch_script
