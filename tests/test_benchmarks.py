@@ -50,6 +50,13 @@ def test_the_race_ends_at_its_goal(tmp_path: Path) -> None:
     assert "reached 99.0 in" in printed
 
 
+def test_the_coloring_of_a_folder_is_measured() -> None:
+    printed = python("benchmarks/folder.py", "--photographs", "2", "--size", "320x240", "--repeats", "1")
+    rows = [line.split(" | ") for line in printed.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| twotone colorize", "| two, --shard 1/2 and 2/2", "| plain loop"]
+    assert all(float(row[1]) > 0 for row in rows)
+
+
 def test_smoothing_is_measured_on_a_film(tmp_path: Path, model: Path) -> None:
     write(tmp_path / "clip.mp4", moving(0.0))
     printed = python("benchmarks/smoothing.py", str(model), "--films", str(tmp_path / "clip.mp4"), "--frames", "5")
