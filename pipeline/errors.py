@@ -122,6 +122,7 @@ def exit_status(work: Callable[[], int | None], what: str) -> int:
     Returns:
         The exit status: that of the work, the error's own, 130 after Ctrl-C, 141 where nobody reads the output.
     """
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # The names of files need not be of any encoding.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -142,6 +143,16 @@ def exit_status(work: Callable[[], int | None], what: str) -> int:
         return _say(f"not enough memory; {what} is not complete", 1)
     except OSError as error:
         return _say(f"{error.filename or 'output'}: {error.strerror or error}; {what} is not complete", 1)
+
+
+def _open_closed() -> None:
+    """Open what cron and service managers may have closed: to nobody, as `sys.__stdin__` and the others still say.
+
+    Otherwise the next file that is opened would be standard output.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _say(message: str, status: int) -> int:

@@ -14,7 +14,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.apps.jobs import Job, Naming, Selection, comparison, require_output, select
+from pipeline.apps.copies import comparison
+from pipeline.apps.jobs import Job, Naming, Selection, require_output, select
 from pipeline.apps.model_choice import choose_model, label, origin_of, used
 from pipeline.errors import InputError, TwotoneError
 from pipeline.handled_signals import handled
@@ -68,7 +69,8 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     path, colorizer = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
     options = replace(options, origin=used(origin_of(path, options.vivid), options.coloring))
-    outcomes: list[Outcome] = []
+    closed = selection.unreadable.items()
+    outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
     try:
         for job in until_ctrl_c(tqdm(selection.jobs, desc="colorize", unit="file")):
             outcomes.append(color_file(job, colorizer, options))
@@ -76,7 +78,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
                 tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
     except KeyboardInterrupt:
         _report(outcomes, selection, path)
-        done = f"{len(outcomes)} of {len(selection.jobs)}"
+        done = f"{len(outcomes) - len(closed)} of {len(selection.jobs)}"
         print(f"stopped by Ctrl-C after {done}; the same command again goes on", file=sys.stderr)
         return 130
     _report(outcomes, selection, path)
@@ -204,7 +206,7 @@ def _name_notes(job: Job) -> list[str]:
     if job.is_film and before != after:
         notes.append(f"{before} films are written as {after}")
     elif before == ".gif":
-        notes.append(f".gif animations are written as {after}, the first frame alone")
+        notes.append(f".gif pictures are written as {after}")
     elif before[1:] in FROM_PHONES:
         notes.append(f"{before} photographs are written as {after}")
     return notes

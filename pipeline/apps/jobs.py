@@ -5,25 +5,20 @@ from __future__ import annotations
 import glob
 import mimetypes
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from pipeline.apps.copies import MARK, comparison, is_colored, original
 from pipeline.errors import InputError
 from pipeline.files import require_writable
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import WRITABLE, copy_ending
-from pipeline.media.provenance import colored_here
 from pipeline.media.video_io import CONTAINERS
 
 _SUFFIXES = SUFFIXES | set(CONTAINERS)
-_MARK = "-color"
-# With the numbers that other photographs of one name, seeds and comparisons add.
-_COPY = re.compile(rf"(?P<name>.+){_MARK}(-\d+)*(-compare)?")
 _COPIES = "colored copies"
 
 
@@ -61,11 +56,8 @@ class Selection:
     jobs: list[Job] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     """Files in folders that are not colored, by kind."""
-
-
-def comparison(target: Path) -> Path:
-    """The file with before and after side by side."""
-    return target.with_stem(f"{target.stem}-compare")
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    """Folders that could not be looked into, and why."""
 
 
 def select(inputs: Sequence[str], naming: Naming) -> Selection:
@@ -80,17 +72,16 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     _real_folder.cache_clear()
     selection = Selection()
     sources: dict[Path, tuple[Path, Path]] = {}
-    for source, inside in _sources(inputs, naming.out, selection.left_out):
+    out = naming.out
+    for source, inside in _sources(inputs, out, selection):
         sources.setdefault(_real(source), (source, inside))
-    # A shell's *.jpg finds the copies that an earlier run has put beside the photographs, too.
-    named = {source.absolute().with_suffix("") for source, _ in sources.values()}
-    copies = [key for key, (source, _) in sources.items() if _original(source.absolute()) in named]
-    for key in copies:
+    for key in _copies_among(sources, out):
         del sources[key]
         selection.left_out[_COPIES] += 1
     if not sources:
-        raise InputError(f"no photographs in {', '.join(inputs)}; looked for {', '.join(sorted(_SUFFIXES))}")
-    out = naming.out
+        closed = [f"{folder}: {reason}" for folder, reason in selection.unreadable.items()]
+        looked_for = f"looked for {', '.join(sorted(_SUFFIXES))}"
+        raise InputError("; ".join([f"no photographs in {', '.join(inputs)}", *closed, looked_for]))
     if out and _is_file_name(out):
         if naming.shard != (1, 1):
             raise InputError(f"--shard shares out many files, and --out {out} names one; name a folder")
@@ -101,7 +92,7 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
         raise InputError(f"--out {out}: {out.suffix} cannot be written; name a folder, or a file in {writable}")
     taken = {str(real).casefold() for real in sources}
     for real, (source, inside) in sources.items():
-        place = out / inside if out else source.with_name(f"{source.stem}{_MARK}{source.suffix}")
+        place = out / inside if out else source.with_name(f"{source.stem}{MARK}{source.suffix}")
         target = place.with_suffix(_ending(source, naming.ending))
         if _real(target) == real:
             raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {out}")
@@ -137,11 +128,7 @@ def require_output(naming: Naming, jobs: Sequence[Job]) -> None:
         InputError: it cannot be written.
     """
     if naming.out is None:
-        for folder in sorted({target.parent for job in jobs for target in job.targets.values()}):
-            try:
-                require_writable(folder)
-            except OSError as error:
-                raise InputError(f"{folder} cannot be written: {error.strerror}; name a folder with --out") from None
+        _require_one_writable(sorted({target.parent for job in jobs for target in job.targets.values()}))
         return
     folder = naming.out.parent if _is_file_name(naming.out) else naming.out
     if folder.is_file():
@@ -150,6 +137,31 @@ def require_output(naming: Naming, jobs: Sequence[Job]) -> None:
         require_writable(folder)
     except OSError as error:
         raise InputError(f"--out {naming.out} cannot be written: {error.strerror}") from None
+
+
+def _require_one_writable(folders: Sequence[Path]) -> None:
+    """Where some can be written, those in the others fail one by one."""
+    problems = [_why_not_writable(folder) for folder in folders]
+    if problems and all(problems):
+        raise InputError(f"{folders[0]} cannot be written: {problems[0]}; name a folder with --out")
+
+
+def _why_not_writable(folder: Path) -> str:
+    try:
+        require_writable(folder)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
+
+
+def _copies_among(sources: dict[Path, tuple[Path, Path]], out: Path | None) -> list[Path]:
+    """Of sources by their real path, those that an earlier run has made: a shell's * finds them, too."""
+    named = {source.absolute().with_suffix("") for source, _ in sources.values()}
+    beside = [key for key, (source, _) in sources.items() if original(source.absolute()) in named]
+    home = out.resolve() if out else None
+    inside = [key for key in sources if home in key.parents and key not in beside and is_colored(key)]
+    # Where there are no others, they are asked for.
+    return beside + inside if len(beside) + len(inside) < len(sources) else beside
 
 
 def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
@@ -167,14 +179,19 @@ def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
 
 
 def _job_for(source: Path, target: Path, naming: Naming, taken: set[str]) -> Job:
-    """The first name like that of the target of which no file is taken yet."""
+    """The first name like that of the target of which no file is taken yet.
+
+    Without --out, neither is that of a photograph which is only called like a copy: --overwrite would replace it.
+    """
     number = 1
     while True:
         name = target if number == 1 else target.with_stem(f"{target.stem}-{number}")
         several = len(naming.seeds) > 1
         targets = {seed: name.with_stem(f"{name.stem}-{seed}") if several else name for seed in naming.seeds}
-        keys = {_key(file) for path in targets.values() for file in _files(path, naming.compare)}
-        if not keys & taken:
+        files = [file for path in targets.values() for file in _files(path, naming.compare)]
+        keys = {_key(file) for file in files}
+        foreign = naming.out is None and any(os.path.exists(file) and not original(file) for file in files)
+        if not keys & taken and not foreign:
             taken |= keys
             return Job(source, targets, renamed=number > 1)
         number += 1
@@ -199,12 +216,12 @@ def _real_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _sources(inputs: Sequence[str], out: Path | None, left_out: Counter[str]) -> Iterator[tuple[Path, Path]]:
-    """Each photograph and its path below the output folder; counts what is left out of folders."""
+def _sources(inputs: Sequence[str], out: Path | None, selection: Selection) -> Iterator[tuple[Path, Path]]:
+    """Each photograph and its path below the output folder; notes what is left out of folders."""
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            folder, found = path, [(file, file.relative_to(path)) for file in sorted(path.rglob("*"))]
+            folder, found = path, [(file, file.relative_to(path)) for file in _below(path, selection.unreadable)]
         elif text == "-":
             raise InputError("- is standard input, and is colored alone; a file of that name is ./-")
         elif path.exists():
@@ -221,9 +238,18 @@ def _sources(inputs: Sequence[str], out: Path | None, left_out: Counter[str]) ->
         for file, inside in found:
             kind = _kind_left_out(file, folder, copies)
             if kind:
-                left_out[kind] += 1
+                selection.left_out[kind] += 1
             elif file.is_file():
                 yield file, inside
+
+
+def _below(folder: Path, unreadable: dict[Path, str]) -> list[Path]:
+    """The files in a folder and in those inside it, sorted; notes which cannot be looked into."""
+
+    def note(error: OSError) -> None:
+        unreadable[Path(error.filename)] = str(error.strerror)
+
+    return sorted(Path(root, name) for root, _, names in os.walk(folder, onerror=note) for name in names)
 
 
 def _kind_left_out(file: Path, folder: Path, copies: Path | None) -> str:
@@ -243,31 +269,10 @@ def _kind_left_out(file: Path, folder: Path, copies: Path | None) -> str:
     if file.suffix.lower() not in _SUFFIXES:
         return file.suffix.lower() or "without an ending"
     # And those of a run without --out, beside their photographs; a pattern may find the copies alone.
-    original = _original(file)
+    source = original(file)
     endings = [ending for suffix in _SUFFIXES for ending in (suffix, suffix.upper())]
-    beside = original and any(original.with_name(original.name + ending).exists() for ending in endings)
+    beside = source and any(source.with_name(source.name + ending).exists() for ending in endings)
     return _COPIES if beside else ""
-
-
-def _original(file: Path) -> Path | None:
-    """The photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
-
-    Its name says so, and its XMP. Films and BMP have none: of them, the name counts alone.
-    """
-    match = _COPY.fullmatch(file.stem)
-    if match is None or not file.is_file():
-        return None
-    try:
-        marked = file.suffix.lower() in (*CONTAINERS, ".bmp") or _colored_here(file)
-    except (OSError, ValueError):  # a file of no bytes cannot be mapped
-        return None
-    return file.with_name(match["name"]) if marked else None
-
-
-def _colored_here(file: Path) -> bool:
-    """Mapped, not read: the packet lies near the beginning of most, and an archive may have 100,000."""
-    with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
-        return colored_here(content)
 
 
 def _without_magic(pattern: Path) -> Path:

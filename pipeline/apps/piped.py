@@ -36,6 +36,8 @@ def color_piped(model: Path | None, options: BatchOptions) -> int:
     if out and out.exists() and not options.overwrite:
         print(f"kept, because it was there already: {out}; --overwrite replaces it", file=sys.stderr)
         return 0
+    if not out and sys.__stdout__ is None:
+        raise InputError(f"standard output is closed; send it to a file, such as {_EXAMPLE}, or name one with -o")
     if not out and sys.stdout.isatty():
         raise InputError(f"standard output is a terminal; send it to a file, such as {_EXAMPLE}, or name one with -o")
     if sys.stdin.isatty():
@@ -48,13 +50,20 @@ def color_piped(model: Path | None, options: BatchOptions) -> int:
     except ImageError as error:
         raise ImageError(f"standard input: {error}") from None
     if out:
-        with replacing(out) as hidden:
-            hidden.write_bytes(content)
+        _write(out, content)
     else:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     print(f"standard input -> {out or 'standard output'}: {said}", file=sys.stderr)
     return 0
+
+
+def _write(out: Path, content: bytes) -> None:
+    try:
+        with replacing(out) as hidden:
+            hidden.write_bytes(content)
+    except OSError as error:  # a full disk names no file
+        raise OSError(error.errno, error.strerror, str(out)) from None
 
 
 def _standard_input(max_pixels: int) -> bytes:

@@ -119,6 +119,7 @@ class Colorizer:
 
         Raises:
             TypeError, ValueError: the image or an option is none of these.
+            ImageError: the samples of a PIL image are floating-point numbers, whose scale is not known.
         """
         return self._color_any(image, ColoringOptions(render_size, seed, saturation))
 
@@ -146,6 +147,8 @@ class Colorizer:
         if isinstance(image, np.ndarray) and image.ndim != 4:
             return self.color(image, options)
         if isinstance(image, np.ndarray):
+            if not len(image):
+                raise ValueError("an array of photographs must hold one at least")
             return np.stack([self.color(one, options) for one in image])
         if isinstance(image, Sequence) and not isinstance(image, str | bytes):
             return [self._color_any(one, options) for one in image]

@@ -21,6 +21,8 @@ from pipeline.types import Pixels
 # Threshold of FFmpeg's scene detector scdet, percent: its own default.
 _CUT = "10"
 _CUT_SIZE = (64, 64)
+# How much of its length a film may lack without a word: a header may round it, or mean the sound.
+_SECONDS_SHORT, _SHARE_SHORT = 1.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class VideoReport:
     """Frames that were interlaced."""
     left_out: tuple[str, ...] = ()
     """What the file cannot hold, in a sentence each."""
+    last: float = 0.0
+    """Seconds from the beginning to the last frame."""
+    promised: float = 0.0
+    """Seconds that it should have by its header; 0 where it does not say."""
 
     @property
     def notes(self) -> list[str]:
@@ -48,7 +54,9 @@ class VideoReport:
             "frames had the time of an earlier one and were shown after it": self.retimed,
             "interlaced frames were deinterlaced": self.deinterlaced,
         }
-        return [*(f"{count} {what}" for what, count in counted.items() if count), *self.left_out]
+        short = self.promised - self.last > max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
+        ends = [f"its pictures end after {self.last:.1f} of {self.promised:.1f} s: it may be cut off"] * short
+        return [*ends, *(f"{count} {what}" for what, count in counted.items() if count), *self.left_out]
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def _color(
 ) -> VideoReport:
     smoother, without, written = Smoother(options.smoothing), Flicker(), Flicker()
     cuts, motion, coloring = _Cuts(), Motion(), options.coloring
-    frames = shots = 0
+    frames, shots, last = 0, 0, 0.0
     with tqdm(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
         for part in reader.parts():
             if not isinstance(part, Frame):
@@ -110,13 +118,13 @@ def _color(
             rgb = colorizer.join(part.pixels, light, smoothed * np.float32(coloring.saturation))
             for writer, picture in zip(writers, (rgb, np.hstack([part.pixels, rgb])), strict=False):
                 writer.add(picture, part)
-            frames, shots = frames + 1, shots + cut
+            frames, shots, last = frames + 1, shots + cut, float(part.pts * part.time_base)
             bar.update()
     if not frames:
         raise VideoError("no frames in it")
     counts = (frames, reader.damaged, reader.retimed, shots)
-    left_out = tuple(writers[0].left_out)
-    return VideoReport(*counts, without.mean, written.mean, reader.deinterlacer.frames, left_out)
+    flicker, left_out = (without.mean, written.mean), tuple(writers[0].left_out)
+    return VideoReport(*counts, *flicker, reader.deinterlacer.frames, left_out, last, reader.seconds)
 
 
 class _Cuts:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.errors import ImageError, missing_extra
 from pipeline.media.provenance import colored_here
-from pipeline.media.sixteen_bits import PLANES, in_planes, zero_is_white
+from pipeline.media.sixteen_bits import PLANES, in_planes, require_scale, zero_is_white
 from pipeline.types import Pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -36,6 +36,16 @@ _DRAFT_GAP = 2
 ORIENTATION = 0x0112
 """EXIF's tag; from 5 on, rows and columns are exchanged."""
 _FIRST_TURNED = 5
+# EXIF 2.32, 4.6.4.A: what makes a picture upright, by its orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # How a TIFF begins, in its two byte orders.
 _TIFF = (b"II*\0", b"MM\0*")
 # The brands of HEIF with HEVC (ISO/IEC 23008-12, annex B), and those of HEIF with any codec. AVIF's are Pillow's work.
@@ -79,13 +89,33 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
     with opened(content, max_pixels) as image:
         if in_planes(image):
             raise ImageError(PLANES)
+        require_scale(image)
         width, height = image.size
         if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
-        pixels = np.asarray(_as_rgb(ImageOps.exif_transpose(image), zero_is_white(image)))
-        if image.getexif().get(ORIENTATION, 1) >= _FIRST_TURNED:
+        pixels = np.asarray(_as_rgb(upright(image), zero_is_white(image)))
+        if orientation(image) >= _FIRST_TURNED:
             width, height = height, width
     return Decoded(pixels, hashlib.sha256(content).hexdigest(), width, height)
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1, upright, where its tags cannot be read."""
+    try:
+        found = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow raises almost anything on tags of odd types
+        return 1
+    return found if found in _TURNS else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned by its orientation; itself where nothing is to be turned: a copy of 48 megapixels is 192 MB.
+
+    Pillow's exif_transpose would write its EXIF anew, too, which fails on tags of odd types.
+    """
+    image.load()
+    turn = _TURNS.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") -> bytes:

@@ -17,8 +17,15 @@ from pipeline.media.provenance import Origin, marked
 _TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 DIRECTORIES = (0x8769, 0x8825)
 XMP_TAG = 0x02BC
-# Orientation, bits and number of samples, and what they are: those of the file that was read.
-_LAYOUT = (ORIENTATION, 0x0102, 0x0106, 0x0115)
+# Orientation, size, bits and number of samples, how they lie, and what they are: those of the file that was read. In a
+# TIFF they would take the place of the copy's own.
+_LAYOUT = (ORIENTATION, *range(0x0100, 0x0104), 0x0106, 0x010A, 0x0111, *range(0x0115, 0x0118), 0x011C, 0x013D,
+           *range(0x0142, 0x0146), 0x0152, 0x0153)  # fmt: skip
+_RESOLUTION = (0x011A, 0x011B)
+# Finer than any scanner; PNG and BMP hold no more than some 100 million.
+_FINEST_DPI = 1e5
+# Of PNG: the packet is XMP's, and the name of a program is no loss.
+_OTHER_TEXTS = {"XML:com.adobe.xmp", "Software"}
 _COLOR_SPACE, _SRGB = 0xA001, 1
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
@@ -85,6 +92,16 @@ def photograph_tags(exif: Image.Exif) -> Image.Exif:
     return copied
 
 
+def resolution(image: Image.Image) -> tuple[float, float] | None:
+    """Dots per inch of an open file; None where it says nothing, or nothing that could be."""
+    dpi = image.info.get("dpi")
+    # Pillow gives a TIFF without the tags a resolution of its own.
+    said = image.format != "TIFF" or all(tag in image.tag_v2 for tag in _RESOLUTION)  # type: ignore[attr-defined]
+    if not said or not dpi or not (min(dpi) > 0 and max(dpi) < _FINEST_DPI):
+        return None
+    return float(dpi[0]), float(dpi[1])
+
+
 def xmp_of(image: Image.Image, content: bytes) -> bytes:
     """The XMP packet of an open file; empty where there is none."""
     if image.format == "PNG" and "xmp" not in image.info and b"XML:com.adobe.xmp" in content:
@@ -104,6 +121,23 @@ def lost(image: Image.Image, content: bytes, xmp: bytes) -> Iterator[str]:
     # In other formats, a text may have this name.
     if (isinstance(blocks, dict) and _IIM_BLOCK in blocks) or _IIM_TAG in getattr(image, "tag_v2", {}):
         yield "its IPTC-IIM texts"
+    if image.format in ("JPEG", "MPO") and image.info.get("comment"):
+        yield "its comment"
+    if image.format == "PNG" and getattr(image, "text", {}).keys() - _OTHER_TEXTS:
+        yield "its texts"
+    further = _further_pictures(image)
+    if further:
+        yield f"{further} further {'page' if image.format == 'TIFF' else 'frame'}{'s' * (further > 1)}"
+
+
+def _further_pictures(image: Image.Image) -> int:
+    """Pages of a TIFF or frames of an animation, without the first. What a camera puts beside a photograph is none."""
+    if image.format in ("MPO", "HEIF"):
+        return 0
+    try:
+        return int(getattr(image, "n_frames", 1)) - 1
+    except Exception:  # a decoder raises almost anything on damaged bytes
+        return 0
 
 
 def _bits(image: Image.Image, content: bytes) -> int:

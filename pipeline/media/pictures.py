@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
 from pipeline.files import replacing
 from pipeline.media import sixteen_bits
-from pipeline.media.decoding import ORIENTATION, opened, read_bytes
-from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, in_srgb, lost, photograph_tags, xmp_of
+from pipeline.media.decoding import opened, orientation, read_bytes, upright
+from pipeline.media.metadata import (
+    DIRECTORIES,
+    XMP_TAG,
+    Carried,
+    attempts,
+    in_srgb,
+    lost,
+    photograph_tags,
+    resolution,
+    xmp_of,
+)
 from pipeline.media.provenance import Origin
 from pipeline.types import Samples
 
@@ -25,8 +35,6 @@ WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": 
 FROM_PHONES = ("heic", "heif", "avif")
 _SIXTEEN_BITS = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")
-# Finer than any scanner; PNG and BMP hold no more than some 100 million.
-_FINEST_DPI = 1e5
 # JPEG as 4:4:4: its usual subsampling would halve the resolution of the color.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -91,22 +99,27 @@ def decode_picture(content: bytes, max_pixels: int) -> Picture:
     with opened(content, max_pixels, "--max-pixels") as image:
         # First, because reading EXIF may decode the picture, and then its number of bits is lost.
         deep = sixteen_bits.color(image, content)
-        exif = image.getexif()
-        orientation = exif.get(ORIENTATION, 1)
         if deep is not None:
-            pixels, alpha = deep
-            pixels = _upright(pixels, orientation)
-            alpha = None if alpha is None else _upright(alpha, orientation)
+            turn = orientation(image)
+            pixels, alpha = _upright(deep[0], turn), None if deep[1] is None else _upright(deep[1], turn)
         else:
             pixels, alpha = samples_of(image)
+        exif, unread = _exif(image)
+        xmp, dpi = xmp_of(image, content), resolution(image)
+        left_out = (*unread, *lost(image, content, xmp))
+        return Picture(pixels, alpha, exif, dpi, str(image.format), xmp, left_out)
+
+
+def _exif(image: Image.Image) -> tuple[bytes, list[str]]:
+    """What of a photograph's EXIF is true of its copy; and its name, where it cannot be read."""
+    try:
+        exif = image.getexif()
         in_srgb(exif)
         if image.format == "TIFF":
             exif = photograph_tags(exif)
-        dpi = image.info.get("dpi")
-        dpi = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 and max(dpi) < _FINEST_DPI else None
-        xmp = xmp_of(image, content)
-        written = exif.tobytes() if len(exif) else b""
-        return Picture(pixels, alpha, written, dpi, str(image.format), xmp, tuple(lost(image, content, xmp)))
+        return exif.tobytes() if len(exif) else b"", []
+    except Exception:  # Pillow raises almost anything on tags of odd types
+        return b"", ["its EXIF"]
 
 
 def write_picture(path: Path, rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> str:
@@ -160,20 +173,18 @@ def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None
 
 def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
-    # Pillow copies even where nothing is to be turned or converted: 192 MB for 48 megapixels.
-    upright = image if image.getexif().get(ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
-    if upright.mode == "F":
-        raise ImageError("its samples are floating-point numbers, whose scale is not known; save it with 16 or 8 bits")
-    if upright.mode.startswith("I"):
-        samples = np.asarray(upright).clip(0, 65535).astype(np.uint16)
+    sixteen_bits.require_scale(image)
+    turned = upright(image)
+    if turned.mode.startswith("I"):
+        samples = np.asarray(turned).clip(0, 65535).astype(np.uint16)
         samples = 65535 - samples if sixteen_bits.zero_is_white(image) else samples
         return sixteen_bits.as_srgb(samples, image.info.get("icc_profile")), None
     alpha = None
-    if upright.has_transparency_data:
-        with_alpha = upright.convert("RGBA")
+    if turned.has_transparency_data:
+        with_alpha = turned.convert("RGBA")
         alpha = np.asarray(with_alpha.getchannel("A"))
-        upright = upright.convert("L" if upright.mode in ("L", "LA") else "RGB")
-    return np.asarray(_as_srgb(upright)), alpha
+        turned = turned.convert("L" if turned.mode in ("L", "LA") else "RGB")
+    return np.asarray(_as_srgb(turned)), alpha
 
 
 def _as_srgb(image: Image.Image) -> Image.Image:

@@ -19,8 +19,10 @@ _COLOR_SPACE = slice(16, 20)
 _PNG_HEAD = 33
 _METERS_IN_AN_INCH = 0.0254
 # TIFF's tags (TIFF 6.0, section 8), and PlanarConfiguration's value for planes.
-_XMP, _BITS, _INTERPRETATION, _PLANAR = 0x02BC, 0x0102, 0x0106, 0x011C
+_XMP, _BITS, _INTERPRETATION, _PLANAR, _EXTRA = 0x02BC, 0x0102, 0x0106, 0x011C, 0x0152
 _SEPARATE = 2
+# Of ExtraSamples: the colors have been multiplied by the transparency.
+_PREMULTIPLIED = 1
 PLANES = "a 16-bit TIFF of PlanarConfiguration 2 (a plane for each channel); save it with 1 (interleaved)"
 
 
@@ -48,8 +50,21 @@ def color(image: Image.Image, content: bytes) -> tuple[Samples, Samples | None] 
         raise ImageError(f"unreadable: 16-bit {image.format} of shape {samples.shape}")
     profile = image.info.get("icc_profile")
     if samples.shape[2] in (2, 4):
-        return as_srgb(np.ascontiguousarray(samples[..., :-1].squeeze()), profile), samples[..., -1]
+        colors, alpha = samples[..., :-1].squeeze(), samples[..., -1]
+        if image.format == "TIFF" and image.tag_v2.get(_EXTRA, (0,))[0] == _PREMULTIPLIED:  # type: ignore[attr-defined]
+            colors = _divided(colors, alpha)
+        return as_srgb(np.ascontiguousarray(colors), profile), alpha
     return as_srgb(np.ascontiguousarray(samples[..., :3]), profile), None
+
+
+def require_scale(image: Image.Image) -> None:
+    """Raises:
+    ImageError: its samples are numbers of which nobody says what white is.
+    """
+    integers = image.format == "TIFF" and max(image.tag_v2.get(_BITS, (8,))) > 16  # type: ignore[attr-defined]
+    if image.mode == "F" or integers:
+        kind = "floating-point numbers" if image.mode == "F" else "integers of 32 bits"
+        raise ImageError(f"its samples are {kind}, whose scale is not known; save it with 16 or 8 bits")
 
 
 def in_planes(image: Image.Image) -> bool:
@@ -107,6 +122,12 @@ def encode(rgb: Samples, exif: bytes, xmp: bytes, dpi: tuple[float, float] | Non
     tifffile.imwrite(buffer, rgb, photometric="rgb", compression="adobe_deflate", metadata=None, software=False,
                      extratags=[*texts, *packet], **options)  # fmt: skip
     return buffer.getvalue(), len(texts) == len(tags)
+
+
+def _divided(colors: Samples, alpha: Samples) -> Samples:
+    """(H, W, 3) uint16 as they were before they were multiplied by the (H, W) transparency."""
+    shares = np.maximum(alpha, 1)[..., None].astype(np.float32) / 65535
+    return (colors / shares + 0.5).clip(0, 65535).astype(np.uint16)
 
 
 def _codecs() -> tuple[Any, Any]:

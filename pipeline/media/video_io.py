@@ -62,6 +62,13 @@ class VideoReader:
         seconds = (self.container.duration or 0) / 1_000_000
         return round(seconds * float(self.video.average_rate or 0)) or None
 
+    @property
+    def seconds(self) -> float:
+        """Its length by its header; 0 where it does not say."""
+        if self.video.duration:
+            return float(self.video.duration * self.video.time_base)
+        return (self.container.duration or 0) / 1_000_000
+
     def parts(self) -> Iterator[Any]:
         """Its frames and the packets of its sound and subtitles, in the order of the file.
 

@@ -44,8 +44,13 @@ def _listed(listing: Path) -> list[tuple[str, str]]:
     try:
         with listing.open(newline="", encoding="utf-8-sig") as file:
             rows = [(str(row["package"] or ""), str(row["file"] or "")) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise SourceError(f"sample.path {listing}: expected a CSV with columns package, file: {error!r}") from None
+    except OSError as error:
+        raise SourceError(f"sample.path {listing}: cannot be read: {error.strerror}") from None
+    except KeyError as error:
+        expected = "expected a CSV with the columns package and file"
+        raise SourceError(f"sample.path {listing}: {expected}, and there is no {error.args[0]}") from None
+    except (ValueError, csv.Error) as error:
+        raise SourceError(f"sample.path {listing}: is no CSV in UTF-8: {error}") from None
     if not rows:
         raise SourceError(f"sample.path {listing}: lists no photographs")
     return rows

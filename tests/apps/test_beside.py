@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,67 @@ def test_copies_of_earlier_runs_are_no_sources(album: Path, options: dict[str, A
 
 
 @pytest.mark.usefixtures("album")
-def test_a_folder_that_cannot_be_written_is_found_before_coloring(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_cannot_be_written_are_found_before_coloring(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = {"inner"}
+
     def refuse(folder: Path) -> None:
-        if folder.name == "inner":
+        if folder.name in closed:
             raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pipeline.apps.jobs.require_writable", refuse)
     selection = chosen("album")
-    with pytest.raises(InputError, match="album/inner cannot be written: Permission denied; name a folder with --out"):
+    assert {job.source.parent.name for job in selection.jobs} == {"album", "inner"}
+    # Those in the other folder can be colored.
+    require_output(Naming(None), selection.jobs)
+    require_output(Naming(None), [])
+    closed.add("album")
+    with pytest.raises(InputError, match="album cannot be written: Permission denied; name a folder with --out"):
         require_output(Naming(None), selection.jobs)
-    require_output(Naming(None), selection.jobs[:1])
+
+
+def test_a_photograph_that_is_only_called_like_a_copy_is_never_replaced(album: Path, rng: np.random.Generator) -> None:
+    before = targets("album/a.jpg")
+    assert before == {"album/a.jpg": ["a-color.jpg"]}
+    save_photo(album / "a-color.jpg", rng)
+    (job,) = select([str(album / "a.jpg")], Naming(None)).jobs
+    assert job.renamed
+    assert job.targets[0].name == "a-color-2.jpg"
+
+
+def test_a_shells_star_may_name_the_folder_of_the_copies(album: Path, rng: np.random.Generator) -> None:
+    """As `twotone colorize * -o colored` does when it goes on."""
+    out = album / "colored"
+    first = select(["album/a.jpg", "album/inner"], Naming(out)).jobs
+    out.mkdir()
+    for job in first:
+        copy = job.targets[0]
+        save_photo(copy, rng)
+        picture = read_picture(copy, 10**6)
+        write_picture(copy, picture.pixels, picture, WRITABLE[copy.suffix[1:].lower()], ORIGIN)
+    again = select(["album/a.jpg", "album/colored", "album/inner"], Naming(out))
+    assert [job.targets for job in again.jobs] == [job.targets for job in first]
+    assert again.left_out["colored copies"] == len(first)
+    # And where they lie among the photographs, in another format.
+    copy = album / "a.png"
+    write_picture(copy, picture.pixels, picture, "PNG", ORIGIN)
+    assert copy not in [job.source.resolve() for job in select(["album"], Naming(album, "png")).jobs]
+    # Copies alone are asked for, and cannot be colored into themselves.
+    with pytest.raises(InputError, match="would be overwritten by its own colors"):
+        select(["album/colored"], Naming(out))
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:
+        if Path(path).name == "inner":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert select(["album"], Naming(album.parent / "out")).unreadable == {Path("album/inner"): "Permission denied"}
+    with pytest.raises(InputError, match="no photographs in album/inner; album/inner: Permission denied; looked for"):
+        select(["album/inner"], Naming(album.parent / "out"))
 
 
 @pytest.mark.slow

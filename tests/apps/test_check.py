@@ -39,7 +39,9 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
         ),
         ("finetune.losses.l2=3", "finetune.losses.l2 is not known"),
         ("sample.train=100000", "not enough photographs for sample.train 100000"),
-        pytest.param("sample.path=nowhere.csv", "sample.path nowhere.csv: expected a CSV", marks=pytest.mark.slow),
+        pytest.param(
+            "sample.path=nowhere.csv", "sample.path nowhere.csv: cannot be read: No such file", marks=pytest.mark.slow
+        ),
         pytest.param("base.device=cuda", "base.device cuda is not available here", marks=pytest.mark.slow),
         ("seed", "-S seed: expected block.key=value"),
     ],

@@ -201,7 +201,7 @@ def test_no_result_is_lost_and_no_source_overwritten(box: Path, model: Path, rng
         assert done.returncode == 0, done.stderr
         assert "3 colored, 0 kept as they were, 0 failed" in done.stdout
         assert "written under another name, since an earlier photograph has it" in done.stdout
-        assert ".gif animations are written as .png, the first frame alone" in done.stdout
+        assert ".gif pictures are written as .png" in done.stdout
     written = sorted(path.name for path in (box / "out").iterdir())
     assert written == [
         *("x-2-compare.png", "x-2.png", "x-compare-2-compare.png", "x-compare-2.png", "x-compare.png", "x.png"),
@@ -308,7 +308,7 @@ def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path,
         save_photo(box / f"box/{number:03d}.gif", rng, (20, 20))
     words = ("box", "-o", "out", "--model", str(model))
     first = colorize(box, *words)
-    assert "note: 30 of them: .gif animations are written as .png, the first frame alone" in first.stdout
+    assert "note: 30 of them: .gif pictures are written as .png" in first.stdout
     second = colorize(box, *words)
     for done, colored, kept in ((first, 32, 0), (second, 0, 32)):
         assert done.returncode == 1

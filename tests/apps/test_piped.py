@@ -113,3 +113,20 @@ def test_a_reader_that_goes_away_is_no_traceback(street: Path, model: Path, rng:
     done = subprocess.run(["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, text=True)
     assert done.stdout == "1\n"  # as click ends where nobody reads what it writes
     assert "Traceback" not in done.stderr
+
+
+def test_closed_ends_are_said(street: Path, model: Path) -> None:
+    """As cron and service managers start a command."""
+    for script, status, said in (
+        (f"{TWOTONE} colorize - --model {model} <&-", 1, "standard input: empty"),
+        (f"{TWOTONE} colorize - --model {model} < street.png >&-", 2, "standard output is closed; send it to a file"),
+        (f"{TWOTONE} --version >&-", 0, ""),
+        (f"{TWOTONE} colorize street.png --model {model} -o out 2>&-", 0, ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, text=True
+        )
+        assert done.returncode == status, (script, done)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert (street.parent / "out/street.png").is_file()

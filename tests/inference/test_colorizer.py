@@ -8,7 +8,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.color.arrays import lightness
-from pipeline.errors import ModelError
+from pipeline.errors import ImageError, ModelError
 from pipeline.inference.colorizer import Colorizer
 from tests.conftest import MakeModel
 from tests.helpers import EIGHT_BIT, mean_chroma, noisy_photo
@@ -61,6 +61,10 @@ def test_what_is_no_photograph_is_refused(colorizer: Colorizer) -> None:
         colorizer(np.zeros((32, 32), np.uint8), saturation=-1)
     with pytest.raises(TypeError, match="must be a PIL image, an array or a sequence of them, got str"):
         colorizer("photo.jpg")
+    with pytest.raises(ValueError, match="must hold one at least"):
+        colorizer(np.zeros((0, 32, 32, 3), np.uint8))
+    with pytest.raises(ImageError, match="floating-point numbers, whose scale is not known"):
+        colorizer(Image.new("F", (64, 64)))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 300), (300, 17), (64, 64)])

@@ -300,3 +300,13 @@ def test_damaged_frames_are_counted(tmp_path: Path, colorizer: Colorizer) -> Non
     (tmp_path / "clip.mp4").write_bytes(content)
     report = color(tmp_path / "clip.mp4", tmp_path / "out.mp4", colorizer)
     assert report.damaged > 0
+
+
+def test_a_film_that_is_cut_off_says_so(tmp_path: Path, colorizer: Colorizer) -> None:
+    film(tmp_path / "whole.mkv", [scene(number) for number in range(8)])
+    whole = (tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "half.mkv").write_bytes(whole[: len(whole) // 2])
+    assert color(tmp_path / "whole.mkv", tmp_path / "a.mkv", colorizer).notes == []
+    report = color(tmp_path / "half.mkv", tmp_path / "b.mkv", colorizer)
+    assert 0 < report.frames < 60
+    assert f"its pictures end after {report.last:.1f} of 3.2 s: it may be cut off" in report.notes

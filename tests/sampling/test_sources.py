@@ -62,7 +62,7 @@ def test_bundled_regions_follow_the_seed() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("name\nx\n", "expected a CSV with columns package, file"),
+        ("name\nx\n", "expected a CSV with the columns package and file, and there is no package"),
         ("package,file\n", "lists no photographs"),
         ("package,file\nnot_a_package,a.png\n", "package 'not_a_package' is not installed"),
         ("package,file\nskimage,data/none.png\n", "has no file 'data/none.png'"),

@@ -1,0 +1,43 @@
+"""Colored copies among photographs: known by their name, NAME-color.EXT, and by their XMP."""
+
+from __future__ import annotations
+
+import re
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from pipeline.media.provenance import colored_here
+from pipeline.media.video_io import CONTAINERS
+
+MARK = "-color"
+# With the numbers that other photographs of one name, seeds and comparisons add.
+_COPY = re.compile(rf"(?P<name>.+){MARK}(-\d+)*(-compare)?")
+# Films and BMP have no XMP.
+_UNMARKED = (*CONTAINERS, ".bmp")
+
+
+def comparison(target: Path) -> Path:
+    """The file with before and after side by side."""
+    return target.with_stem(f"{target.stem}-compare")
+
+
+def original(file: Path) -> Path | None:
+    """The photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
+
+    Its name says so, and its XMP. Films and BMP have none: of them, the name counts alone.
+    """
+    match = _COPY.fullmatch(file.stem)
+    if match is None or not file.is_file():
+        return None
+    marked = file.suffix.lower() in _UNMARKED or is_colored(file)
+    return file.with_name(match["name"]) if marked else None
+
+
+def is_colored(file: Path) -> bool:
+    """Whether its XMP says that this program has colored it; False where it cannot be read."""
+    try:
+        # Mapped, not read: the packet lies near the beginning of most, and an archive may have 100,000.
+        with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+            return colored_here(content)
+    except (OSError, ValueError):  # a file of no bytes cannot be mapped
+        return False

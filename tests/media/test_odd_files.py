@@ -1,0 +1,104 @@
+"""Files as cameras, old editors and scanners write them, in which a tag is odd, stale or a surprise."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pipeline.errors import ImageError
+from pipeline.media.decoding import decode
+from pipeline.media.pictures import encode_picture, read_picture
+from tests.helpers import smooth_photos
+
+LIMIT = 10**6
+# ImageWidth, ImageLength, Compression, StripOffsets, PlanarConfiguration, Predictor, ExtraSamples, SampleFormat.
+LAYOUT = {0x100: 64, 0x101: 48, 0x103: 6, 0x111: 8, 0x11C: 2, 0x13D: 2, 0x152: 2, 0x153: 3}
+
+
+@pytest.fixture
+def photograph(rng: np.random.Generator) -> Image.Image:
+    return Image.fromarray(smooth_photos(rng, 1, 64)[0][:48])
+
+
+@pytest.mark.parametrize("tag", LAYOUT)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_tags_of_the_files_layout_do_not_become_a_tiffs(
+    tmp_path: Path, photograph: Image.Image, tag: int, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x112], exif[0x10F], exif[tag] = orientation, "a maker", LAYOUT[tag]
+    photograph.save(tmp_path / "in.jpg", exif=exif, quality=95)
+    picture = read_picture(tmp_path / "in.jpg", LIMIT)
+    for kind in ("TIFF", "JPEG"):
+        content, left_out = encode_picture(picture.pixels, picture, kind)
+        assert left_out == ""
+        with Image.open(io.BytesIO(content)) as copy:
+            assert np.abs(np.asarray(copy).astype(int) - picture.pixels).mean() < 2
+            assert copy.getexif()[0x10F] == "a maker"
+
+
+def test_a_tag_of_an_odd_type_costs_the_tags_and_not_the_photograph(tmp_path: Path, photograph: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x11A], exif[0x112] = 300.0, 6
+    tags = bytearray(exif.tobytes())
+    place = tags.find(b"\x01\x1a\0\x05")
+    tags[place + 2 : place + 8] = b"\0\2\0\0\0\x08"  # XResolution as a text
+    photograph.save(tmp_path / "in.jpg", exif=bytes(tags))
+    picture = read_picture(tmp_path / "in.jpg", LIMIT)
+    assert picture.lost == ("its EXIF",)
+    assert picture.pixels.shape == (64, 48, 3), "upright all the same"
+    assert decode(tmp_path / "in.jpg", LIMIT).pixels.shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"), [("in.tif", "2 further pages"), ("in.webp", "2 further frames"), ("in.png", "2 further frames")]
+)
+def test_further_pages_and_frames_are_named(tmp_path: Path, photograph: Image.Image, name: str, lost: str) -> None:
+    others = [photograph.rotate(90), photograph.rotate(180)]
+    photograph.save(tmp_path / name, save_all=True, append_images=others)
+    picture = read_picture(tmp_path / name, LIMIT)
+    assert picture.lost == (lost,)
+    assert np.abs(picture.pixels.astype(int) - np.asarray(photograph)).mean() < 5, "the first one is read"
+
+
+def test_texts_and_comments_are_named(tmp_path: Path, photograph: Image.Image) -> None:
+    info = PngInfo()
+    info.add_text("Software", "a program")
+    photograph.save(tmp_path / "program.png", pnginfo=info)
+    assert read_picture(tmp_path / "program.png", LIMIT).lost == ()
+    info.add_text("Title", "Wedding 1912")
+    photograph.save(tmp_path / "title.png", pnginfo=info)
+    assert read_picture(tmp_path / "title.png", LIMIT).lost == ("its texts",)
+    photograph.save(tmp_path / "comment.jpg", comment=b"grandpa")
+    assert read_picture(tmp_path / "comment.jpg", LIMIT).lost == ("its comment",)
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.int32, np.float32])
+def test_samples_of_32_bits_are_refused(tmp_path: Path, photograph: Image.Image, kind: type) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.asarray(photograph.convert("L")).astype(kind))
+    for read in (read_picture, decode):
+        with pytest.raises(ImageError, match=r"whose scale is not known; save it with 16 or 8 bits|rare kind of TIFF"):
+            read(tmp_path / "in.tif", LIMIT)
+
+
+def test_colors_of_16_bits_that_were_multiplied_by_alpha_are_divided(tmp_path: Path, photograph: Image.Image) -> None:
+    samples = np.asarray(photograph).astype(np.uint16) * 257
+    stacked = np.dstack([samples // 2, np.full(samples.shape[:2], 32768, np.uint16)])
+    tifffile.imwrite(tmp_path / "in.tif", stacked, photometric="rgb", extrasamples=["assocalpha"])
+    picture = read_picture(tmp_path / "in.tif", LIMIT)
+    assert picture.alpha is not None
+    assert np.abs(picture.pixels.astype(int) - samples).max() <= 4
+
+
+def test_a_tiff_without_a_resolution_is_given_none(tmp_path: Path, photograph: Image.Image) -> None:
+    photograph.convert("1").save(tmp_path / "in.tif", compression="group4")
+    picture = read_picture(tmp_path / "in.tif", LIMIT)
+    assert picture.dpi is None
+    photograph.save(tmp_path / "fine.tif", dpi=(300, 300))
+    assert read_picture(tmp_path / "fine.tif", LIMIT).dpi == (300, 300)
