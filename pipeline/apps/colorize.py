@@ -201,7 +201,7 @@ def _name_notes(job: Job) -> list[str]:
     """Why the copy has another name or ending than its source."""
     target, notes = next(iter(job.targets.values())), []
     if job.renamed:
-        notes.append("written under another name, since an earlier photograph has it")
+        notes.append("written under another name, since another file has that name")
     before, after = job.source.suffix.lower(), target.suffix.lower()
     if job.is_film and before != after:
         notes.append(f"{before} films are written as {after}")

@@ -13,7 +13,7 @@ MARK = "-color"
 # With the numbers that other photographs of one name, seeds and comparisons add.
 _COPY = re.compile(rf"(?P<name>.+){MARK}(-\d+)*(-compare)?")
 # Films and BMP have no XMP.
-_UNMARKED = (*CONTAINERS, ".bmp")
+UNMARKED = (*CONTAINERS, ".bmp")
 
 
 def comparison(target: Path) -> Path:
@@ -29,7 +29,7 @@ def original(file: Path) -> Path | None:
     match = _COPY.fullmatch(file.stem)
     if match is None or not file.is_file():
         return None
-    marked = file.suffix.lower() in _UNMARKED or is_colored(file)
+    marked = file.suffix.lower() in UNMARKED or is_colored(file)
     return file.with_name(match["name"]) if marked else None
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import glob
 import mimetypes
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
-from pipeline.apps.copies import MARK, comparison, is_colored, original
+from pipeline.apps.copies import MARK, UNMARKED, comparison, is_colored, original
+from pipeline.apps.inputs import COLORED, COPIES, find, forget_folders, real_path
 from pipeline.errors import InputError
 from pipeline.files import require_writable
-from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import WRITABLE, copy_ending
 from pipeline.media.video_io import CONTAINERS
-
-_SUFFIXES = SUFFIXES | set(CONTAINERS)
-_COPIES = "colored copies"
 
 
 @dataclass(frozen=True)
@@ -69,18 +64,18 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
         InputError: an input does not exist, there is nothing to color, or the output cannot be what it is asked to be.
     """
     require_format(naming)
-    _real_folder.cache_clear()
+    forget_folders()
     selection = Selection()
     sources: dict[Path, tuple[Path, Path]] = {}
     out = naming.out
-    for source, inside in _sources(inputs, out, selection):
-        sources.setdefault(_real(source), (source, inside))
-    for key in _copies_among(sources, out):
+    for source, inside in find(inputs, out, selection.left_out, selection.unreadable):
+        sources.setdefault(real_path(source), (source, inside))
+    for key in _copies_among(sources, naming):
         del sources[key]
-        selection.left_out[_COPIES] += 1
+        selection.left_out[COPIES] += 1
     if not sources:
         closed = [f"{folder}: {reason}" for folder, reason in selection.unreadable.items()]
-        looked_for = f"looked for {', '.join(sorted(_SUFFIXES))}"
+        looked_for = f"looked for {', '.join(sorted(COLORED))}"
         raise InputError("; ".join([f"no photographs in {', '.join(inputs)}", *closed, looked_for]))
     if out and _is_file_name(out):
         if naming.shard != (1, 1):
@@ -92,9 +87,8 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
         raise InputError(f"--out {out}: {out.suffix} cannot be written; name a folder, or a file in {writable}")
     taken = {str(real).casefold() for real in sources}
     for real, (source, inside) in sources.items():
-        place = out / inside if out else source.with_name(f"{source.stem}{MARK}{source.suffix}")
-        target = place.with_suffix(_ending(source, naming.ending))
-        if _real(target) == real:
+        target = _target(source, inside, naming)
+        if real_path(target) == real:
             raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {out}")
         selection.jobs.append(_job_for(source, target, naming, taken))
     # After all have their names: whichever machine colors a photograph, its copy is called the same.
@@ -154,14 +148,20 @@ def _why_not_writable(folder: Path) -> str:
     return ""
 
 
-def _copies_among(sources: dict[Path, tuple[Path, Path]], out: Path | None) -> list[Path]:
+def _copies_among(sources: dict[Path, tuple[Path, Path]], naming: Naming) -> set[Path]:
     """Of sources by their real path, those that an earlier run has made: a shell's * finds them, too."""
     named = {source.absolute().with_suffix("") for source, _ in sources.values()}
-    beside = [key for key, (source, _) in sources.items() if original(source.absolute()) in named]
-    home = out.resolve() if out else None
-    inside = [key for key in sources if home in key.parents and key not in beside and is_colored(key)]
+    beside = {key for key, (source, _) in sources.items() if original(source.absolute()) in named}
+    own = {key for key, (source, inside) in sources.items() if real_path(_target(source, inside, naming)) == key}
+    both = beside | {key for key in own if key.suffix.lower() in UNMARKED or is_colored(key)}
     # Where there are no others, they are asked for.
-    return beside + inside if len(beside) + len(inside) < len(sources) else beside
+    return both if len(both) < len(sources) else beside
+
+
+def _target(source: Path, inside: Path, naming: Naming) -> Path:
+    """Where the copy would go, if no other file had its name."""
+    place = naming.out / inside if naming.out else source.with_name(f"{source.stem}{MARK}{source.suffix}")
+    return place.with_suffix(_ending(source, naming.ending))
 
 
 def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
@@ -203,81 +203,7 @@ def _files(target: Path, compare: bool) -> list[Path]:
 
 def _key(path: Path) -> str:
     """Equal for paths that some file systems cannot tell apart."""
-    return str(_real(path)).casefold()
-
-
-def _real(path: Path) -> Path:
-    """The absolute path of a file, without links, as `Path.resolve` gives it at more cost for each of 200,000."""
-    return path.resolve() if os.path.islink(path) else _real_folder(path.parent) / path.name
-
-
-@lru_cache(maxsize=1000)
-def _real_folder(folder: Path) -> Path:
-    return folder.resolve()
-
-
-def _sources(inputs: Sequence[str], out: Path | None, selection: Selection) -> Iterator[tuple[Path, Path]]:
-    """Each photograph and its path below the output folder; notes what is left out of folders."""
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            folder, found = path, [(file, file.relative_to(path)) for file in _below(path, selection.unreadable)]
-        elif text == "-":
-            raise InputError("- is standard input, and is colored alone; a file of that name is ./-")
-        elif path.exists():
-            yield path, Path(path.name)
-            continue
-        elif glob.has_magic(text):
-            folder, found = (
-                _without_magic(path),
-                [(Path(name), Path(Path(name).name)) for name in sorted(glob.glob(text, recursive=True))],
-            )
-        else:
-            raise InputError(f"{text}: no such file or folder")
-        copies = out.resolve() if out and folder.resolve() in out.resolve().parents else None
-        for file, inside in found:
-            kind = _kind_left_out(file, folder, copies)
-            if kind:
-                selection.left_out[kind] += 1
-            elif file.is_file():
-                yield file, inside
-
-
-def _below(folder: Path, unreadable: dict[Path, str]) -> list[Path]:
-    """The files in a folder and in those inside it, sorted; notes which cannot be looked into."""
-
-    def note(error: OSError) -> None:
-        unreadable[Path(error.filename)] = str(error.strerror)
-
-    return sorted(Path(root, name) for root, _, names in os.walk(folder, onerror=note) for name in names)
-
-
-def _kind_left_out(file: Path, folder: Path, copies: Path | None) -> str:
-    """Why a file below a folder is not colored; "" where it is.
-
-    Args:
-        copies: the folder of the colored copies, resolved, where it is inside that of the photographs.
-    """
-    if file.is_dir():
-        return ""
-    if any(part.startswith(".") for part in file.relative_to(folder).parts):
-        return "hidden"
-    if not file.is_file():
-        return "not regular files"
-    if copies and copies in _real(file).parents:
-        return _COPIES
-    if file.suffix.lower() not in _SUFFIXES:
-        return file.suffix.lower() or "without an ending"
-    # And those of a run without --out, beside their photographs; a pattern may find the copies alone.
-    source = original(file)
-    endings = [ending for suffix in _SUFFIXES for ending in (suffix, suffix.upper())]
-    beside = source and any(source.with_name(source.name + ending).exists() for ending in endings)
-    return _COPIES if beside else ""
-
-
-def _without_magic(pattern: Path) -> Path:
-    """photos/**/*.jpg -> photos"""
-    return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
+    return str(real_path(path)).casefold()
 
 
 def _is_file_name(out: Path) -> bool:

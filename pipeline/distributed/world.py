@@ -43,10 +43,11 @@ def adopt_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
     environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
     environment["RANK"] = environment["SLURM_PROCID"]
     environment["WORLD_SIZE"] = tasks
-    # With --gpus-per-task, a process sees its own GPUs alone, and counts them from 0.
-    alone = "SLURM_GPUS_PER_TASK" in environment
+    here, visible = _tasks_here(environment), len(environment.get("CUDA_VISIBLE_DEVICES", "").split(","))
+    # With --gpus-per-task, but for --gpu-bind=none, a process sees its own GPUs alone, and counts them from 0.
+    alone = "SLURM_GPUS_PER_TASK" in environment and visible < here
     environment["LOCAL_RANK"] = "0" if alone else environment["SLURM_LOCALID"]
-    environment["LOCAL_WORLD_SIZE"] = "1" if alone else str(_tasks_here(environment))
+    environment["LOCAL_WORLD_SIZE"] = "1" if alone else str(here)
 
 
 def tasks_per_node(counts: str) -> list[int]:

@@ -41,8 +41,8 @@ class VideoReport:
     """Frames that were interlaced."""
     left_out: tuple[str, ...] = ()
     """What the file cannot hold, in a sentence each."""
-    last: float = 0.0
-    """Seconds from the beginning to the last frame."""
+    end: float = 0.0
+    """Seconds from the beginning to the end of the last frame, as long as the one before; 0 where there is one."""
     promised: float = 0.0
     """Seconds that it should have by its header; 0 where it does not say."""
 
@@ -54,8 +54,8 @@ class VideoReport:
             "frames had the time of an earlier one and were shown after it": self.retimed,
             "interlaced frames were deinterlaced": self.deinterlaced,
         }
-        short = self.promised - self.last > max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
-        ends = [f"its pictures end after {self.last:.1f} of {self.promised:.1f} s: it may be cut off"] * short
+        short = 0 < self.end < self.promised - max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
+        ends = [f"its pictures end after {self.end:.1f} of {self.promised:.1f} s: it may be cut off"] * short
         return [*ends, *(f"{count} {what}" for what, count in counted.items() if count), *self.left_out]
 
 
@@ -102,7 +102,7 @@ def _color(
 ) -> VideoReport:
     smoother, without, written = Smoother(options.smoothing), Flicker(), Flicker()
     cuts, motion, coloring = _Cuts(), Motion(), options.coloring
-    frames, shots, last = 0, 0, 0.0
+    frames, shots, last, end = 0, 0, None, 0.0
     with tqdm(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
         for part in reader.parts():
             if not isinstance(part, Frame):
@@ -118,13 +118,14 @@ def _color(
             rgb = colorizer.join(part.pixels, light, smoothed * np.float32(coloring.saturation))
             for writer, picture in zip(writers, (rgb, np.hstack([part.pixels, rgb])), strict=False):
                 writer.add(picture, part)
-            frames, shots, last = frames + 1, shots + cut, float(part.pts * part.time_base)
+            frames, shots, shown = frames + 1, shots + cut, float(part.pts * part.time_base)
+            last, end = shown, 0.0 if last is None else 2 * shown - last
             bar.update()
     if not frames:
         raise VideoError("no frames in it")
     counts = (frames, reader.damaged, reader.retimed, shots)
     flicker, left_out = (without.mean, written.mean), tuple(writers[0].left_out)
-    return VideoReport(*counts, *flicker, reader.deinterlacer.frames, left_out, last, reader.seconds)
+    return VideoReport(*counts, *flicker, reader.deinterlacer.frames, left_out, end, reader.seconds)
 
 
 class _Cuts:

@@ -19,13 +19,24 @@ DIRECTORIES = (0x8769, 0x8825)
 XMP_TAG = 0x02BC
 # Orientation, size, bits and number of samples, how they lie, and what they are: those of the file that was read. In a
 # TIFF they would take the place of the copy's own.
-_LAYOUT = (ORIENTATION, *range(0x0100, 0x0104), 0x0106, 0x010A, 0x0111, *range(0x0115, 0x0118), 0x011C, 0x013D,
-           *range(0x0142, 0x0146), 0x0152, 0x0153)  # fmt: skip
+_LAYOUT = (ORIENTATION, *range(0x00FE, 0x0104), 0x0106, 0x010A, 0x0111, *range(0x0115, 0x0118), 0x011C, 0x013D,
+           *range(0x0140, 0x0146), 0x014A, 0x0152, 0x0153, 0x015B, *range(0x0200, 0x0215), 0x8773)  # fmt: skip
 _RESOLUTION = (0x011A, 0x011B)
 # Finer than any scanner; PNG and BMP hold no more than some 100 million.
 _FINEST_DPI = 1e5
-# Of PNG: the packet is XMP's, and the name of a program is no loss.
-_OTHER_TEXTS = {"XML:com.adobe.xmp", "Software"}
+# Of PNG: XMP and EXIF are taken over, and the name of a program and the dates of the file are no loss.
+_OTHER_TEXTS = {
+    "XML:com.adobe.xmp",
+    "Raw profile type exif",
+    "Software",
+    "date:create",
+    "date:modify",
+    "date:timestamp",
+}
+# Of a TIFF, NewSubfileType: its bit 0 is set where a page is a smaller copy of another.
+_SUBFILE, _REDUCED = 0x00FE, 1
+# Pillow takes a second for 4,000, and ever longer.
+_MOST_PAGES = 100
 _COLOR_SPACE, _SRGB = 0xA001, 1
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
@@ -127,7 +138,8 @@ def lost(image: Image.Image, content: bytes, xmp: bytes) -> Iterator[str]:
         yield "its texts"
     further = _further_pictures(image)
     if further:
-        yield f"{further} further {'page' if image.format == 'TIFF' else 'frame'}{'s' * (further > 1)}"
+        more = " or more" if image.format == "TIFF" and further == _MOST_PAGES else ""
+        yield f"{further}{more} further {'page' if image.format == 'TIFF' else 'frame'}{'s' * (further > 1)}"
 
 
 def _further_pictures(image: Image.Image) -> int:
@@ -135,9 +147,21 @@ def _further_pictures(image: Image.Image) -> int:
     if image.format in ("MPO", "HEIF"):
         return 0
     try:
-        return int(getattr(image, "n_frames", 1)) - 1
+        return _further_pages(image) if image.format == "TIFF" else int(getattr(image, "n_frames", 1)) - 1
     except Exception:  # a decoder raises almost anything on damaged bytes
         return 0
+
+
+def _further_pages(tiff: Image.Image) -> int:
+    """Without smaller copies; 100 at most."""
+    pages = 0
+    try:
+        for number in range(1, _MOST_PAGES + 1):
+            tiff.seek(number)
+            pages += not tiff.tag_v2.get(_SUBFILE, 0) & _REDUCED  # type: ignore[attr-defined]
+    except EOFError:
+        tiff.seek(0)
+    return pages
 
 
 def _bits(image: Image.Image, content: bytes) -> int:

@@ -134,14 +134,16 @@ def test_a_photograph_that_is_only_called_like_a_copy_is_never_replaced(album: P
 def test_a_shells_star_may_name_the_folder_of_the_copies(album: Path, rng: np.random.Generator) -> None:
     """As `twotone colorize * -o colored` does when it goes on."""
     out = album / "colored"
-    first = select(["album/a.jpg", "album/inner"], Naming(out)).jobs
+    save_photo(album / "old.bmp", rng)
+    inputs = ["album/a.jpg", "album/inner", "album/old.bmp"]
+    first = select(inputs, Naming(out)).jobs
     out.mkdir()
     for job in first:
         copy = job.targets[0]
         save_photo(copy, rng)
         picture = read_picture(copy, 10**6)
         write_picture(copy, picture.pixels, picture, WRITABLE[copy.suffix[1:].lower()], ORIGIN)
-    again = select(["album/a.jpg", "album/colored", "album/inner"], Naming(out))
+    again = select(["album/colored", *inputs], Naming(out))
     assert [job.targets for job in again.jobs] == [job.targets for job in first]
     assert again.left_out["colored copies"] == len(first)
     # And where they lie among the photographs, in another format.

@@ -200,7 +200,7 @@ def test_no_result_is_lost_and_no_source_overwritten(box: Path, model: Path, rng
         done = colorize(box, *words, "--model", str(model))
         assert done.returncode == 0, done.stderr
         assert "3 colored, 0 kept as they were, 0 failed" in done.stdout
-        assert "written under another name, since an earlier photograph has it" in done.stdout
+        assert "written under another name, since another file has that name" in done.stdout
         assert ".gif pictures are written as .png" in done.stdout
     written = sorted(path.name for path in (box / "out").iterdir())
     assert written == [

@@ -64,12 +64,15 @@ def test_the_tasks_of_each_of_slurms_machines(counts: str, each: list[int]) -> N
 def test_slurms_names_become_torchs() -> None:
     told = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "41",
             "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS_PER_NODE": "2(x2)", "SLURM_NODEID": "1"}  # fmt: skip
-    own_gpu = {**told, "SLURM_GPUS_PER_TASK": "1"}
+    own_gpu = {**told, "SLURM_GPUS_PER_TASK": "1", "CUDA_VISIBLE_DEVICES": "0"}
+    unbound = {**own_gpu, "CUDA_VISIBLE_DEVICES": "0,1"}
     adopt_slurm(told)
     assert (told["RANK"], told["LOCAL_RANK"], told["WORLD_SIZE"], told["LOCAL_WORLD_SIZE"]) == ("3", "1", "4", "2")
     assert (told["MASTER_ADDR"], told["MASTER_PORT"]) == ("n1", "20041")
     adopt_slurm(own_gpu)
     assert (own_gpu["RANK"], own_gpu["LOCAL_RANK"], own_gpu["LOCAL_WORLD_SIZE"]) == ("3", "0", "1")
+    adopt_slurm(unbound)
+    assert (unbound["LOCAL_RANK"], unbound["LOCAL_WORLD_SIZE"]) == ("1", "2"), "it sees the GPUs of the others, too"
     batch_script = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
     adopt_slurm(batch_script)
     assert "WORLD_SIZE" not in batch_script

@@ -309,4 +309,10 @@ def test_a_film_that_is_cut_off_says_so(tmp_path: Path, colorizer: Colorizer) ->
     assert color(tmp_path / "whole.mkv", tmp_path / "a.mkv", colorizer).notes == []
     report = color(tmp_path / "half.mkv", tmp_path / "b.mkv", colorizer)
     assert 0 < report.frames < 60
-    assert f"its pictures end after {report.last:.1f} of 3.2 s: it may be cut off" in report.notes
+    assert f"its pictures end after {report.end:.1f} of 3.2 s: it may be cut off" in report.notes
+
+
+def test_pictures_that_stand_long_are_not_cut_off() -> None:
+    """A slide show, a film of one frame, and one of which the header says nothing."""
+    for end, promised in ((15.0, 15.0), (0.0, 5.0), (3.2, 0.0), (57.0, 60.0)):
+        assert VideoReport(5, 0, 0, 1, 0.0, 0.0, end=end, promised=promised).notes == []

@@ -17,8 +17,9 @@ from pipeline.media.pictures import encode_picture, read_picture
 from tests.helpers import smooth_photos
 
 LIMIT = 10**6
-# ImageWidth, ImageLength, Compression, StripOffsets, PlanarConfiguration, Predictor, ExtraSamples, SampleFormat.
-LAYOUT = {0x100: 64, 0x101: 48, 0x103: 6, 0x111: 8, 0x11C: 2, 0x13D: 2, 0x152: 2, 0x153: 3}
+# NewSubfileType, ImageWidth, ImageLength, Compression, StripOffsets, PlanarConfiguration, Predictor, ExtraSamples,
+# SampleFormat, YCbCrSubSampling.
+LAYOUT = {0xFE: 1, 0x100: 64, 0x101: 48, 0x103: 6, 0x111: 8, 0x11C: 2, 0x13D: 2, 0x152: 2, 0x153: 3, 0x212: (2, 2)}
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def test_tags_of_the_files_layout_do_not_become_a_tiffs(
         with Image.open(io.BytesIO(content)) as copy:
             assert np.abs(np.asarray(copy).astype(int) - picture.pixels).mean() < 2
             assert copy.getexif()[0x10F] == "a maker"
+            assert kind == "JPEG" or not np.any(tifffile.imread(io.BytesIO(content)) != np.asarray(copy))
 
 
 def test_a_tag_of_an_odd_type_costs_the_tags_and_not_the_photograph(tmp_path: Path, photograph: Image.Image) -> None:
@@ -65,6 +67,16 @@ def test_further_pages_and_frames_are_named(tmp_path: Path, photograph: Image.Im
     picture = read_picture(tmp_path / name, LIMIT)
     assert picture.lost == (lost,)
     assert np.abs(picture.pixels.astype(int) - np.asarray(photograph)).mean() < 5, "the first one is read"
+
+
+def test_a_thumbnail_is_no_page_and_pages_are_not_counted_for_long(tmp_path: Path, photograph: Image.Image) -> None:
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as scan:
+        scan.write(np.asarray(photograph), photometric="rgb")
+        scan.write(np.asarray(photograph.resize((32, 24))), photometric="rgb", subfiletype=1)
+    assert read_picture(tmp_path / "scan.tif", LIMIT).lost == ()
+    small = np.zeros((16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "book.tif", np.repeat(small[None], 200, 0), photometric="minisblack", metadata=None)
+    assert read_picture(tmp_path / "book.tif", LIMIT).lost == ("100 or more further pages",)
 
 
 def test_texts_and_comments_are_named(tmp_path: Path, photograph: Image.Image) -> None:
