@@ -38,7 +38,7 @@ BY_FUNCTION = {
     "base.processes": "`auto` or 1 to 1024",
     "sample.group": "`none`, `folder`, or a number of files >= 2",
 }
-STARTS = "path of a folder that no stage writes, without `..`"
+STARTS = "`none`, or the name of a folder in `checkpoints/` that no stage writes"
 NAMES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
 
 

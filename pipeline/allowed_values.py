@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
-# What the pipeline writes, and so cannot start from.
-RESULTS = [PurePosixPath("checkpoints", stage) for stage in ("pretrain", "finetune", "export")]
+# The folders of checkpoints/ that the pipeline writes, and so cannot start from.
+RESULTS = ("pretrain", "finetune", "export")
 
 
 def as_tuple(value: Any) -> Any:
@@ -39,12 +39,15 @@ def check_path(value: str) -> str:
 def check_start(value: str) -> str:
     """DVC would refuse a circle, too, but with the words of a graph."""
     place = PurePosixPath(value)
-    if value == "starter":
-        raise ValueError("must be a folder, which DVC watches: the starter model is checkpoints/starter")
-    if ".." in place.parts:
-        raise ValueError("must be a path without ..")
-    if any(result in (place, *place.parents) for result in RESULTS):
+    if place.is_absolute() or ".." in place.parts or not place.parts:
+        raise ValueError("must be the name of a folder in checkpoints/, such as starter; copy yours there")
+    if place.parts[0] == "checkpoints":
         raise ValueError(
-            f"must not be what this pipeline writes itself; copy it (cp -r {value} checkpoints/start) and name the copy"
+            f"must be the name alone of a folder in checkpoints/: {'/'.join(place.parts[1:]) or 'starter'}"
+        )
+    if place.parts[0] in RESULTS:
+        raise ValueError(
+            f"must not be what this pipeline writes itself; copy it (cp -r checkpoints/{place} checkpoints/start) and "
+            "name the copy: start"
         )
     return str(place)

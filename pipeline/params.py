@@ -42,8 +42,8 @@ Losses = Annotated[
 ]
 StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), AfterValidator(check_start)]
 WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
-NOTHING = "checkpoints/none"
-"""The folder that start_from names where a training starts from nothing: DVC watches it, so it must exist."""
+NOTHING = "none"
+"""What start_from says where a training starts from nothing. DVC watches checkpoints/none then, so that must exist."""
 
 
 class Block(BaseModel):
@@ -124,8 +124,8 @@ class Generator(Block):
 
 class Pretrain(Block):
     start_from: StartFolder
-    """A checkpoint folder whose generator goes on learning, watched by DVC, such as checkpoints/starter, the starter
-    model; checkpoints/none: weights are drawn."""
+    """The folder in checkpoints/ whose generator goes on learning, watched by DVC. starter: the starter model. none:
+    weights are drawn."""
     epochs: Epochs
     """Times that training goes through the photographs; 0 publishes what it starts from."""
     epoch_steps: Annotated[int, Field(ge=0)]
@@ -177,8 +177,8 @@ class Discriminator(Block):
 
 class Finetune(Block):
     start_from: StartFolder
-    """A checkpoint folder whose generator, and discriminator where it has one, go on learning instead of pretrain's,
-    watched by DVC; checkpoints/none: pretrain's generator and a discriminator whose weights are drawn."""
+    """The folder in checkpoints/ whose generator, and discriminator where it has one, go on learning instead of
+    pretrain's, watched by DVC. none: pretrain's generator and a discriminator whose weights are drawn."""
     epochs: Epochs
     epoch_steps: Annotated[int, Field(ge=0)]
     batch_size: Count
@@ -258,6 +258,11 @@ class Params(Block):
     finetune: Finetune
     evaluate: Evaluate
     export: Export
+
+
+def start_folder(start_from: str) -> Path | None:
+    """The folder that start_from names; None where a training starts from nothing."""
+    return None if start_from == NOTHING else Path("checkpoints", start_from)
 
 
 def parse(raw: Any, where: str = "params.yaml") -> Params:

@@ -11,7 +11,7 @@ from pipeline.data.loader import LoaderConfig
 from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
 from pipeline.models.config import GENERATOR_FILE, ONNX_FILE
 from pipeline.models.discriminators import build_discriminator
-from pipeline.params import Params
+from pipeline.params import Params, start_folder
 from pipeline.training.devices import start
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.prepare import TrainConfig, prepare
@@ -27,8 +27,8 @@ def run(params: Params) -> None:
     accelerator, pretrained = start(base, "finetune"), load_generator(_PRETRAINED)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
     begun, parents = pretrained, [_PRETRAINED]
-    if block.goes_on:
-        folder = Path(block.start_from)
+    folder = start_folder(block.start_from)
+    if folder:
         begun, parents = load_generator(folder), [_PRETRAINED, folder]
         require_same_architecture(folder, begun.config, pretrained.config, "finetune.start_from")
         has_discriminator = discriminator is not None and load_discriminator(

@@ -13,7 +13,7 @@ from pipeline.models.checkpoint import load_generator, require_same_architecture
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
 from pipeline.models.packaged_weights import packaged_file
-from pipeline.params import NOTHING, Params
+from pipeline.params import Params, start_folder
 from pipeline.training.devices import start
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.prepare import TrainConfig, prepare
@@ -36,18 +36,18 @@ def run(params: Params) -> None:
 
 def _starts(params: Params) -> tuple[Path, ...]:
     """The files and folders that the first weights are from."""
-    weights, folder = params.generator.weights, params.pretrain.start_from
+    weights, folder = params.generator.weights, start_folder(params.pretrain.start_from)
     packaged = packaged_file(params.generator.backbone) if weights == "imagenet" else None
     file = packaged if weights in ("none", "imagenet") else Path(weights)
-    return tuple(path for path in (file, None if folder == NOTHING else Path(folder)) if path)
+    return tuple(path for path in (file, folder) if path)
 
 
 def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:
     """The generator with its first weights, and its description."""
-    base, folder = params.base, params.pretrain.start_from
+    base, folder = params.base, start_folder(params.pretrain.start_from)
     model = ModelConfig.describe(params.generator, base.color_space, base.image_size)
-    if folder == NOTHING:
+    if folder is None:
         return build_generator(params.generator, ColorSpace(base.color_space), base.image_size, base.seed), model
-    loaded = load_generator(Path(folder))
-    require_same_architecture(Path(folder), loaded.config, model, "pretrain.start_from")
+    loaded = load_generator(folder)
+    require_same_architecture(folder, loaded.config, model, "pretrain.start_from")
     return loaded.network, loaded.config.learning_on(base.image_size, discriminator=None, began_with=None)

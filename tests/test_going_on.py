@@ -43,7 +43,7 @@ def same(project: Project, one: str, other: str) -> bool:
 
 
 def test_no_epochs_publish_the_model_that_it_started_from(project: Project, nursery: Nursery) -> None:
-    start = {"epochs": 0, "start_from": "checkpoints/start"}
+    start = {"epochs": 0, "start_from": "start"}
     project.change(pretrain={**start, "keep_epochs": []}, finetune=start)
     for stage in ("pretrain", "finetune"):
         nursery.run(project.folder, stage)
@@ -58,7 +58,7 @@ def test_no_epochs_publish_the_model_that_it_started_from(project: Project, nurs
 
 
 def test_what_an_untrained_first_stage_began_with_is_not_forgotten(project: Project, nursery: Nursery) -> None:
-    project.change(sample={"train": 12}, pretrain={"epochs": 0, "start_from": "checkpoints/start", "keep_epochs": []})
+    project.change(sample={"train": 12}, pretrain={"epochs": 0, "start_from": "start", "keep_epochs": []})
     for stage in ("sample", "pretrain", "finetune"):
         nursery.run(project.folder, stage)
     training = described(project, "checkpoints/finetune")["training"]
@@ -73,7 +73,7 @@ def test_the_scores_of_an_exported_model_are_not_those_of_what_learns_on(project
         "decoder": "halved",
         "max_width": 512,
     }
-    start = {"start_from": "checkpoints/starter", "losses": {"l1": 1.0}}
+    start = {"start_from": "starter", "losses": {"l1": 1.0}}
     shutil.copytree(ROOT / "checkpoints/starter", project.folder / "checkpoints/starter")
     project.change(generator=generator, pretrain={**start, "epochs": 1, "keep_epochs": []})
     project.change(finetune={**start, "epochs": 0, "keep_epochs": []})
@@ -84,7 +84,7 @@ def test_the_scores_of_an_exported_model_are_not_those_of_what_learns_on(project
 
 
 def test_training_goes_on_with_other_photographs_and_another_rate(project: Project, nursery: Nursery) -> None:
-    project.change(sample={"train": 12}, pretrain={"epochs": 1, "lr": 1e-5, "start_from": "checkpoints/start"})
+    project.change(sample={"train": 12}, pretrain={"epochs": 1, "lr": 1e-5, "start_from": "start"})
     project.change(pretrain={"keep_epochs": []})
     nursery.run(project.folder, "sample")
     nursery.run(project.folder, "pretrain")
@@ -103,7 +103,7 @@ def test_training_goes_on_with_other_photographs_and_another_rate(project: Proje
 def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Project) -> None:
     stages = project.dvc("repro", "--dry", "finetune").stdout
     assert "Running stage 'finetune'" in stages
-    project.change(finetune={"start_from": "checkpoints/start", "epochs": 1}, pretrain={"epochs": 0})
+    project.change(finetune={"start_from": "start", "epochs": 1}, pretrain={"epochs": 0})
     project.change(pretrain={"keep_epochs": []})
     done = project.dvc("repro", "finetune")
     assert "goes on from the generator and the discriminator of checkpoints/start" in done.stdout
@@ -132,7 +132,7 @@ def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Pro
 def test_another_network_is_refused(
     project: Project, nursery: Nursery, stage: str, blocks: dict[str, dict[str, object]], reason: str
 ) -> None:
-    project.change(**blocks, **{stage: {"start_from": "checkpoints/start"}})
+    project.change(**blocks, **{stage: {"start_from": "start"}})
     done = nursery.start(project.folder, stage).wait()
     assert done.returncode == 2
     assert reason in done.stdout
@@ -141,24 +141,25 @@ def test_another_network_is_refused(
 
 @pytest.mark.slow
 def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
-    done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/finetune", ok=False)
+    done = project.twotone("check", "-S", "pretrain.start_from=finetune", ok=False)
     assert done.returncode == 2
     assert "cp -r checkpoints/finetune checkpoints/start" in done.stderr
-    done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/nowhere", ok=False)
+    done = project.twotone("check", "-S", "pretrain.start_from=nowhere", ok=False)
     assert done.returncode == 2
     assert "pretrain.start_from checkpoints/nowhere: no such folder" in done.stderr
-    done = project.twotone("check", "-S", "pretrain.start_from=starter", ok=False)
+    done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/starter", ok=False)
     assert done.returncode == 2
-    assert "the starter model is checkpoints/starter" in done.stderr
+    assert "must be the name alone of a folder in checkpoints/: starter" in done.stderr
+    done = project.twotone("check", "-S", "pretrain.start_from=/models/mine", ok=False)
+    assert done.returncode == 2
+    assert "must be the name of a folder in checkpoints/, such as starter; copy yours there" in done.stderr
     done = project.twotone("check", "-S", "pretrain.keep_epochs=[3]", ok=False)
     assert "pretrain.keep_epochs must be <= pretrain.epochs (2), got 3" in done.stderr
 
 
 @pytest.mark.slow
 def test_what_came_before_is_not_forgotten_by_finetuning(project: Project, nursery: Nursery) -> None:
-    project.change(
-        pretrain={"epochs": 1, "start_from": "checkpoints/start", "keep_epochs": []}, evaluate={"columns": 2}
-    )
+    project.change(pretrain={"epochs": 1, "start_from": "start", "keep_epochs": []}, evaluate={"columns": 2})
     for stage in ("pretrain", "finetune", "evaluate", "export"):
         nursery.run(project.folder, stage)
     assert described(project, "checkpoints/finetune")["training"]["before"]

@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline import recipes
 from pipeline.errors import InputError, ParamsError, TwotoneError
-from pipeline.params import NOTHING, Params, parse, read
+from pipeline.params import NOTHING, Params, parse, read, start_folder
 
 
 def check_project(path: Path, changes: list[str]) -> None:
@@ -102,10 +102,12 @@ def _starts(params: Params) -> str:
 
     asked = ModelConfig.describe(params.generator, params.base.color_space, params.base.image_size)
     named = {"pretrain.start_from": params.pretrain.start_from, "finetune.start_from": params.finetune.start_from}
-    starts = {key: Path(folder) for key, folder in named.items() if folder != NOTHING}
+    starts = {key: folder for key, name in named.items() if (folder := start_folder(name))}
     for key, folder in starts.items():
         if not folder.is_dir():
-            raise InputError(f"{key} {folder}: no such folder; allowed: one with a model, or {NOTHING}")
+            raise InputError(
+                f"{key} {folder}: no such folder; allowed: the name of one in checkpoints/ with a model, or {NOTHING}"
+            )
         config = read_config(folder)
         require_same_architecture(folder, config, asked, key)
         load_generator(folder)

@@ -77,7 +77,9 @@ def import_weights(request: Request) -> None:
         config = config.model_copy(update={"discriminator": params})
     with replacing(request.out) as hidden:
         save_model(hidden, networks, config)
-    print(f"{request.out}: color with --model {request.out}, or go on training with start_from: {request.out}")
+    inside = request.out.resolve().parent == Path("checkpoints").resolve()
+    start = request.out.name if inside else "NAME, once it is copied to checkpoints/NAME"
+    print(f"{request.out}: color with --model {request.out}, or go on training with start_from: {start}")
 
 
 def _space(weights: Mapping[str, Tensor], file: Path) -> ColorSpace:
