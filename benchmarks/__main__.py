@@ -15,13 +15,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import tutorial
 from benchmarks.machine import copy_rate, matrix_rate, timed
@@ -30,16 +29,17 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.evaluation.color_prior import ColorPrior
+from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.scoring import Judges, score_all
-from pipeline.models.discriminators import build_discriminator
+from pipeline.memory import keep_freed_memory
 from pipeline.models.generators import build_generator
 from pipeline.params import Params, read
 from pipeline.sampling.candidates import Candidate
 from pipeline.sampling.draw import draw
 from pipeline.training.devices import choose_precision, start
-from pipeline.training.objectives import AdversarialObjective, ContentObjective, Objective
 
 LAB = ColorSpace("lab")
+_STEPS = 3  # timed in each process, after a first one
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Setting:
     """What is measured, on what."""
 
     params: Params
+    file: Path
+    """That the parameters are from."""
     folder: Path
     """For photographs and states."""
     batch_size: int
@@ -86,47 +88,29 @@ def pairs(name: str, ours: Callable[[], object], reference: Callable[[], object]
 
 
 def training_rows(setting: Setting) -> Iterator[Row]:
-    """The two kinds of step, each with the share of the matrix rate in the precision that is used."""
-    accelerator = start(setting.params.base)
+    """The two kinds of step, each with the share of the matrix rate in the precision that is used; and the memory."""
     precision = choose_precision(setting.params.base.precision, setting.device.type)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     limit = matrix_rate(dtype, setting.device)
-    rgb = torch.randint(0, 256, (setting.batch_size, 3, setting.size, setting.size), dtype=torch.uint8)
-    condition, target = LAB.encode(rgb.to(setting.device))
-
-    def networks() -> tuple[nn.Module, nn.Module]:
-        generator = build_generator(setting.params.generator, LAB, setting.size, 0)
-        judge = build_discriminator(setting.params.discriminator, LAB, 0)
-        return generator.to(setting.device), judge.to(setting.device)
-
-    generator, _ = networks()
-    adam = torch.optim.Adam(generator.parameters(), 1e-4)
-    content = ContentObjective(networks()[0], setting.params.pretrain, LAB, accelerator)
-    row = pairs(
-        "L1 step",
-        lambda: content.step(condition, target, 0),
-        lambda: tutorial.l1_step(generator, adam, condition, target),
-        setting,
-    )
-    yield _with_share(row, content, limit, precision, (condition, target))
-    plain = tutorial.Gan(*networks())
-    adversarial = AdversarialObjective(*networks(), setting.params.finetune, LAB, accelerator)
-    row = pairs(
-        "adversarial step",
-        lambda: adversarial.step(condition, target, 0),
-        lambda: plain.step(condition, target),
-        setting,
-    )
-    yield _with_share(row, adversarial, limit, precision, (condition, target))
+    for kind in ("l1", "adversarial"):
+        both = [[steps(setting, who, kind) for who in ("ours", "reference")] for _ in range(setting.repeats)]
+        ours, other = (statistics.median(one["seconds"] for one in side) for side in zip(*both, strict=True))
+        ratios = [reference["seconds"] / own["seconds"] for own, reference in both]
+        share = both[0][0]["operations"] / ours / limit
+        name = f"{'L1' if kind == 'l1' else kind} step"
+        yield Row(name, ours, other, (min(ratios), max(ratios)), share, f"{precision}, of the matrix rate")
+    twice = replace(setting, batch_size=2 * setting.batch_size)
+    own, reference = (steps(twice, who, "l1")["peak_mib"] for who in ("ours", "reference"))
+    name = f"peak memory of L1 steps in batches of {twice.batch_size}, MiB"
+    yield Row(name, own / 1000, reference / 1000, (reference / own, reference / own))
 
 
-def _with_share(
-    row: Row, objective: Objective, limit: float, precision: str, batch: tuple[torch.Tensor, torch.Tensor]
-) -> Row:
-    with FlopCounterMode(display=False) as counter:
-        objective.step(*batch, 0)
-    share = counter.get_total_flops() / row.ours / limit
-    return Row(row.name, row.ours, row.reference, row.spread, share, f"{precision}, of the matrix rate")
+def steps(setting: Setting, who: str, kind: str) -> dict[str, float]:
+    """What `benchmarks.steps` prints of steps in a process of their own, as long as all other work rests."""
+    words = [who, kind, str(setting.file), str(setting.size), str(setting.batch_size), str(_STEPS)]
+    command = [sys.executable, "-m", "benchmarks.steps", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def batch_row(setting: Setting, files: list[Path], photographs: Photographs) -> Row:
@@ -148,19 +132,26 @@ def batch_row(setting: Setting, files: list[Path], photographs: Photographs) -> 
 
 
 def evaluate_row(setting: Setting) -> Row:
-    """Against SSIM and CIEDE2000 alone, photograph by photograph; ours are all metrics."""
+    """Four colorizers, against SSIM and CIEDE2000 alone, photograph by photograph; ours are all metrics."""
     _, photographs = photographs_for(replace(setting, folder=setting.folder / "few"), 16)
-    darker = {"darker": lambda rgb: (rgb[:, :2].float() * 0, (rgb * 0.9).to(torch.uint8))}
+    factors = (0.6, 0.7, 0.8, 0.9)
+
+    def colorizer(factor: float) -> Predictor:
+        return lambda rgb: (rgb[:, :2] * factor - 50, (rgb * factor).to(torch.uint8))
+
+    colorizers = {str(factor): colorizer(factor) for factor in factors}
     names = [str(i) for i in range(len(photographs))]
 
     def reference() -> None:
         for index in range(len(photographs)):
             pixels = photographs[index]
-            tutorial.similarity((pixels * 0.9).astype(np.uint8), pixels)
+            for factor in factors:
+                tutorial.similarity((pixels * factor).astype(np.uint8), pixels)
 
     judges = Judges(ColorPrior(), classifier=None)
-    row = pairs("evaluate, all metrics", lambda: score_all(darker, photographs, names, judges, 8), reference, setting)
-    milliseconds = 1000 * row.ours / len(photographs)
+    ours = partial(score_all, colorizers, photographs, names, judges, 8)
+    row = pairs("evaluate, all metrics", ours, reference, setting)
+    milliseconds = 1000 * row.ours / len(photographs) / len(factors)
     return Row(row.name, row.ours, row.reference, row.spread, None, f"{milliseconds:.0f} ms a photograph and colorizer")
 
 
@@ -205,16 +196,12 @@ def saving_row(setting: Setting) -> Row:
     return replace(row, note=f"{size / 2**20:.0f} MiB; written beside training in {written:.1f} s")
 
 
-def memory_rows(setting: Setting) -> Iterator[Row]:
-    """Peak memory of two L1 steps in processes of their own: MiB in place of seconds."""
-    peaks = {}
-    for who in ("ours", "reference"):
-        command = [sys.executable, "-m", "benchmarks.memory", who, str(setting.size), str(2 * setting.batch_size)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-        peaks[who] = float(done.stdout.split()[-1])
-    ratio = peaks["reference"] / peaks["ours"]
-    name = f"peak memory of an L1 step in batches of {2 * setting.batch_size}, MiB"
-    yield Row(name, peaks["ours"] / 1000, peaks["reference"] / 1000, (ratio, ratio))
+def keeping_rows(setting: Setting, files: list[Path], photographs: Photographs) -> Iterator[Row]:
+    """What the stages after sampling do, which keep the memory that they free; this process does from here on."""
+    keep_freed_memory()
+    yield batch_row(setting, files, photographs)
+    yield evaluate_row(setting)
+    yield saving_row(setting)
 
 
 def photographs_for(setting: Setting, count: int, size: tuple[int, int] = (640, 480)) -> tuple[list[Path], Photographs]:
@@ -245,7 +232,7 @@ def main() -> None:
     params = params.model_copy(update={"base": params.base.model_copy(update={"image_size": given.size})})
     device = start(params.base).device
     with tempfile.TemporaryDirectory() as name:
-        setting = Setting(params, Path(name), given.batch_size, given.repeats, device)
+        setting = Setting(params, given.params, Path(name), given.batch_size, given.repeats, device)
         files, photographs = photographs_for(setting, given.photographs)
         aside = replace(setting, folder=setting.folder / "large")
         large, _ = photographs_for(aside, -(-given.photographs // 8), (2400, 1800))
@@ -259,12 +246,9 @@ def main() -> None:
         rows = []
         jobs: list[Callable[[], Iterator[Row]]] = [
             lambda: training_rows(setting),
-            lambda: iter([batch_row(setting, files, photographs)]),
-            lambda: iter([evaluate_row(setting)]),
             lambda: iter([sample_row(setting, files)]),
             lambda: iter([sample_row(setting, large)]),
-            lambda: iter([saving_row(setting)]),
-            lambda: memory_rows(setting),
+            lambda: keeping_rows(setting, files, photographs),
         ]
         for job in jobs:
             for row in job():

@@ -16,6 +16,7 @@ from types import ModuleType
 from pipeline.distributed.launch import end_with_launcher, launch
 from pipeline.distributed.world import adopt_slurm, hush, world_size
 from pipeline.errors import InputError, ParamsError, exit_status
+from pipeline.memory import keep_freed_memory
 from pipeline.params import Base, read
 from pipeline.training.failures import translated_errors
 from stages.dvc import STAGES
@@ -26,6 +27,7 @@ _WAY_BACK = (
     "checkout` bring back those of the last commit, and `twotone check` finds such values before"
 )
 _TRAIN = ("pretrain", "finetune")
+_NETWORKS = (*_TRAIN, "evaluate")
 
 
 def main(arguments: list[str]) -> int:
@@ -55,6 +57,8 @@ def run(arguments: list[str]) -> int:
         return launch([sys.executable, "-m", "stages", stage], count)
     end_with_launcher()
     hush()
+    if stage in _NETWORKS:
+        keep_freed_memory()
     with translated_errors():
         _imported(stage).run(params)
     if world_size() > 1:

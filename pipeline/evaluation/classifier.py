@@ -23,7 +23,8 @@ class Classifier:
     """
 
     def __init__(self) -> None:
-        self._network = imagenet_classifier("evaluate.classifier")
+        # In this order of memory its convolutions take two thirds of the time.
+        self._network = imagenet_classifier("evaluate.classifier").to(memory_format=torch.channels_last)
         self.sha256 = PACKAGES[NAME].sha256
 
     def look(self, rgb: Tensor) -> list[Seen]:

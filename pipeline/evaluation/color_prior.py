@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ class ColorPrior:
         place = ((lab[:, 1:] + _LIMIT) / _STEP).long().clamp(0, _BINS - 1)
         self._counts += torch.bincount((place[:, 0] * _BINS + place[:, 1]).flatten(), minlength=_BINS**2).numpy()
 
-    def weights(self, ab: Array) -> Array:
+    def weights(self, ab: NDArray[np.floating[Any]]) -> Array:
         """The inverse frequency of each pixel's color: (H, W, 2) -> (H, W) of mean 1."""
         share = self._counts / max(self._counts.sum(), 1)
         mixed = (1 - _UNIFORM) * share + _UNIFORM / len(share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Pixels
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 # Mean chroma, Lab units, under which a picture looks gray or sepia.
 GRAY_CHROMA = 5.0
@@ -36,44 +37,62 @@ def colorfulness(rgb: Pixels, *, absolute: bool = False) -> float:
     return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
 
 
-def hue_distance(ab: Array, other: Array) -> float:
+def hue_distance(hues: Array, other: Array) -> float:
     """How far hue must be moved, in degrees, to turn one picture's hues into the other's: 0 to 180.
 
-    The earth mover's distance on the circle between histograms of 36 hues, each pixel weighing its chroma. A gray
-    picture counts as one with all hues.
+    The earth mover's distance on the circle between two histograms of `hue_histogram`.
     """
-    difference = np.cumsum(_hues(ab) - _hues(other))
+    difference = np.cumsum(hues - other)
     # Rabin, Delon and Gousseau 2011: on a circle the flow is free up to a constant, and the median is the cheapest.
     return float(np.abs(difference - np.median(difference)).sum() * 360 / _HUES)
 
 
-def _hues(ab: Array) -> Array:
+def hue_histogram(ab: Array) -> Array:
+    """(H, W, 2) -> (36,): the share of each hue, each pixel weighing its chroma. A gray picture has all hues alike."""
     chroma = np.hypot(ab[..., 0], ab[..., 1])
     if chroma.mean() < _NO_HUE:
         return np.full(_HUES, 1 / _HUES)
-    hue = np.arctan2(ab[..., 1], ab[..., 0]) % (2 * np.pi)
-    counts, _ = np.histogram(hue, _HUES, (0, 2 * np.pi), weights=chroma)
+    turns = np.arctan2(ab[..., 1], ab[..., 0]) / (2 * np.pi) % 1
+    # Modulo because a hue just under a whole turn may be rounded to it.
+    counts = np.bincount((turns * _HUES).astype(np.int64).ravel() % _HUES, chroma.ravel(), _HUES)
     return np.asarray(counts / counts.sum())
 
 
-def bleeding(lightness: Array, ab: Array, true_ab: Array) -> float:
+@dataclass(frozen=True)
+class Edges:
+    """The neighbors in a true photograph whose L* differs by 20 or more."""
+
+    first: NDArray[np.int64]
+    """(E,) numbers of the upper or left pixels, row by row."""
+    second: NDArray[np.int64]
+    """(E,) those of their neighbors below or to the right."""
+    steps: Array
+    """(E,) differences of their true ab, Lab units."""
+
+
+def strong_edges(lightness: Array, ab: Array) -> Edges:
+    """Of (H, W) lightness and (H, W, 2) ab of a true photograph."""
+    numbers = np.arange(lightness.size).reshape(lightness.shape)
+    down, right = (np.abs(np.diff(lightness, axis=axis)) >= EDGE for axis in (0, 1))
+    first = np.concatenate([numbers[:-1][down], numbers[:, :-1][right]])
+    second = np.concatenate([numbers[1:][down], numbers[:, 1:][right]])
+    return Edges(first, second, _steps(ab, first, second))
+
+
+def bleeding(ab: Array, edges: Edges) -> float:
     """How much of the step in color is missing at strong edges of the lightness, Lab units; 0 where there is no edge.
 
-    Args:
-        lightness: (H, W) of the true photograph.
-        ab, true_ab: (H, W, 2).
-
     Returns:
-        The mean over neighbors whose L* differs by 20 or more of how much smaller their difference of ab is than it
-        truly is.
+        The mean over the edges of how much smaller the difference of (H, W, 2) ab is than it truly is.
     """
-    missing, edges = 0.0, 0
-    for axis in (0, 1):
-        strong = np.abs(np.diff(lightness, axis=axis)) >= EDGE
-        true_step, step = (np.linalg.norm(np.diff(colors, axis=axis), axis=-1) for colors in (true_ab, ab))
-        missing += float(np.maximum(true_step - step, 0)[strong].sum())
-        edges += int(strong.sum())
-    return missing / edges if edges else 0.0
+    if not edges.first.size:
+        return 0.0
+    return float(np.maximum(edges.steps - _steps(ab, edges.first, edges.second), 0).mean())
+
+
+def _steps(ab: Array, first: NDArray[np.int64], second: NDArray[np.int64]) -> Array:
+    colors = ab.reshape(-1, 2)
+    return np.asarray(np.hypot(*(colors[second] - colors[first]).T))
 
 
 class ColorCounts:

@@ -140,7 +140,7 @@ def _photographs(ab: Tensor, rgb: Tensor, judges: Judges, true: Tensor | None = 
     """true: the photographs that these are colored copies of."""
     seen = judges.classifier.look(rgb) if judges.classifier else [None] * len(rgb)
     lpips = judges.lpips.distances(rgb, true) if judges.lpips and true is not None else [None] * len(rgb)
-    parts = zip(_channels_last(ab).astype(np.float64), _channels_last(rgb), seen, lpips, strict=True)
+    parts = zip(_channels_last(ab), _channels_last(rgb), seen, lpips, strict=True)
     return [Photograph(own_ab, own_rgb, seen=own_seen, lpips=own) for own_ab, own_rgb, own_seen, own in parts]
 
 

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import rgb_to_grayscale
 from pipeline.evaluation.baselines import MedianColors
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.color_statistics import bleeding, colorfulness, hue_distance
+from pipeline.evaluation.color_statistics import bleeding, colorfulness, hue_distance, hue_histogram, strong_edges
 from pipeline.evaluation.features import FEWEST, feature_distance, frechet_distance
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
 from pipeline.evaluation.report import comparisons
@@ -149,29 +149,37 @@ def test_hues_are_as_far_apart_as_they_are_turned() -> None:
     for turned in (30, 90, 120):
         moved = angle + np.deg2rad(turned)
         other = np.dstack([20 * np.cos(moved), 20 * np.sin(moved)])
-        assert hue_distance(around, other) == pytest.approx(turned, abs=1)
-        assert hue_distance(other, around) == pytest.approx(turned, abs=1)
-    assert hue_distance(around, around) == 0
+        hues, others = hue_histogram(around), hue_histogram(other)
+        assert hue_distance(hues, others) == pytest.approx(turned, abs=1)
+        assert hue_distance(others, hues) == pytest.approx(turned, abs=1)
+    assert hue_distance(hues, hues) == 0
+    counts, _ = np.histogram(np.rad2deg(angle), 36, (0, 360))
+    assert hues == pytest.approx(counts / counts.sum(), abs=2 / 900)  # an end is on the border of two
     # From one hue to all of them: a quarter of the circle on average.
     red = np.zeros((8, 8, 2))
     red[..., 0] = 50
-    assert hue_distance(red, np.zeros((8, 8, 2))) == pytest.approx(90, abs=2.5)
+    every = hue_histogram(np.zeros((8, 8, 2)))
+    assert hue_distance(hue_histogram(red), every) == pytest.approx(90, abs=2.5)
     # A photograph of r = g = b is gray, too, whatever the last digits of the matrix make of it.
     gray = rgb2lab(np.dstack([np.arange(64, dtype=np.uint8).reshape(8, 8) * 4] * 3))[..., 1:]
     assert 0 < np.abs(gray).max() < 0.01
-    assert hue_distance(red, gray) == hue_distance(red, np.zeros((8, 8, 2)))
+    assert list(hue_histogram(gray)) == list(every)
+    # A hue just under a whole turn is rounded to one.
+    assert hue_histogram(np.array([[[50.0, -1e-17]]]))[[0, 35]].sum() == 1
 
 
 def test_color_that_runs_over_an_edge_is_found() -> None:
     light, true = np.full((20, 20), 80.0), np.zeros((20, 20, 2))
     light[:, 10:], true[:, 10:, 0] = 30, 40
-    assert bleeding(light, true, true) == 0
-    assert bleeding(light, np.zeros_like(true), true) == 40
+    edges = strong_edges(light, true)
+    assert bleeding(true, edges) == 0
+    assert bleeding(np.zeros_like(true), edges) == 40
     # A step that is spread over four pixels keeps a quarter of itself at the edge.
     spread = np.zeros_like(true)
     spread[..., 0] = np.interp(np.arange(20), [8, 12], [0, 40])
-    assert bleeding(light, spread, true) == pytest.approx(30)
-    assert bleeding(np.full((20, 20), 50.0), spread, true) == 0
+    assert bleeding(spread, edges) == pytest.approx(30)
+    assert bleeding(np.swapaxes(spread, 0, 1), strong_edges(light.T, np.swapaxes(true, 0, 1))) == pytest.approx(30)
+    assert bleeding(spread, strong_edges(np.full((20, 20), 50.0), true)) == 0
 
 
 def test_the_classifier_sees_color() -> None:
