@@ -39,7 +39,7 @@ from pipeline.sampling.draw import draw
 from pipeline.training.devices import choose_precision, start
 
 LAB = ColorSpace("lab")
-_STEPS = 3  # timed in each process, after a first one
+_STEPS = 2  # timed in each process, after a first one
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def steps(setting: Setting, who: str, kind: str) -> dict[str, float]:
     """What `benchmarks.steps` prints of steps in a process of their own, as long as all other work rests."""
     words = [who, kind, str(setting.file), str(setting.size), str(setting.batch_size), str(_STEPS)]
     command = [sys.executable, "-m", "benchmarks.steps", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

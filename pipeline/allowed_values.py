@@ -39,15 +39,14 @@ def check_path(value: str) -> str:
 def check_start(value: str) -> str:
     """DVC would refuse a circle, too, but with the words of a graph."""
     place = PurePosixPath(value)
-    if place.is_absolute() or ".." in place.parts or not place.parts:
+    if place.is_absolute() or ".." in place.parts or value.startswith("~") or not place.parts:
         raise ValueError("must be the name of a folder in checkpoints/, such as starter; copy yours there")
-    if place.parts[0] == "checkpoints":
+    inside = place.relative_to("checkpoints") if place.parts[0] == "checkpoints" else place
+    if inside.parts[:1] and inside.parts[0] in RESULTS:
         raise ValueError(
-            f"must be the name alone of a folder in checkpoints/: {'/'.join(place.parts[1:]) or 'starter'}"
-        )
-    if place.parts[0] in RESULTS:
-        raise ValueError(
-            f"must not be what this pipeline writes itself; copy it (cp -r checkpoints/{place} checkpoints/start) and "
+            f"must not be what this pipeline writes itself; copy it (cp -r checkpoints/{inside} checkpoints/start) and "
             "name the copy: start"
         )
+    if inside != place:
+        raise ValueError(f"must be the name alone of a folder in checkpoints/: {inside if inside.parts else 'starter'}")
     return str(place)

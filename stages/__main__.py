@@ -27,7 +27,7 @@ _WAY_BACK = (
     "checkout` bring back those of the last commit, and `twotone check` finds such values before"
 )
 _TRAIN = ("pretrain", "finetune")
-_NETWORKS = (*_TRAIN, "evaluate")
+_KEEP_MEMORY = (*_TRAIN, "evaluate")
 
 
 def main(arguments: list[str]) -> int:
@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
         return launch([sys.executable, "-m", "stages", stage], count)
     end_with_launcher()
     hush()
-    if stage in _NETWORKS:
+    if stage in _KEEP_MEMORY:
         keep_freed_memory()
     with translated_errors():
         _imported(stage).run(params)

@@ -147,6 +147,8 @@ def test_a_circle_is_refused_before_dvc_sees_it(project: Project) -> None:
     done = project.twotone("check", "-S", "pretrain.start_from=nowhere", ok=False)
     assert done.returncode == 2
     assert "pretrain.start_from checkpoints/nowhere: no such folder" in done.stderr
+    done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/finetune", ok=False)
+    assert "cp -r checkpoints/finetune checkpoints/start" in done.stderr
     done = project.twotone("check", "-S", "pretrain.start_from=checkpoints/starter", ok=False)
     assert done.returncode == 2
     assert "must be the name alone of a folder in checkpoints/: starter" in done.stderr

@@ -11,6 +11,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from pipeline.allowed_values import check_start
 from pipeline.apps.foreign_weights import Fit, fit, listed, of_neither, part_of, read_weights, swap_joined
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import InputError, WeightsError
@@ -19,7 +20,7 @@ from pipeline.models.checkpoint import save_model
 from pipeline.models.config import ModelConfig
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import Architecture, ColorSpaceName, Discriminator, Generator
+from pipeline.params import NOTHING, Architecture, ColorSpaceName, Discriminator, Generator
 
 # How programs name the blocks of the pix2pix U-Net tells in which form they have written it.
 _NESTED, _NUMBERED = re.compile(r"model\.\d+\.model\.\d+\."), re.compile(r"(d|u)\d\.block\d\.|bottom\.0\.|up\.0\.")
@@ -77,9 +78,19 @@ def import_weights(request: Request) -> None:
         config = config.model_copy(update={"discriminator": params})
     with replacing(request.out) as hidden:
         save_model(hidden, networks, config)
-    inside = request.out.resolve().parent == Path("checkpoints").resolve()
-    start = request.out.name if inside else "NAME, once it is copied to checkpoints/NAME"
-    print(f"{request.out}: color with --model {request.out}, or go on training with start_from: {start}")
+    print(f"{request.out}: color with --model {request.out}, or go on training with start_from: {_start(request.out)}")
+
+
+def _start(folder: Path) -> str:
+    """What start_from says for the folder."""
+    checkpoints, elsewhere = Path("checkpoints").resolve(), "NAME, once it is copied to checkpoints/NAME"
+    if checkpoints not in folder.resolve().parents:
+        return elsewhere
+    try:
+        name = check_start(str(folder.resolve().relative_to(checkpoints)))
+    except ValueError:
+        return elsewhere
+    return elsewhere if name == NOTHING else name
 
 
 def _space(weights: Mapping[str, Tensor], file: Path) -> ColorSpace:

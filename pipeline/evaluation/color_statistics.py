@@ -49,7 +49,7 @@ def hue_distance(hues: Array, other: Array) -> float:
 
 def hue_histogram(ab: Array) -> Array:
     """(H, W, 2) -> (36,): the share of each hue, each pixel weighing its chroma. A gray picture has all hues alike."""
-    chroma = np.hypot(ab[..., 0], ab[..., 1])
+    chroma = np.hypot(ab[..., 0], ab[..., 1], dtype=np.float64)
     if chroma.mean() < _NO_HUE:
         return np.full(_HUES, 1 / _HUES)
     turns = np.arctan2(ab[..., 1], ab[..., 0]) / (2 * np.pi) % 1
@@ -92,7 +92,7 @@ def bleeding(ab: Array, edges: Edges) -> float:
 
 def _steps(ab: Array, first: NDArray[np.int64], second: NDArray[np.int64]) -> Array:
     colors = ab.reshape(-1, 2)
-    return np.asarray(np.hypot(*(colors[second] - colors[first]).T))
+    return np.asarray(np.hypot(*(colors[second] - colors[first]).T, dtype=np.float64))
 
 
 class ColorCounts:

@@ -96,7 +96,8 @@ def _ciede2000(colored: Photograph, true: Photograph) -> float:
 
 
 def _psnr(image: Array, truth: Array, data_range: float) -> float:
-    mse = float(((image - truth) ** 2).mean(dtype=np.float64))
+    # The squares of a network that has diverged may be more than single precision holds.
+    mse = float(np.square(image - truth, dtype=np.float64).mean())
     if mse == 0:
         return PSNR_LIMIT
     return min(PSNR_LIMIT, 10 * float(np.log10(data_range**2 / mse)))
@@ -108,7 +109,8 @@ def _ssim(colored: Photograph, true: Photograph) -> float:
 
 
 def _auc(colored: Photograph, true: Photograph, weights: Array | None = None) -> float:
-    distance = np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel()
+    with np.errstate(over="ignore"):  # infinitely far is more than 150, too
+        distance = np.hypot(*np.moveaxis(colored.ab - true.ab, -1, 0)).ravel()
     weigh = None if weights is None else weights.ravel()
     # A distance is at most t where the next whole number is. A network that has diverged may be astronomically far off.
     counts = np.bincount(np.ceil(np.minimum(distance, 151)).astype(np.int64), weigh, minlength=151)

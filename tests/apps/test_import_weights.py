@@ -174,6 +174,7 @@ def test_both_networks_of_the_usual_notebook(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "generator: pix2pix_unet, " in done.stdout
     assert "left out, since they are of neither network: " + ", ".join(labels) in done.stdout
+    assert "start_from: NAME, once it is copied to checkpoints/NAME" in done.stdout
     require_same_colors(model.get_submodule("net_G"), tmp_path / "model", 256)
     assert (tmp_path / "model/discriminator.safetensors").exists()
 
@@ -201,9 +202,10 @@ def test_the_dynamic_unet_of_s1(tmp_path: Path, last_cross: bool) -> None:
 def test_several_gpus_leave_no_trace(tmp_path: Path) -> None:
     network = lively(CompactUnet(1, 2))
     torch.save({"model_state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "c.pth")
-    done = twotone(tmp_path, "import", "c.pth", "-o", "model")
+    done = twotone(tmp_path, "import", "c.pth", "-o", "checkpoints/mine")
     assert done.returncode == 0, done.stderr
-    require_same_colors(network, tmp_path / "model", SIZE)
+    assert done.stdout.endswith("start_from: mine\n")
+    require_same_colors(network, tmp_path / "checkpoints/mine", SIZE)
 
 
 @pytest.mark.slow

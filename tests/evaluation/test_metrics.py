@@ -168,6 +168,21 @@ def test_hues_are_as_far_apart_as_they_are_turned() -> None:
     assert hue_histogram(np.array([[[50.0, -1e-17]]]))[[0, 35]].sum() == 1
 
 
+@pytest.mark.parametrize("far", [1e30, 3e38])
+def test_a_network_that_has_diverged_is_measured(photo: Array, far: float) -> None:
+    true = np.asarray(ab(photo), np.float32)
+    scores = score(Photograph(np.full_like(true, far), photo), Photograph(true, photo))
+    assert all(np.isfinite(value) for value in scores.values()), scores
+
+
+def test_single_precision_is_enough(photo: Array) -> None:
+    """The stage measures in single precision."""
+    other = np.roll(photo, 5, axis=1)
+    double = score(Photograph(ab(other), other), Photograph(ab(photo), photo))
+    single = (Photograph(np.asarray(ab(one), np.float32), one) for one in (other, photo))
+    assert score(*single) == pytest.approx(double, rel=1e-5)
+
+
 def test_color_that_runs_over_an_edge_is_found() -> None:
     light, true = np.full((20, 20), 80.0), np.zeros((20, 20, 2))
     light[:, 10:], true[:, 10:, 0] = 30, 40
