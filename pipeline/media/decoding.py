@@ -59,13 +59,18 @@ warnings.filterwarnings("ignore", module="PIL")
 
 
 class Decoded(NamedTuple):
-    pixels: Pixels
-    """(H, W, 3) uint8 sRGB."""
+    image: Image.Image
+    """8-bit sRGB, mode RGB."""
     sha256: str
     """Of the file's bytes, hexadecimal."""
     width: int
-    """Of the photograph; its pixels may have been decoded smaller."""
+    """Of the photograph, which may have been decoded smaller."""
     height: int
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W, 3) uint8 sRGB, a copy."""
+        return np.asarray(self.image)
 
 
 def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
@@ -93,10 +98,10 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
         width, height = image.size
         if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
-        pixels = np.asarray(_as_rgb(upright(image), zero_is_white(image)))
+        rgb = _as_rgb(upright(image), zero_is_white(image))
         if orientation(image) >= _FIRST_TURNED:
             width, height = height, width
-    return Decoded(pixels, hashlib.sha256(content).hexdigest(), width, height)
+    return Decoded(rgb, hashlib.sha256(content).hexdigest(), width, height)
 
 
 def orientation(image: Image.Image) -> int:
@@ -218,4 +223,4 @@ def _as_rgb(image: Image.Image, inverted: bool) -> Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.color import lab2rgb
 
 from pipeline.errors import ImageError, SourceError
@@ -100,7 +101,7 @@ def _read_stl10(index: int, file: Path, max_pixels: int, _side: int) -> Decoded:
     planes = np.memmap(file, np.uint8, "r", offset=index * _STL_BYTES, shape=(3, _STL_SIDE, _STL_SIDE))
     # Column after column, as in the data set's own reader.
     pixels = np.ascontiguousarray(planes.transpose(2, 1, 0))
-    return Decoded(pixels, hashlib.sha256(planes.tobytes()).hexdigest(), _STL_SIDE, _STL_SIDE)
+    return Decoded(Image.fromarray(pixels), hashlib.sha256(planes.tobytes()).hexdigest(), _STL_SIDE, _STL_SIDE)
 
 
 def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixels: int, _side: int) -> Decoded:
@@ -110,7 +111,7 @@ def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixe
     # OpenCV's 8-bit encoding: L * 255 / 100, a + 128, b + 128.
     lab = np.dstack([gray * (100 / 255), ab.astype(np.float64) - 128])
     pixels = (lab2rgb(lab) * 255).round().astype(np.uint8)
-    return Decoded(pixels, digest, gray.shape[1], gray.shape[0])
+    return Decoded(Image.fromarray(pixels), digest, gray.shape[1], gray.shape[0])
 
 
 @lru_cache(maxsize=64)

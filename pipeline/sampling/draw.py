@@ -107,17 +107,17 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
     """Decode one candidate once, crop, resize and measure it."""
     try:
         if candidate.box is None:
-            decoded, digest, width, height = candidate.reader(candidate.file, sample.max_pixels, size)
+            image, digest, width, height = candidate.reader(candidate.file, sample.max_pixels, size)
         else:
-            left, top, right, bottom = candidate.box
             whole, digest, *_ = _decode_cached(candidate.file, sample.max_pixels)
-            decoded, width, height = np.ascontiguousarray(whole[top:bottom, left:right]), right - left, bottom - top
+            image = whole.crop(candidate.box)
+            width, height = image.size
     except ImageError as rejected:
         return Examined(candidate, reason=str(rejected))
-    pixels = resize_to_square(decoded, size, sample.fit)
+    pixels = resize_to_square(image, size, sample.fit)
     chroma = mean_chroma(pixels)
     reason = f"hardly any color: mean chroma {chroma:.2f}" if chroma < sample.min_chroma else ""
-    return Examined(candidate, digest, width, height, chroma, image_hash(decoded), pixels, reason)
+    return Examined(candidate, digest, width, height, chroma, image_hash(image, pixels), pixels, reason)
 
 
 def mean_chroma(pixels: Pixels) -> float:
@@ -129,13 +129,12 @@ def mean_chroma(pixels: Pixels) -> float:
     return float(np.hypot(a, b).mean())
 
 
-def resize_to_square(pixels: Pixels, size: int, how: Literal["crop", "stretch"]) -> Pixels:
-    """Resize (bicubic): (H, W, 3) uint8 -> (size, size, 3) uint8.
+def resize_to_square(image: Image.Image, size: int, how: Literal["crop", "stretch"]) -> Pixels:
+    """Resize (bicubic) a picture in RGB: (size, size, 3) uint8.
 
     Args:
         how: crop: the short side to `size`, then the center. stretch: both sides to `size`.
     """
-    image = Image.fromarray(pixels)
     if how == "stretch":
         return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
     return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))

@@ -24,17 +24,17 @@ class ImageHash:
     """What is kept of a photograph to find its duplicates."""
 
     exact: bytes
-    """SHA-256 of its decoded pixels and their shape."""
+    """SHA-256 of the pixels that training would see."""
     perceptual: int
     """64 bits: the signs of its lowest frequencies against their median, as in pHash (Zauner 2010)."""
     thumbnail: NDArray[np.uint8]
     """(32, 32) gray."""
 
 
-def image_hash(pixels: Pixels) -> ImageHash:
-    """pixels: (H, W, 3) uint8."""
-    exact = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
-    gray = Image.fromarray(pixels).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+def image_hash(image: Image.Image, pixels: Pixels) -> ImageHash:
+    """Of a picture, and of the (S, S, 3) uint8 that it was resized to, which are many fewer to hash."""
+    exact = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
+    gray = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     thumbnail = np.asarray(gray)
     low = dctn(thumbnail.astype(np.float64), norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()
     bits = low > np.median(low[1:])

@@ -24,7 +24,7 @@ def big(pixels: np.ndarray) -> np.ndarray:
 
 def read(path: Path) -> np.ndarray:
     """The pixels that big() enlarged."""
-    return decode(path, LIMIT)[0][::20, ::20]
+    return decode(path, LIMIT).pixels[::20, ::20]
 
 
 def test_a_large_jpeg_is_decoded_smaller_and_resized_looks_the_same(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_large_jpeg_is_decoded_smaller_and_resized_looks_the_same(tmp_path: Pa
     assert (whole.width, whole.height) == (small.width, small.height) == (1200, 1600)
     assert whole.pixels.shape == (1600, 1200, 3)
     assert small.pixels.shape == (400, 300, 3)
-    resized = [resize_to_square(found.pixels, 128, "crop").astype(int) for found in (whole, small)]
+    resized = [resize_to_square(found.image, 128, "crop").astype(int) for found in (whole, small)]
     assert np.abs(resized[0] - resized[1]).max() <= 4
 
 
@@ -47,9 +47,9 @@ def test_pixels_and_checksum_of_a_png(tmp_path: Path, rng: np.random.Generator) 
     pixels = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
-    decoded, digest, *_ = decode(path, LIMIT)
-    assert np.array_equal(decoded, pixels)
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    decoded = decode(path, LIMIT)
+    assert np.array_equal(decoded.pixels, pixels)
+    assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -87,7 +87,7 @@ def test_modes_are_converted_by_the_stated_rule(tmp_path: Path) -> None:
     assert read(tmp_path / "palette.gif").tolist() == [[[10, 20, 30]]]
 
     Image.new("CMYK", (32, 32), (255, 0, 0, 0)).save(tmp_path / "cmyk.jpg")
-    red, green, blue = decode(tmp_path / "cmyk.jpg", LIMIT)[0][0, 0].tolist()
+    red, green, blue = decode(tmp_path / "cmyk.jpg", LIMIT).pixels[0, 0].tolist()
     assert red < 10
     assert min(green, blue) > 245
 
@@ -95,7 +95,7 @@ def test_modes_are_converted_by_the_stated_rule(tmp_path: Path) -> None:
 def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
     first, second = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")
     first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
-    assert decode(tmp_path / "a.gif", LIMIT)[0][0, 0].tolist() == [255, 0, 0]
+    assert decode(tmp_path / "a.gif", LIMIT).pixels[0, 0].tolist() == [255, 0, 0]
 
 
 def forged_png(width: int, height: int) -> bytes:

@@ -167,8 +167,9 @@ def test_each_file_is_decoded_once(params: Params, tmp_path: Path, rng: np.rando
 
 
 def test_crop_keeps_proportions_and_stretch_keeps_all() -> None:
-    wide = np.zeros((10, 30, 3), np.uint8)
-    wide[:, 10:20] = 200
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 200
+    wide = Image.fromarray(pixels)
     assert (resize_to_square(wide, 10, "crop") == 200).all()
     stretched = resize_to_square(wide, 10, "stretch")
     assert stretched[5, 0].max() < 20
