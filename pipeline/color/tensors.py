@@ -109,7 +109,8 @@ def luminance_to_lightness(luminance: Tensor) -> Tensor:
 
 def linear_rgb(rgb: Tensor) -> Tensor:
     """sRGB, uint8 or float in [0, 255] -> linear light, float32 in [0, 1]."""
-    return _curve(rgb.device)[rgb.long()] if rgb.dtype == torch.uint8 else _linear(rgb / 255)
+    # take, since indexing with [] is more than twice as slow on a CPU.
+    return torch.take(_curve(rgb.device), rgb.long()) if rgb.dtype == torch.uint8 else _linear(rgb / 255)
 
 
 def _linear(encoded: Tensor) -> Tensor:
