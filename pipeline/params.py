@@ -110,7 +110,8 @@ class Generator(Block):
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1)]
     """The encoder's first weights: none, imagenet (from an installed package of the extra `weights`, else the hub's
-    cache, else timm's hub), or a path to safetensors."""
+    cache, else timm's hub), or a path to safetensors, which DVC does not watch: after a change of that file, type
+    `dvc repro --force pretrain`."""
     decoder: Literal["fastai", "halved"]
     """dynamic_unet: fastai: the blocks of fastai's DynamicUnet. halved: blocks with half as many output channels, a
     third of the work, for quick trials; not the network of any publication."""
@@ -210,8 +211,8 @@ class Finetune(Block):
     ema_decay: Beta
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
     publish: Literal["best", "last"]
-    """best: of the epochs that beat pretrain's colors times a factor, the nearest in color distribution, or pretrain's
-    generator where none does (pipeline/training/selection.py)."""
+    """best: of the epochs that beat the colors which the stage began with, times a factor, the nearest in color
+    distribution, or the generator that it began with where none does (pipeline/training/selection.py)."""
     sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
     sample_steps: Annotated[int, Field(ge=0)]
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]

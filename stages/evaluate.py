@@ -61,7 +61,7 @@ def run(params: Params) -> None:
     pictures = Pictures(test, shown, block.columns)
     kept = [name for name in generators if name not in ("pretrain", "finetune")]
     weights = {name: one.config.sha256[GENERATOR_FILE] for name, one in generators.items()}
-    measured = Measured(split, test, kept, factor, judges, params.sample.fit, weights)
+    measured = Measured(split, test, kept, factor, judges, params.sample.fit, weights, block.batch_size)
     write_report(work, scores, pictures, protocol(measured, block.lightness_bins, final))
     # Between networks that have nothing in common there is no dial: its ends alone.
     settings = VIVID[:: len(VIVID) - 1] if params.finetune.goes_on else VIVID

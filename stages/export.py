@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, held_out
 from pipeline.evaluation.validation import ab_mae
-from pipeline.export.model_card import read_metrics, write_card
+from pipeline.export.model_card import earlier_training, read_metrics, write_card
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.files import fresh_folder, publish, write_json
 from pipeline.inference.networks import load_network
@@ -42,7 +42,8 @@ def run(params: Params) -> None:
         metrics[name] = {"ab_mae": round(error, 5), "bytes": (folder / ONNX_FILE).stat().st_size}
     chosen, error = folders[params.export.variant], metrics[params.export.variant]["ab_mae"]
     table = evaluated["lightness_table"]["ab_mae"]
-    scores = Scores(photographs=len(test), ab_mae=error, lightness_table_ab_mae=table)
+    seen = earlier_training(params, loaded.config) is not None
+    scores = Scores(photographs=len(test), ab_mae=error, lightness_table_ab_mae=table, maybe_seen=seen)
     write_config(chosen, read_config(chosen).model_copy(update={"scores": scores}))
     write_card(chosen / "README.md", params, loaded.config, evaluated, metrics)
     write_json(work / "metrics.json", metrics)

@@ -8,8 +8,7 @@ from tqdm import tqdm
 
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
-from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
-from pipeline.models.config import GENERATOR_FILE, ONNX_FILE
+from pipeline.models.checkpoint import digest, load_discriminator, load_generator, require_same_architecture
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params import Params, start_folder
 from pipeline.training.devices import start
@@ -38,7 +37,7 @@ def run(params: Params) -> None:
     model = begun.config.learning_on(
         pretrained.config.image_size,
         params.discriminator if block.judged else None,
-        begun.config.sha256.get(GENERATOR_FILE) or begun.config.sha256.get(ONNX_FILE),
+        digest(begun.network),
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
     # Another seed than pretrain's, for another order of batches.

@@ -53,7 +53,7 @@ def test_the_race_ends_at_its_goal(tmp_path: Path) -> None:
 def test_the_coloring_of_a_folder_is_measured() -> None:
     printed = python("benchmarks/folder.py", "--photographs", "2", "--size", "320x240", "--repeats", "1")
     rows = [line.split(" | ") for line in printed.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["| twotone colorize", "| two, --shard 1/2 and 2/2", "| plain loop"]
+    assert [row[0] for row in rows] == ["| twotone colorize", "| with --processes 1", "| plain loop"]
     assert all(float(row[1]) > 0 for row in rows)
 
 

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from pipeline.models.config import read_config
 from tests.helpers import ROOT, Project, save_photo, twotone
 from tests.nursery import Nursery
 
 GENERATOR = "checkpoints/{}/generator.safetensors"
+
+
+# The starter model's.
+STARTER = {"architecture": "dynamic_unet", "backbone": "tf_efficientnet_lite0", "decoder": "halved", "max_width": 512}
 
 
 @pytest.fixture(scope="module")
@@ -67,20 +72,38 @@ def test_what_an_untrained_first_stage_began_with_is_not_forgotten(project: Proj
 
 
 def test_the_scores_of_an_exported_model_are_not_those_of_what_learns_on(project: Project, nursery: Nursery) -> None:
-    generator = {
-        "architecture": "dynamic_unet",
-        "backbone": "tf_efficientnet_lite0",
-        "decoder": "halved",
-        "max_width": 512,
-    }
     start = {"start_from": "starter", "losses": {"l1": 1.0}}
     shutil.copytree(ROOT / "checkpoints/starter", project.folder / "checkpoints/starter")
-    project.change(generator=generator, pretrain={**start, "epochs": 1, "keep_epochs": []})
+    project.change(generator=STARTER, pretrain={**start, "epochs": 1, "keep_epochs": []})
     project.change(finetune={**start, "epochs": 0, "keep_epochs": []})
     for stage in ("pretrain", "finetune"):
         nursery.run(project.folder, stage)
         assert {"scores", "interface"} <= described(project, "checkpoints/starter").keys()
         assert not {"scores", "interface"} & described(project, f"checkpoints/{stage}").keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("epochs", "second"), [(1, "1 epoch of a second stage, none of which was"), (0, "0 epochs against a 70-pixel")]
+)
+def test_the_card_tells_of_a_start_that_nothing_has_made_better(
+    project: Project, nursery: Nursery, epochs: int, second: str
+) -> None:
+    shutil.copytree(ROOT / "checkpoints/starter", project.folder / "checkpoints/starter")
+    project.change(generator=STARTER, pretrain={"epochs": 1, "keep_epochs": []}, evaluate={"columns": 2})
+    project.change(finetune={"start_from": "starter", "epochs": epochs, "lr_generator": 0.5, "publish": "best"})
+    for stage in ("pretrain", "finetune", "evaluate"):
+        nursery.run(project.folder, stage)
+    published, starter = (described(project, f"checkpoints/{name}") for name in ("finetune", "starter"))
+    assert published["training"] == starter["training"]
+    assert published["began_with"] == published["sha256"]["generator.safetensors"]
+    project.change(sample={"source": "folder"})
+    nursery.start(project.folder, "export").wait()
+    card = " ".join((project.folder / "checkpoints/export/README.md").read_text().split())
+    assert f"two stages: what the model starter had learnt, then {second}" in card
+    assert "was trained on 80000 photographs (folder): these may be among them" in card
+    exported = read_config(project.folder / "checkpoints/export")
+    assert "held-out photographs" in exported.summary()
 
 
 def test_training_goes_on_with_other_photographs_and_another_rate(project: Project, nursery: Nursery) -> None:

@@ -117,7 +117,13 @@ def survey(name: str, params: Params) -> Survey:
 
 
 def measure_step(name: str, params: Params, repeats: int = 3) -> StepCost:
-    """Time and memory of one pretraining step at base.image_size and pretrain.batch_size."""
+    """Time and memory of one pretraining step at base.image_size and pretrain.batch_size.
+
+    Raises:
+        InputError: that is one photograph, of which no network with batch norm can learn.
+    """
+    if params.pretrain.batch_size < 2:
+        raise InputError("a step needs pretrain.batch_size of 2 at least, got 1: batch norm compares photographs")
     space, base = ColorSpace(params.base.color_space), params.base
     accelerator = start(base)
     generator = build_generator(_with_backbone(name, params.generator), space, base.image_size, base.seed)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import copy
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline import recipes
 from pipeline.errors import InputError, ParamsError, TwotoneError
 from pipeline.params import NOTHING, Params, parse, read, start_folder
+
+_LAY_OVER = """
+import sys
+from dvc.utils.hydra import apply_overrides
+try:
+    apply_overrides(sys.argv[1], sys.argv[2:])
+except Exception as error:
+    sys.exit(str(error.__cause__ or error))
+"""
 
 
 def check_project(path: Path, changes: list[str]) -> None:
@@ -20,7 +28,7 @@ def check_project(path: Path, changes: list[str]) -> None:
 
     Args:
         path: params.yaml.
-        changes: key=value, laid over it.
+        changes: laid over it, as `dvc exp run -S` takes them.
 
     Raises:
         ParamsError: the schema refuses the parameters.
@@ -136,18 +144,17 @@ def _judges(params: Params) -> str:
 
 
 def _changed(path: Path, changes: list[str]) -> Params:
-    """params.yaml with key=value laid over it, as `dvc exp run -S` does."""
-    tree: Any = copy.deepcopy(recipes.current(path)) or {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        *blocks, name = key.split(".")
-        place = tree
-        for block in blocks:
-            place = place.setdefault(block, {}) if isinstance(place, dict) else None
-        if not equals or not isinstance(place, dict):
-            raise ParamsError(f"-S {change}: expected block.key=value, such as -S finetune.losses.l1=10")
-        try:
-            place[name] = YAML(typ="safe").load(text)
-        except YAMLError as error:
-            raise ParamsError(f"-S {change}: no YAML value: {' '.join(str(error).split())}") from None
-    return parse(tree, f"{path} with -S {' -S '.join(changes)}")
+    """params.yaml with the changes laid over it by DVC's own means, in a process of its own, as DVC itself runs."""
+    if recipes.current(path) is None:
+        return read(path)  # which says why it cannot be read
+    listed = f"-S {' -S '.join(changes)}"
+    with tempfile.TemporaryDirectory() as folder:
+        copied = shutil.copy(path, folder)
+        words = [change.removeprefix(f"{path.name}:") for change in changes]
+        done = subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, text=True)
+        if done.returncode:
+            raise ParamsError(
+                f"{listed}: {' '.join(done.stderr.split())}; expected block.key=value, with ++ before it for a key "
+                "that is not there yet, such as -S ++finetune.losses.mse=10"
+            )
+        return parse(recipes.current(Path(copied)), f"{path} with {listed}")

@@ -229,18 +229,22 @@ def colorize(
     shard: Annotated[
         str, typer.Option(help="3/16: every 16th file, from the third on; for an archive that several machines color.")
     ] = "1/1",
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="That color photographs side by side; default: one a core, where there are many."),
+    ] = None,
 ) -> None:
     """Color photographs, and films, at their own size and lightness."""
-    from pipeline.apps.colorize import BatchOptions
     from pipeline.apps.colorize import colorize as color_all
     from pipeline.apps.jobs import Naming, parse_shard
+    from pipeline.apps.one_file import BatchOptions
     from pipeline.apps.piped import STANDARD_INPUT, color_piped
     from pipeline.inference.colorizer import ColoringOptions
 
     ending = format.lower().removeprefix(".") if format else None
     naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
     coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
-    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, vivid)
+    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, vivid, processes)
     raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
 
 

@@ -7,6 +7,7 @@ import io
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from matplotlib.lines import Line2D
@@ -22,6 +23,8 @@ _FILE = Path("reports/evaluate/per_image.csv")
 # Scores by photograph and metric; and those of each colorizer.
 Photographs = dict[str, dict[str, float]]
 Scores = dict[str, Photographs]
+# A mean this small has no hundredths, such as the share of nearly gray photographs where none is.
+_NO_MEAN = 1e-9
 _COLORS = {"better": "tab:green", "worse": "tab:red", "differs": "tab:blue", "no difference": "tab:gray"}
 
 
@@ -83,7 +86,8 @@ def differences(before: Photographs, after: Photographs, side: str) -> dict[str,
     if before.keys() != after.keys():
         shared = len(before.keys() & after.keys())
         raise InputError(
-            f"{side} was measured on other photographs ({shared} of {len(after)} are the same), so nothing can be "
+            f"{side} was measured on other photographs (it has {len(before)}, this run {len(after)}, and {shared} of "
+            "them are the same), so nothing can be "
             "compared; use the same base.seed and sample, and compare each run with the lightness_table of its own"
         )
     both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
@@ -118,24 +122,33 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
 
     # Runs of an earlier version lack some.
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.differences))
+    labels = [f"{name} (of 0)" if _of_nothing(name, comparisons) else name for name in names]
     figure = Figure(figsize=(8, 1 + 0.3 * len(names) * len(comparisons)), layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
     for number, comparison in enumerate(comparisons):
         for name, (found, verdict) in comparison.differences.items():
+            if abs(found.before) < _NO_MEAN:
+                continue
             place = names.index(name)
-            scale = 100 / max(abs(found.before), 1e-9)
+            scale = 100 / abs(found.before)
             height = place + (number + 1) / (len(comparisons) + 1) - 0.5
             color = _COLORS[verdict]
             axes.plot([found.low * scale, found.high * scale], [height] * 2, color=color, lw=3)
             axes.plot((found.after - found.before) * scale, height, "o", color=color)
     axes.axvline(0, color="black", lw=0.8)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("change with its 95 % interval, % of the mean before")
     axes.set_title("\n".join(f"{after} less {before}" for before, after in (one.sides for one in comparisons)))
     axes.legend([Line2D([], [], color=color, marker="o") for color in _COLORS.values()], _COLORS, loc="best")
     with replacing(path) as part:
         figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def _of_nothing(name: str, comparisons: Sequence[Comparison]) -> bool:
+    """Whether no mean before is there of which a change could be a share."""
+    found = [comparison.differences[name][0] for comparison in comparisons if name in comparison.differences]
+    return all(abs(one.before) < _NO_MEAN for one in found)
 
 
 def scores_of(folder: Path, colorizer: str) -> Photographs:
@@ -165,6 +178,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run dvc repro evaluate") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: damaged ({error}); run dvc repro evaluate") from None
 
 
 def at_revision(revision: str, file: Path = _FILE) -> str:
@@ -173,6 +188,8 @@ def at_revision(revision: str, file: Path = _FILE) -> str:
     Raises:
         InputError: there is none.
     """
+    if not revision or revision.startswith("-"):
+        raise InputError(f"{revision!r} is no commit, branch or experiment; `git log` and `dvc exp show` list them")
     found = _git("for-each-ref", "--format=%(refname)", f"refs/exps/**/{revision}").split()
     done = subprocess.run(
         ["git", "show", f"{found[0] if found else revision}:{file.as_posix()}"], capture_output=True, text=True
@@ -197,11 +214,18 @@ def _scores(text: str, side: str) -> Scores:
     try:
         for row in csv.DictReader(io.StringIO(text), strict=True):
             # Runs of an earlier version lack some; all have this one.
-            numbers = {name: float(row[name]) for name in ALL if name in row or name == "ab_mae"}
+            numbers = {name: _finite(row[name]) for name in ALL if name in row or name == "ab_mae"}
             scores.setdefault(row["colorizer"], {})[row["path"]] = numbers
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{_FILE} of {side} cannot be compared ({error!r}); run dvc repro evaluate") from None
     return scores
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"a score of {text}")
+    return number
 
 
 def _of(scores: Scores, colorizer: str, side: str) -> Photographs:

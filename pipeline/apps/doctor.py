@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
+from pipeline.apps.processes import cores
 from pipeline.apps.tables import print_table
 from pipeline.errors import ModelError, ParamsError, TwotoneError, missing_extra
 from pipeline.params import Base, Params, read
@@ -103,8 +104,7 @@ def _device(base: Base | None) -> Iterator[Finding]:
 
     from pipeline.training.devices import choose_device, choose_precision
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("processor", f"{cores} cores, {torch.get_num_threads()} threads; {_bf16_of_processor()}")
+    yield Finding("processor", f"{cores()} cores, {torch.get_num_threads()} threads; {_bf16_of_processor()}")
     yield Finding("GPUs", _gpus())
     try:
         device = choose_device(base.device if base else "auto", base.deterministic if base else True)

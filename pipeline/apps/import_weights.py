@@ -16,7 +16,7 @@ from pipeline.apps.foreign_weights import Fit, fit, listed, of_neither, part_of,
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import InputError, WeightsError
 from pipeline.files import replacing, require_writable
-from pipeline.models.checkpoint import save_model
+from pipeline.models.checkpoint import no_number, save_model
 from pipeline.models.config import ModelConfig
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
@@ -61,6 +61,8 @@ def import_weights(request: Request) -> None:
     require_writable(request.out.parent)
     tensors = read_weights(request.file)
     weights = part_of(tensors, "generator")
+    if bad := no_number(tensors):
+        raise WeightsError(f"{request.file}: {bad} holds weights that are NaN or infinite: that training has diverged")
     space = _space(weights, request.file)
     generator = _choose(list(_candidates(weights, space, request)), weights, request)
     config = ModelConfig.describe(generator.params, space.name, request.image_size)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from dataclasses import replace
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from pipeline.media.provenance import Origin
 from pipeline.models.config import GENERATOR_FILE, ONNX_FILE, read_config
 
 if TYPE_CHECKING:
-    from pipeline.inference.colorizer import ColoringOptions
+    from pipeline.inference.colorizer import ColoringOptions, Colorizer
 
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
@@ -47,6 +48,18 @@ def choose_model(named: Path | None, project: Path = Path()) -> Path:
 def label(path: Path) -> str:
     """A model as messages call it: "starter", or its path."""
     return STARTER if path == starter_folder() else str(path)
+
+
+@lru_cache(maxsize=4)
+def load_signed(model: Path, vivid: float | None, threads: int | None = None) -> tuple[Colorizer, Origin]:
+    """A model and what its pictures say, read together: one trained anew meanwhile must not sign for the old one.
+
+    Raises:
+        ModelError: no model there, a damaged one, or one without a dial.
+    """
+    from pipeline.inference.colorizer import Colorizer
+
+    return Colorizer.load(model, vivid, threads), origin_of(model, vivid)
 
 
 def origin_of(model: Path, vivid: float | None = None) -> Origin:

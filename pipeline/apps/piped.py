@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline.apps.colorize import BatchOptions, load_for
+from pipeline.apps.colorize import load_for
 from pipeline.apps.jobs import Naming, Selection, require_format, require_output
 from pipeline.apps.model_choice import origin_of, used
+from pipeline.apps.one_file import BatchOptions
 from pipeline.errors import ImageError, InputError
 from pipeline.files import replacing
 from pipeline.inference.colorizer import Colorizer

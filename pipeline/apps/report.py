@@ -90,6 +90,8 @@ def _scores(before: Path, after: Path, colorizer: str) -> str:
 
 def _parameters(before: Path, after: Path) -> str:
     trees = [recipes.current(folder / "params.yaml") for folder in (before, after)]
+    if trees[0] is None:
+        return f"Not compared: {before / 'params.yaml'} is not there, or cannot be read."
     rows = [f"| {key} | {old} | {new} |" for key, old, new in recipes.changes(trees[0], trees[1] or {})]
     return "\n".join(["| parameter | before | after |", "|---|---|---|", *rows]) if rows else "None has changed."
 
@@ -130,7 +132,10 @@ def _points(path: Path, x: str, y: str) -> Iterator[tuple[float, float]]:
     """The points of a curve; none where the file or the column is not there, as with 0 epochs."""
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row.get(x) and row.get(y):
-                yield float(row[x]), float(row[y])
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row.get(x) and row.get(y):
+                    yield float(row[x]), float(row[y])
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: damaged ({error}); `dvc checkout --force`, or run dvc repro") from None

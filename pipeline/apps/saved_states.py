@@ -45,7 +45,7 @@ def list_trainings(folder: Path, params: Path) -> None:
     rows = []
     for training in trainings:
         size = f"{training.bytes / 2**20:.1f}"
-        position = _position(training.states[-1])
+        position = _position(training.states[-1]) if training.states else ("no state yet", "")
         inputs = read_inputs(training.folder)
         count = inputs.get("processes", 1)
         changed = _differences(inputs, today) + (f"; shared by {count} processes" if count != 1 else "")
@@ -88,7 +88,10 @@ def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None
 
 
 def find_trainings(folder: Path) -> list[Training]:
-    """All that have a saved state, oldest first. A state may vanish meanwhile: its training has gone on."""
+    """All that have a saved state, or a generator that was kept before the first one, oldest first.
+
+    A state may vanish meanwhile: its training has gone on.
+    """
     found = [training for place in sorted(folder.glob("*/*/")) for training in _training(place)]
     return sorted(found, key=lambda training: -training.age)
 
@@ -105,7 +108,9 @@ def _training(folder: Path) -> Iterator[Training]:
         states.append(path)
         sizes.append(status.st_size)
         times.append(status.st_mtime)
-    if states:
+    # Generators are kept beside the states, and may be there before the first of them.
+    times += [place.stat().st_mtime for place in saved.kept().values()]
+    if times:
         yield Training(folder, states, sum(sizes) + kept, time.time() - max(times))
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import TimeoutError as TookTooLongError
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipeline.apps.model_choice import origin_of, used
+from pipeline.apps.model_choice import load_signed, used
 from pipeline.errors import ColoringError, TwotoneError
-from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.colorizer import ColoringOptions
 from pipeline.media.pictures import WRITABLE, copy_ending, read_picture, write_picture
-from pipeline.media.provenance import Origin
 from pipeline.types import Samples
 
 # Longest side of what the page shows; the download has the photograph's own size.
@@ -91,14 +89,8 @@ class Worker:
         self._pool.join()
 
 
-@lru_cache(maxsize=4)
-def _colorizer(model: Path, vivid: float | None) -> tuple[Colorizer, Origin]:
-    """Read once, together: a model that is trained anew meanwhile must not sign what the old one has colored."""
-    return Colorizer.load(model, vivid), origin_of(model, vivid)
-
-
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
-    colorizer, origin = _colorizer(model, request.vivid)
+    colorizer, origin = load_signed(model, request.vivid)
     origin = used(origin, request.coloring)
     picture = read_picture(request.source, max_pixels)
     ending = copy_ending(request.source.suffix)

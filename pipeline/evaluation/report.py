@@ -15,6 +15,7 @@ from pipeline.evaluation.metrics import ALL, available, libraries
 from pipeline.evaluation.paired import Difference, difference, spread_interval
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.published_metrics import implementation
+from pipeline.evaluation.saturation import LARGEST_FACTOR
 from pipeline.evaluation.scoring import Judges, Scores, images_of
 from pipeline.files import write_csv, write_json
 from pipeline.media.grids import Row, save_grid
@@ -51,6 +52,8 @@ class Measured:
     """sample.fit: how photographs became squares."""
     weights: dict[str, str]
     """SHA-256 of the weights, by generator."""
+    batch_size: int
+    """evaluate.batch_size: how many photographs were colored at a time."""
 
 
 def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
@@ -145,6 +148,10 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         "standard errors); comparisons are paired",
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
+        # The numbers of a photograph depend on its place among those that are colored at a time.
+        "noise": f"from base.seed, for {measured.batch_size} photographs at a time"
+        if model.generator.noise != "none"
+        else None,
         "metrics": definitions,
         "classifier": {"name": NAME, "sha256": judges.classifier.sha256} if judges.classifier else None,
         "lpips": implementation("AlexNet of torchvision", judges.lpips.weights) if judges.lpips else None,
@@ -156,10 +163,16 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
             "equal intervals of L",
             "pretrain": "the generator of checkpoints/pretrain: after the content loss alone, or untrained at 0 epochs",
             "finetune": "the generator of checkpoints/finetune: as the second stage publishes it",
-            "pretrain_saturated": f"pretrain's a and b times {measured.factor:.5f}, which gives finetune's mean "
-            "colorfulness on validation photographs",
+            "pretrain_saturated": _saturated(measured.factor),
             **{name: f"the generator of checkpoints/{name.replace('-', '/', 1)}" for name in measured.kept},
         },
         "weights": measured.weights,
         "libraries": libraries(),
     }
+
+
+def _saturated(factor: float) -> str:
+    times = f"pretrain's a and b times {factor:.5f}, which"
+    if factor > LARGEST_FACTOR * 0.999:
+        return f"{times} is the most that is tried, and leaves them less colorful than finetune's"
+    return f"{times} gives finetune's mean colorfulness on validation photographs"

@@ -18,7 +18,7 @@ from pipeline.evaluation.predictor import Predictor
 # Pixels of validation that the knob knows, which bounds its memory and time: 128 photographs of 256 px.
 _MOST_PIXELS = 128 * 256 * 256
 # The largest factor, and how often the interval is halved in which it is looked for.
-_LARGEST, _HALVINGS = 8.0, 13
+LARGEST_FACTOR, _HALVINGS = 8.0, 13
 
 
 def saturated(predict: Predictor, factor: float) -> Predictor:
@@ -47,7 +47,7 @@ class Knob:
 
     def factor(self, wanted: float) -> float:
         """The factor that gives a mean colorfulness: between 0 and 8, exact to 0.001."""
-        low, high = 0.0, _LARGEST
+        low, high = 0.0, LARGEST_FACTOR
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if self._colorfulness(middle) < wanted else (low, middle)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.models.config import GENERATOR_FILE, ModelConfig
-from pipeline.params import LossName, Params, Sample
+from pipeline.models.config import GENERATOR_FILE, ModelConfig, Training
+from pipeline.params import NOTHING, LossName, Params
 
 # https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.
 _CARD = """---
@@ -117,12 +117,12 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             generator=f"{generator.architecture}{body}",
             image_size=config.image_size,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
-            pretrain=f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone",
+            pretrain=_first_stage(params),
             finetune=_second_stage(params, config),
             adversarial="- pix2pix\n- patchgan\n" if params.finetune.judged else "",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
-            measured=_measured_on(params.sample, config),
+            measured=_measured_on(params, config),
             table=_table(scores),
             exported=_exported(exported),
             parameters=_parameters(params),
@@ -131,18 +131,19 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
     )
 
 
-def _measured_on(sample: Sample, config: ModelConfig) -> str:
+def _measured_on(params: Params, config: ModelConfig) -> str:
+    sample = params.sample
     count, split = (sample.test, "the test split") if sample.test else (sample.valid, "the validation split")
     if sample.source == "bundled":
         return (
             f"On {count} regions of {split}. Training saw other regions of the same five photographs: these numbers "
             "say nothing of other photographs."
         )
-    if config.training and config.training.before:
+    before = earlier_training(params, config)
+    if before:
         return (
             f"On {count} photographs of {split}, which this training has not seen. The model that it went on from was "
-            f"trained on {config.training.before.photographs} photographs ({config.training.before.source}): these may "
-            "be among them."
+            f"trained on {before.photographs} photographs ({before.source}): these may be among them."
         )
     return f"On {count} photographs of {split}, none of which were trained on."
 
@@ -156,9 +157,36 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
+def earlier_training(params: Params, config: ModelConfig) -> Training | None:
+    """What a model that this training went on from has learnt from, if there is one.
+
+    Args:
+        config: of the fine-tuned generator.
+    """
+    learnt = config.training
+    if learnt is None or learnt.before:
+        return learnt and learnt.before
+    went_on = {params.pretrain.start_from, params.finetune.start_from} != {NOTHING}
+    # A stage that learns nothing publishes what it began with, and that has learnt elsewhere.
+    return learnt if went_on and _unchanged(config) else None
+
+
+def _unchanged(config: ModelConfig) -> bool:
+    """Whether the second stage has published what it began with."""
+    return config.began_with == config.sha256.get(GENERATOR_FILE)
+
+
+def _first_stage(params: Params) -> str:
+    if params.finetune.goes_on:
+        return f"what the model {params.finetune.start_from} had learnt"
+    learnt = f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone"
+    began = "" if params.pretrain.start_from == NOTHING else f" from the model {params.pretrain.start_from}"
+    return learnt + began
+
+
 def _second_stage(params: Params, config: ModelConfig) -> str:
     block = params.finetune
-    if block.epochs and config.began_with == config.sha256.get(GENERATOR_FILE):
+    if block.epochs and _unchanged(config):
         return (
             f"{_epochs(block.epochs)} of a second stage, none of which was better than a saturation slider: "
             "this is what it began with"
@@ -173,7 +201,7 @@ def _second_stage(params: Params, config: ModelConfig) -> str:
 
 def _losses(weights: Mapping[LossName, float]) -> str:
     """{l1: 100, mse: 1} -> "100 l1 + 1 mse"."""
-    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items())
+    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
 
 
 def _table(scores: dict[str, dict[str, float]]) -> str:

@@ -52,17 +52,20 @@ class Colorizer:
     and b* come from the network. Where a color does not fit into sRGB its chroma is reduced.
     """
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Network, threads: int | None = None):
         self._network = network
+        self._threads = threads or min(8, os.cpu_count() or 1)
 
     @classmethod
-    def load(cls, path: str | Path | None = None, vivid: float | None = None) -> Colorizer:
+    def load(cls, path: str | Path | None = None, vivid: float | None = None, threads: int | None = None) -> Colorizer:
         """Load a checkpoint folder (by torch), an export folder or a .onnx file (by ONNX Runtime, without torch).
 
         Args:
             path: None for the starter model.
             vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
                 for the model as it is.
+            threads: that it colors with, which are torch's for all networks of a process; None for one a core, and at
+                most eight beside the network's. The result is the same.
 
         Raises:
             ModelError: no model there, a damaged one, or one without a dial.
@@ -71,7 +74,7 @@ class Colorizer:
         found = starter_folder() if path is None else Path(path)
         if found is None:
             raise ModelError("this distribution was built without the starter model; name a model")
-        return cls(load_network(found, vivid))
+        return cls(load_network(found, vivid, threads), threads)
 
     @property
     def image_size(self) -> int:
@@ -220,7 +223,7 @@ class Colorizer:
             full = lightness(pixels[first : first + rows])
             rgb[first : first + rows] = colored(full, color.rows(full, first, height), pixels.dtype.itemsize * 8)
 
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(strip, range(0, height, rows)):
                 pass
         return rgb

@@ -24,12 +24,13 @@ class Network:
     """(N, C, H, W) in [-1, 1], and a seed -> (N, out, H, W); H and W are multiples of config.multiple."""
 
 
-def load_network(path: Path, vivid: float | None = None) -> Network:
+def load_network(path: Path, vivid: float | None = None, threads: int | None = None) -> Network:
     """A checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
 
     Args:
         vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
             for the model as it is.
+        threads: that it computes with, which are torch's for all networks of a process; None for one a core.
 
     Raises:
         ModelError: no model there, a damaged one, or one without a dial.
@@ -38,7 +39,7 @@ def load_network(path: Path, vivid: float | None = None) -> Network:
     if vivid is not None and not 0 <= vivid <= 1:
         raise ValueError(f"vivid must be in 0..1, got {vivid}")
     file = onnx_file(path)
-    return _onnx(file, vivid) if file else _torch(path, vivid)
+    return _onnx(file, vivid, threads) if file else _torch(path, vivid, threads)
 
 
 def onnx_file(path: Path) -> Path | None:
@@ -69,7 +70,7 @@ def has_dial(path: Path) -> bool:
     return not why_no_dial(path)
 
 
-def _torch(folder: Path, vivid: float | None) -> Network:
+def _torch(folder: Path, vivid: float | None, threads: int | None) -> Network:
     try:
         import torch
     except ImportError:
@@ -79,6 +80,8 @@ def _torch(folder: Path, vivid: float | None) -> Network:
     from pipeline.models.generators import with_noise_given
     from pipeline.models.mixing import load_mixed
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     loaded = load_generator(folder) if vivid is None else load_mixed(folder, vivid)
     network = with_noise_given(loaded.network, loaded.space).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -99,12 +102,14 @@ def onnx_runtime() -> Any:
     return onnxruntime
 
 
-def _onnx(path: Path, vivid: float | None) -> Network:
+def _onnx(path: Path, vivid: float | None, threads: int | None) -> Network:
     onnxruntime = onnx_runtime()
     config = read_config(path.parent)
     content = read_weights(path, config)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base
         raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     described = config.interface

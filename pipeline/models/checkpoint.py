@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, ModelError
@@ -46,7 +46,7 @@ def save_model(folder: Path, networks: Mapping[str, nn.Module], config: ModelCon
     folder.mkdir(parents=True, exist_ok=True)
     digests = {}
     for name, network in networks.items():
-        content = save({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()})
+        content = _content(network)
         (folder / f"{name}.safetensors").write_bytes(content)
         digests[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
     write_config(folder, config.model_copy(update={"sha256": digests}))
@@ -137,7 +137,7 @@ def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfi
     """Fill a network from <name>.safetensors.
 
     Raises:
-        ModelError: the file is missing, damaged, or of another network.
+        ModelError: the file is missing, damaged, or of another network, or a weight is NaN or infinite.
     """
     path = folder / f"{name}.safetensors"
     content = read_weights(path, config)
@@ -145,3 +145,21 @@ def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfi
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    if name_of_bad := no_number(network.state_dict()):
+        raise ModelError(f"{path}: {name_of_bad} holds weights that are NaN or infinite; name another model")
+
+
+def no_number(weights: Mapping[str, Tensor]) -> str:
+    """The first tensor that holds NaN or infinity, or ""."""
+    bad = (name for name, weight in weights.items() if not weight.isfinite().all())
+    return next(bad, "")
+
+
+def digest(network: nn.Module) -> str:
+    """The SHA-256 that the file of its weights has."""
+    return hashlib.sha256(_content(network)).hexdigest()
+
+
+def _content(network: nn.Module) -> bytes:
+    content: bytes = save({key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()})
+    return content

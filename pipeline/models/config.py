@@ -64,6 +64,8 @@ class Scores(Block):
     ab_mae: float
     lightness_table_ab_mae: float
     """The same of the baseline lightness_table."""
+    maybe_seen: bool = False
+    """Whether a model that the generator went on from may have been trained on them."""
 
 
 class ModelConfig(Block):
@@ -118,7 +120,8 @@ class ModelConfig(Block):
             parts.append(f"trained on {self.training.photographs:,} photographs ({self.training.source}){more}")
         if self.scores:
             # A model that it went on from may have seen them.
-            kept = "held-out" if self.training and self.training.before else "unseen"
+            elsewhere = self.scores.maybe_seen or (self.training and self.training.before)
+            kept = "held-out" if elsewhere else "unseen"
             parts.append(
                 f"ab_mae {self.scores.ab_mae:.2f} on {self.scores.photographs:,} {kept} photographs, where a table "
                 f"from lightness to color has {self.scores.lightness_table_ab_mae:.2f}"

@@ -79,7 +79,7 @@ def _chosen_weights(
         return dict(load_generator(best).network.state_dict())
     tqdm.write(
         "WARNING: no epoch beats the saturation knob on the validation photographs: fine-tuning is worth less here "
-        "than pretrain's colors times a factor. The generator that this stage began with is published again"
+        "than the colors that it began with, times a factor. The generator that it began with is published again"
         f"{''.join(f', beside it {name}' for name in kept)}; history.csv has the scores, and finetune.publish: last "
         "publishes the last epoch all the same."
     )

@@ -37,13 +37,15 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
             "finetune.adversarial_loss=wgan",
             "finetune.adversarial_loss must be 'bce', 'lsgan', 'hinge' or 'none', got 'wgan'",
         ),
-        ("finetune.losses.l2=3", "finetune.losses.l2 is not known"),
+        ("++finetune.losses.l2=3", "finetune.losses.l2 is not known"),
+        ("finetune.losses.mse=3", "Could not override 'finetune.losses.mse'. To append to your config use +finetune"),
+        ("~finetune.losses.l1", "finetune.losses must name at least one, got {}"),
         ("sample.train=100000", "not enough photographs for sample.train 100000"),
         pytest.param(
             "sample.path=nowhere.csv", "sample.path nowhere.csv: cannot be read: No such file", marks=pytest.mark.slow
         ),
         pytest.param("base.device=cuda", "base.device cuda is not available here", marks=pytest.mark.slow),
-        ("seed", "-S seed: expected block.key=value"),
+        ("seed", "missing EQUAL at '<EOF>'"),
     ],
 )
 def test_what_would_be_refused_is_refused(project: Project, change: str, sentence: str) -> None:
@@ -54,6 +56,17 @@ def test_what_would_be_refused_is_refused(project: Project, change: str, sentenc
     assert "Traceback" not in refused.stderr
     assert (project.folder / "params.yaml").read_bytes() == before
     assert not (project.folder / "data").exists()
+
+
+def test_a_change_may_mend_what_params_yaml_says(project: Project) -> None:
+    project.change(finetune={"adversarial_loss": "wgan"})
+    assert twotone(project.folder, "check").returncode == 2
+    mended = twotone(project.folder, "check", "-S", "finetune.adversarial_loss=hinge")
+    assert mended.returncode == 0, mended.stderr
+    (project.folder / "params.yaml").unlink()
+    refused = twotone(project.folder, "check", "-S", "base.seed=2")
+    assert refused.returncode == 2
+    assert "params.yaml: no such file; run from the top of the project" in refused.stderr
 
 
 @pytest.mark.slow

@@ -51,3 +51,9 @@ def test_check_measures_a_step(checkout: Path) -> None:
     for words in ("decoder blocks", "1/32:", "M parameters", " s, ", "MiB at the peak, on c"):
         assert words in done.stdout
     assert "cannot be the encoder" in twotone(checkout, "backbones", "vit_tiny_patch16_224", "--check").stderr
+    # Without epochs, the parameters allow it.
+    alone = text.replace("epochs: 10", "epochs: 0", 1).replace("batch_size: 16", "batch_size: 1", 1)
+    (checkout / "params.yaml").write_text(alone.replace("sample_epochs: [1, 10]", "sample_epochs: []", 1))
+    refused = twotone(checkout, "backbones", "mobilenetv4_conv_small", "--check")
+    assert refused.returncode == 2
+    assert "a step needs pretrain.batch_size of 2 at least, got 1" in refused.stderr + refused.stdout

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from pipeline.apps.colorize import BatchOptions, color_file, until_ctrl_c
+from pipeline.apps.colorize import until_ctrl_c
 from pipeline.apps.jobs import Naming, select
+from pipeline.apps.one_file import BatchOptions, color_file
 from pipeline.color.tensors import ColorSpace
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.models.checkpoint import load_generator
@@ -321,15 +322,19 @@ def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path,
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_half_written_picture(box: Path, model: Path, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_leaves_no_half_written_picture(
+    box: Path, model: Path, rng: np.random.Generator, processes: str
+) -> None:
     for number in range(24):
         save_photo(box / f"box/{number:03d}.png", rng, (900, 900))
     script = Path(sys.executable).with_name("twotone")
-    words = [str(script), "colorize", "box", "-o", "out", "--model", str(model)]
-    with subprocess.Popen(words, cwd=box, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    words = [str(script), "colorize", "box", "-o", "out", "--model", str(model), "--processes", processes]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, cwd=box, start_new_session=True, **pipes) as process:
         while process.poll() is None and len(list(box.glob("out/*.png"))) < 3:
             pass
-        os.kill(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stdout + stderr
     assert "Traceback" not in stderr

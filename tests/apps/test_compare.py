@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from scipy.stats import t
 
-from pipeline.apps.compare import differences
+from pipeline.apps.compare import Comparison, differences, draw
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.paired import difference, mean_interval
+from pipeline.evaluation.paired import Difference, difference, mean_interval
 from tests.helpers import twotone
 
 
@@ -131,13 +131,25 @@ def test_what_cannot_be_compared_is_said(repository: Path) -> None:
     for words, reason in (
         (("nowhere",), "nowhere: no commit, branch or experiment with reports/evaluate/per_image.csv"),
         (("HEAD", "--colorizer", "blue"), "this run has no colorizer 'blue'; there are pretrain, finetune"),
+        (("",), "'' is no commit, branch or experiment"),
+        (("--", "--output=x"), "'--output=x' is no commit, branch or experiment"),
     ):
         refused = twotone(repository, "compare", *words)
         assert refused.returncode == 2
         assert reason in refused.stderr
     write(repository, {"pretrain": 12.0, "finetune": 11.0}, names="other")
-    assert "measured on other photographs (0 of 40 are the same)" in twotone(repository, "compare", "HEAD").stderr
-    (repository / "reports/evaluate/per_image.csv").unlink()
+    assert "(it has 40, this run 40, and 0 of them are the same)" in twotone(repository, "compare", "HEAD").stderr
+    scores = repository / "reports/evaluate/per_image.csv"
+    lines = scores.read_text().splitlines()
+    cells = ["nan" if "." in cell else cell for cell in lines[-1].split(",")]
+    for damaged in ("\n".join([*lines[:-1], ",".join(cells)]).encode(), b"\xff\xfe"):
+        scores.write_bytes(damaged)
+        refused = twotone(repository, "compare")
+        assert refused.returncode == 2
+        assert "per_image.csv" in refused.stderr
+        assert "run dvc repro evaluate" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    scores.unlink()
     assert "run dvc repro evaluate" in twotone(repository, "compare").stderr
 
 
@@ -154,6 +166,21 @@ def test_several_runs_are_drawn(repository: Path) -> None:
     first = (repository / "differences.png").read_bytes()
     twotone(repository, "compare", "HEAD", "vivid", "-o", "differences.png")
     assert (repository / "differences.png").read_bytes() == first
+
+
+def test_a_change_from_nothing_is_no_share_of_it(tmp_path: Path) -> None:
+    found = {"ab_mae": Difference(10.0, 9.0, -1.2, -0.8), "near_gray": Difference(0.0, 0.5, 0.3, 0.7)}
+    measured = {name: (one, one.verdict("lower")) for name, one in found.items()}
+    without = {"ab_mae": measured["ab_mae"]}
+    draw([Comparison(("before", "after"), measured, 40)], tmp_path / "both.png")
+    draw([Comparison(("before", "after"), without, 40)], tmp_path / "one.png")
+
+    def extent(path: Path) -> int:
+        """Columns of the picture that hold the green of what is better."""
+        pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        return int((np.abs(pixels - (44, 160, 44)).sum(2) < 10)[: pixels.shape[0] // 2].any(0).sum())
+
+    assert extent(tmp_path / "both.png") > 0.7 * extent(tmp_path / "one.png") > 80
 
 
 @pytest.mark.slow

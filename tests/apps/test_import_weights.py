@@ -244,6 +244,8 @@ def test_what_does_not_fit_is_refused_and_listed(tmp_path: Path) -> None:
     assert "nothing for the convolution refine.3.2" in refusal(short)
     wide = {**state, "down.1.1.weight": torch.zeros(128, 65, 3, 3)}
     assert "down.1.1.weight is 128x65x3x3, down.1.1.weight is 128x64x3x3" in refusal(wide)
+    nowhere = {**state, "down.1.1.weight": torch.full((128, 64, 3, 3), torch.nan)}
+    assert "down.1.1.weight holds weights that are NaN or infinite" in refusal(nowhere)
     assert "no weights in it" in refusal({"epoch": 3})
     assert "takes 1 channel (L) or 3 (RGB)" in refusal({"a.weight": torch.zeros(4, 7, 3, 3)})
     assert "--architecture must be one of" in refusal(state, "unet")

@@ -102,6 +102,17 @@ def test_what_cannot_be_compared_is_said(sides: tuple[Path, Path]) -> None:
     markdown = (after / "report/report.md").read_text()
     assert "Not compared: the side before the change was measured on other photographs" in markdown
     assert "No pictures: reports/evaluate/samples.png is not there; `dvc pull` fetches it." in markdown
+    (before / "params.yaml").rename(before / "elsewhere.yaml")
+    assert twotone(after, "report", "../before").returncode == 0
+    assert "params.yaml is not there, or cannot be read" in (after / "report/report.md").read_text()
+    (before / "elsewhere.yaml").rename(before / "params.yaml")
+    history = before / "reports/pretrain/history.csv"
+    whole = history.read_bytes()
+    history.write_bytes(whole.rsplit(b",", 1)[0] + b",broken\n")
+    refused = twotone(after, "report", "../before")
+    assert refused.returncode == 2
+    assert "history.csv: damaged (could not convert string to float" in refused.stderr
+    history.write_bytes(whole)
     table.unlink()
     (after / "report/report.md").write_text("the last one")
     refused = twotone(after, "report", "../before")

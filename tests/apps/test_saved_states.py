@@ -47,6 +47,18 @@ def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> N
     assert lines[-1].startswith("interrupted trainings in .resume: 3; ")
 
 
+def test_a_generator_that_was_kept_before_the_first_state_is_found_and_deleted(project: Path) -> None:
+    states = SavedStates(project / ".resume/finetune" / ("dd" * 32), every=300)
+    states.folder.mkdir(parents=True)
+    with states.keeping("best-0002") as folder:
+        folder.mkdir()
+        (folder / "generator.safetensors").write_bytes(bytes(2**20))
+    listed = " ".join(twotone(project, "resume").stdout.split())
+    assert "finetune dddddddddddd no state yet 0 s ago 1.0 unknown" in listed
+    assert "deleted: finetune dddddddddddd, 1.0 MiB" in twotone(project, "resume", "dddd", "--clear", "--yes").stdout
+    assert not states.kept()
+
+
 def test_an_empty_block_of_params_yaml_is_no_obstacle(project: Path) -> None:
     params = project / "params.yaml"
     params.write_text(re.sub(r"^pretrain:\n(  .*\n)*", "pretrain:\n", params.read_text(), flags=re.MULTILINE))
