@@ -34,7 +34,7 @@ from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.memory import keep_freed_memory
 from pipeline.models.generators import build_generator
 from pipeline.params import Params, read
-from pipeline.sampling.candidates import Candidate
+from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.draw import draw
 from pipeline.training.devices import choose_precision, start
 
@@ -161,7 +161,7 @@ def sample_row(setting: Setting, files: list[Path]) -> Row:
     """Against decoding and resizing alone, by one process; ours is on all cores."""
     counts = {"train": len(files), "valid": 0, "test": 0, "min_chroma": 0.0, "fit": "stretch"}
     block = setting.params.sample.model_copy(update=counts)
-    candidates = [Candidate(file.name, file) for file in files]
+    candidates = Candidates(len(files), lambda number: Candidate(files[number].name, files[number]))
 
     def ours() -> None:
         with tempfile.TemporaryDirectory(dir=setting.folder) as name:

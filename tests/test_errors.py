@@ -181,3 +181,23 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path: Path) -> None:
         )
         assert done.returncode == 2
         assert "needs the name of a stage: sample, pretrain, finetune, evaluate, export; got" in done.stderr
+
+
+FILL = """
+import sys
+from pipeline.errors import exit_status
+from pipeline.sampling.on_disk import TemporaryTables
+def fill():
+    tables = TemporaryTables("CREATE TABLE many (number INTEGER, bytes BLOB)")
+    tables.add("INSERT INTO many VALUES (?, ?)", ((number, bytes(10_000)) for number in range(100_000)))
+sys.exit(exit_status(fill, "the stage"))
+"""
+
+
+def test_a_full_disk_for_temporary_files_ends_in_a_sentence(full_disk: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FILL], env={"SQLITE_TMPDIR": str(full_disk)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "SQLite's temporary file (TMPDIR says where): database or disk is full" in done.stderr
+    assert "Traceback" not in done.stderr

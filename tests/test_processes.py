@@ -251,12 +251,27 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_torchrun(project: Project, nursery: Nursery) -> None:
-    """accelerate launch runs the same program on GPUs; on a CPU it starts several processes by MPI alone."""
+def test_torchrun_on_two_machines_and_accelerate(project: Project, nursery: Nursery, tmp_path: Path) -> None:
+    """Each machine with a folder of its own. Without a GPU, accelerate starts what it would start on two."""
     run(project, nursery, "pretrain", 2)
     whole = published(project, "pretrain")
-    project.run(*["torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2", "-m", "stages", "pretrain"])
-    assert published(project, "pretrain") == whole
+    folders = [tmp_path / name for name in ("one", "two", "accelerate")]
+    for folder in folders:
+        without = shutil.ignore_patterns(".dvc", ".git", ".resume", "checkpoints", "logs", "reports")
+        shutil.copytree(project.folder, folder, ignore=without)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{probe.getsockname()[1]}"
+    meet = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
+    command = [sys.executable, "-m", "torch.distributed.run", *meet, "-m", "stages", "pretrain"]
+    machines = [subprocess.Popen(command, cwd=folder, env=environment()) for folder in folders[:2]]
+    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
+    # torchrun decides which machine is the first.
+    (first,) = [folder for folder in folders if (folder / "checkpoints").is_dir()]
+    assert published(Project(first), "pretrain") == whole
+    accelerated = Project(folders[2])
+    accelerated.run("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "stages", "pretrain")
+    assert published(accelerated, "pretrain") == whole
 
 
 def test_processes_with_other_photographs_are_refused(project: Project, nursery: Nursery, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,14 +15,14 @@ from skimage.color import lab2rgb
 
 from pipeline.errors import ImageError, SourceError
 from pipeline.media.decoding import Decoded
-from pipeline.sampling.candidates import Candidate
+from pipeline.sampling.candidates import Candidate, Candidates
 
 # STL-10 (Coates et al. 2011): 3 planes of 96 columns of 96 bytes a photograph.
 _STL_SIDE = 96
 _STL_BYTES = 3 * _STL_SIDE * _STL_SIDE
 
 
-def stl10(path: Path) -> list[Candidate]:
+def stl10(path: Path) -> Candidates:
     """Photographs of unlabeled_X.bin (or train_X.bin, test_X.bin), each 96x96 RGB.
 
     Args:
@@ -39,10 +40,14 @@ def stl10(path: Path) -> list[Candidate]:
             f"sample.path {file}: expected a multiple of {_STL_BYTES:,} bytes (3 x 96 x 96 a photograph), "
             f"found {size:,}"
         )
-    return [Candidate(f"{file.name}#{i}", file, reader=partial(_read_stl10, i)) for i in range(size // _STL_BYTES)]
+
+    def make(number: int) -> Candidate:
+        return Candidate(f"{file.name}#{number}", file, reader=partial(_read_stl10, number))
+
+    return Candidates(size // _STL_BYTES, make)
 
 
-def lab_arrays(folder: Path) -> list[Candidate]:
+def lab_arrays(folder: Path) -> Candidates:
     """Photographs of gray_scale.npy (N, S, S) uint8 and ab1.npy, ab2.npy, ... (M, S, S, 2), in OpenCV's 8-bit L*a*b*.
 
     The ab arrays follow each other; gray images beyond them have no colors and are left out.
@@ -50,7 +55,8 @@ def lab_arrays(folder: Path) -> list[Candidate]:
     Raises:
         SourceError: a file is missing or of another shape or type, or there are more ab than gray images.
     """
-    gray = _load(folder / "gray_scale.npy", 3)
+    gray_file = folder / "gray_scale.npy"
+    gray = _load(gray_file, 3)
     side = gray.shape[1:3]
     files = [folder / f"ab{number}.npy" for number in range(1, len(list(folder.glob("ab*.npy"))) + 1)]
     missing = [file.name for file in files if not file.is_file()] if files else ["ab1.npy"]
@@ -60,23 +66,25 @@ def lab_arrays(folder: Path) -> list[Candidate]:
             f"sample.path {folder}: expected ab1.npy, ab2.npy, ... without a gap and no other ab*.npy; "
             f"{len(files)} found, but no {missing[0]}"
         )
-    candidates: list[Candidate] = []
+    ends: list[int] = []
     for file in files:
         ab = _load(file, 4)
         if ab.shape[1:] != (*side, 2):
             raise SourceError(
                 f"{file}: expected (N, {side[0]}, {side[1]}, 2) uint8 as gray_scale.npy has it, found {ab.shape}"
             )
-        start = len(candidates)
-        candidates += [
-            Candidate(f"{file.name}#{i}", file, reader=partial(_read_lab, folder / "gray_scale.npy", start + i, i))
-            for i in range(len(ab))
-        ]
-    if len(candidates) > len(gray):
+        ends.append((ends[-1] if ends else 0) + len(ab))
+    if ends[-1] > len(gray):
         raise SourceError(
-            f"sample.path {folder}: expected at most as many ab ({len(candidates)} found) as gray images ({len(gray)})"
+            f"sample.path {folder}: expected at most as many ab ({ends[-1]} found) as gray images ({len(gray)})"
         )
-    return candidates
+
+    def make(number: int) -> Candidate:
+        which = bisect.bisect_right(ends, number)
+        file, index = files[which], number - (ends[which - 1] if which else 0)
+        return Candidate(f"{file.name}#{index}", file, reader=partial(_read_lab, gray_file, number, index))
+
+    return Candidates(ends[-1], make)
 
 
 def _load(file: Path, dimensions: int) -> NDArray[Any]:

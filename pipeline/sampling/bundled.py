@@ -12,14 +12,14 @@ from PIL import Image
 
 from pipeline.errors import SourceError
 from pipeline.media.decoding import FORMATS, SMALLEST_SIDE
-from pipeline.sampling.candidates import SPLITS, Candidate
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.types import Box
 
 # Cells along the short side of a photograph, and how many of them validation and test get each.
 _CELLS, _HELD_OUT = 5, 3
 
 
-def bundled(listing: Path, seed: int) -> list[Candidate]:
+def bundled(listing: Path, seed: int) -> Candidates:
     """Regions of the photographs in a CSV with the columns package and file.
 
     Each photograph is cut into cells a fifth of its short side; three cells are held out for validation and three
@@ -29,7 +29,7 @@ def bundled(listing: Path, seed: int) -> list[Candidate]:
         SourceError: the listing is malformed, or names a photograph that is not installed or too small.
     """
     rng = np.random.default_rng([seed, 0xB0])
-    candidates = []
+    candidates: list[Candidate] = []
     for package, name in _listed(listing):
         file = _package_file(listing, package, name)
         width, height = _size(listing, file)
@@ -37,7 +37,7 @@ def bundled(listing: Path, seed: int) -> list[Candidate]:
             x, y, right, bottom = box
             region = f"{package}/{name}#xywh={x},{y},{right - x},{bottom - y}"
             candidates.append(Candidate(region, file, box, split))
-    return candidates
+    return Candidates(len(candidates), candidates.__getitem__)
 
 
 def _listed(listing: Path) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,3 +24,26 @@ class Candidate:
     """Its split, where the source decides it."""
     reader: Callable[[Path, int, int], Decoded] = decode
     """(file, sample.max_pixels, pixels of a side that will be used or 0 for all); raises ImageError."""
+    group: int | None = None
+    """Candidates of one group stay in one split (sample.group)."""
+
+
+class Candidates:
+    """All candidates of a source, in a fixed order. Each is made when it is asked for: a million take no memory.
+
+    Args:
+        count: how many there are.
+        make: the candidate of a number from 0 to count - 1; the same one each time.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], Candidate]):
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> Candidate:
+        return self._make(number)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return map(self._make, range(self._count))

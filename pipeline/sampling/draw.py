@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
 from pipeline.media.decoding import decode
 from pipeline.params import Sample
-from pipeline.sampling.candidates import SPLITS, Candidate
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
 from pipeline.sampling.in_order import in_order
@@ -57,7 +58,7 @@ class Examined:
         }
 
 
-def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out: Path) -> dict[str, Any]:
+def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path) -> dict[str, Any]:
     """Draw sample.train / valid / test photographs by seed; write shards and manifest.csv into `out`.
 
     Returns:
@@ -73,7 +74,7 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
     drawn: Counter[str] = Counter()
     duplicates = DuplicateFinder()
     groups = Groups(sample.group, candidates)
-    ordered = groups.together(_shuffled(candidates, seed))
+    ordered = groups.together(_random_order(candidates, seed))
     pool = (candidate for candidate in ordered if groups.split_for(candidate, drawn, wanted))
     # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
     work, threads = partial(examine, sample=sample, size=size), os.cpu_count() or 1
@@ -92,8 +93,8 @@ def draw(candidates: list[Candidate], sample: Sample, size: int, seed: int, out:
                 writers[split].add(examined.pixels)
                 drawn[split] += 1
                 bar.update()
-    for writer in writers.values():
-        writer.close()
+                if drawn[split] == wanted[split]:
+                    writers[split].close()
     write_json(out / "sample.json", {"source": sample.dataset if sample.source == "fastai" else sample.source})
     rejected = manifest.rejected
     _refuse_too_many(rejected, manifest.rows, sample, out / "manifest.csv")
@@ -169,13 +170,14 @@ def _label(sample: Sample) -> str:
     return sample.dataset if sample.source == "fastai" else sample.path
 
 
-def _shuffled(candidates: list[Candidate], seed: int) -> list[Candidate]:
-    """In random order: first those whose split the source decides, then those that stand in for rejected ones."""
+def _random_order(candidates: Candidates, seed: int) -> NDArray[np.int64]:
+    """Their numbers: first those whose split the source decides, then those that stand in for rejected ones."""
     order = np.random.default_rng([seed, 0x5A]).permutation(len(candidates))
-    return sorted((candidates[i] for i in order), key=lambda candidate: candidate.split is None)
+    decided = np.fromiter((candidate.split is not None for candidate in candidates), bool, len(candidates))
+    return np.concatenate([order[decided[order]], order[~decided[order]]])
 
 
-def refuse_impossible(candidates: list[Candidate], sample: Sample) -> None:
+def refuse_impossible(candidates: Candidates, sample: Sample) -> None:
     """Refuse, before anything is decoded, counts that the list of candidates rules out.
 
     Raises:

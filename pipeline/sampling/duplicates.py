@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 
+from pipeline.sampling.on_disk import TemporaryTables
 from pipeline.types import Pixels
 
 _SIDE, _FREQUENCIES = 32, 8
@@ -41,34 +43,16 @@ def image_hash(image: Image.Image, pixels: Pixels) -> ImageHash:
     return ImageHash(exact, int(np.packbits(bits).view(">u8")[0]), thumbnail)
 
 
-@dataclass
-class _Photographs:
-    """Those of one split."""
-
-    _kept: list[tuple[ImageHash, str]] = field(default_factory=list)
-    _bits: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-    def add(self, hashed: ImageHash, name: str) -> None:
-        self._kept.append((hashed, name))
-
-    def nearest(self, hashed: ImageHash) -> str:
-        """The name of the first that is nearly equal, or ""."""
-        if len(self._bits) < len(self._kept):
-            self._bits = np.array([other.perceptual for other, _ in self._kept], np.uint64)
-        for index in np.flatnonzero(np.bitwise_count(self._bits ^ np.uint64(hashed.perceptual)) <= _MOST_BITS):
-            other, name = self._kept[index]
-            if np.abs(other.thumbnail.astype(int) - hashed.thumbnail).mean() <= _MOST_LEVELS:
-                return name
-        return ""
-
-
-@dataclass
 class DuplicateFinder:
-    """Remembers the photographs of all splits."""
+    """Remembers the photographs of all splits: 8 bytes of each in memory, the rest on disk."""
 
-    _names: dict[bytes, str] = field(default_factory=dict)
-    """Name by exact hash."""
-    _splits: dict[str, _Photographs] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._tables = TemporaryTables(
+            "CREATE TABLE seen (exact BLOB PRIMARY KEY, name TEXT) WITHOUT ROWID;"
+            "CREATE TABLE kept (split TEXT, number INTEGER, name TEXT, thumbnail BLOB, PRIMARY KEY (split, number))"
+        )
+        self._perceptual: dict[str, array[int]] = {}
+        """By split, in the order of their numbers."""
 
     def find_duplicate(self, name: str, hashed: ImageHash, split: str, *, near: bool) -> str:
         """Why the photograph may not go into the split: "" where it may.
@@ -79,13 +63,27 @@ class DuplicateFinder:
         Args:
             near: whether to look for nearly equal ones.
         """
-        first = self._names.setdefault(hashed.exact, name)
-        if first != name:
+        if not self._tables.run("INSERT OR IGNORE INTO seen VALUES (?, ?)", hashed.exact, name).rowcount:
+            (first,) = self._tables.run("SELECT name FROM seen WHERE exact = ?", hashed.exact).fetchone()
             return f"same pixels as {first}"
-        for other, photographs in self._splits.items():
-            if near and other != split and (nearest := photographs.nearest(hashed)):
+        for other in self._perceptual if near else ():
+            if other != split and (nearest := self._nearest(hashed, other)):
                 return f"nearly the same as {nearest} in {other}"
         return ""
 
     def add(self, name: str, hashed: ImageHash, split: str) -> None:
-        self._splits.setdefault(split, _Photographs()).add(hashed, name)
+        kept = self._perceptual.setdefault(split, array("Q"))
+        thumbnail = hashed.thumbnail.tobytes()
+        self._tables.run("INSERT INTO kept VALUES (?, ?, ?, ?)", split, len(kept), name, thumbnail)
+        kept.append(hashed.perceptual)
+
+    def _nearest(self, hashed: ImageHash, split: str) -> str:
+        """The name of the first photograph of a split that is nearly equal, or ""."""
+        bits = np.frombuffer(self._perceptual[split], np.uint64)
+        query = "SELECT name, thumbnail FROM kept WHERE split = ? AND number = ?"
+        for number in np.flatnonzero(np.bitwise_count(bits ^ np.uint64(hashed.perceptual)) <= _MOST_BITS):
+            name, stored = self._tables.run(query, split, int(number)).fetchone()
+            thumbnail = np.frombuffer(stored, np.uint8).reshape(_SIDE, _SIDE)
+            if np.abs(thumbnail.astype(int) - hashed.thumbnail).mean() <= _MOST_LEVELS:
+                return str(name)
+        return ""

@@ -10,11 +10,11 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.params import Sample
-from pipeline.sampling.candidates import SPLITS, Candidate
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.folder import folder
 
 
-def fastai_photographs(sample: Sample, seed: int) -> list[Candidate]:
+def fastai_photographs(sample: Sample, seed: int) -> Candidates:
     """Photographs of a fastai data set, downloaded and unpacked where fastai keeps them.
 
     The choice is that of the COCO notebooks: numpy's legacy generator, seeded, picks as many as are asked for and
@@ -31,10 +31,15 @@ def fastai_photographs(sample: Sample, seed: int) -> list[Candidate]:
         return candidates
     legacy = np.random.RandomState(seed)
     chosen = legacy.choice(len(candidates), total, replace=False)[legacy.permutation(total)]
-    splits = [split for split in SPLITS for _ in range(counts[split])]
-    drawn = [replace(candidates[i], split=split) for i, split in zip(chosen, splits, strict=True)]
     # The rest stand in for photographs that are rejected.
-    return drawn + [candidates[i] for i in sorted(set(range(len(candidates))) - set(chosen.tolist()))]
+    order = np.concatenate([chosen, np.setdiff1d(np.arange(len(candidates)), chosen)])
+    ends = np.cumsum([counts[split] for split in SPLITS])
+
+    def make(number: int) -> Candidate:
+        split = SPLITS[int(np.searchsorted(ends, number, "right"))] if number < total else None
+        return replace(candidates[int(order[number])], split=split)
+
+    return Candidates(len(candidates), make)
 
 
 def _fastai_folder(name: str) -> Path:

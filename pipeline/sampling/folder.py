@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import ImageError, SourceError
 from pipeline.media.decoding import SUFFIXES, Decoded, decode
-from pipeline.sampling.candidates import Candidate
+from pipeline.sampling.candidates import Candidate, Candidates
+from pipeline.sampling.on_disk import TemporaryTables
 
 
-def folder(root: Path) -> list[Candidate]:
+def folder(root: Path) -> Candidates:
     """Every image file below a directory, sorted by path; links to directories are not followed.
 
     Raises:
@@ -19,31 +22,49 @@ def folder(root: Path) -> list[Candidate]:
     if not root.is_dir():
         problem = "not a directory" if root.exists() else "no such directory"
         raise SourceError(f"sample.path {root}: {problem}; set it to a directory of photographs")
-    files: list[Path] = []
-    for place, folders, names in os.walk(root, onerror=_refuse_unreadable):
-        folders.sort()
-        files += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
-    if not files:
+    tables = TemporaryTables("CREATE TABLE found (name TEXT, file BLOB)")
+    files = ((_printable(file), os.fsencode(file)) for file in _image_files(root))
+    tables.add("INSERT INTO found VALUES (?, ?)", files)
+    # SQLite numbers the rows from 1 in this order.
+    tables.run("CREATE TABLE sorted AS SELECT file FROM found ORDER BY name, file")
+    tables.run("DROP TABLE found")
+    (count,) = tables.run("SELECT count(*) FROM sorted").fetchone()
+    if not count:
         raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it")
-    named = sorted((_printable(file.relative_to(root)), file) for file in files)
-    inside = root.resolve()
-    return [Candidate(name, file, reader=decode if _within(file, inside) else _refuse_link) for name, file in named]
+    return Candidates(count, partial(_candidate, tables, root, partial(_decode_inside, root.resolve())))
 
 
-def _within(file: Path, root: Path) -> bool:
+def _candidate(tables: TemporaryTables, root: Path, reader: partial[Decoded], number: int) -> Candidate:
+    (encoded,) = tables.run("SELECT file FROM sorted WHERE rowid = ?", number + 1).fetchone()
+    file = os.fsdecode(encoded)
+    return Candidate(_printable(file), root / file, reader=reader)
+
+
+def _image_files(root: Path) -> Iterator[str]:
+    """Paths relative to the root, in no order."""
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(root / below) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(f"{below}{entry.name}/")
+                    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                        yield f"{below}{entry.name}"
+        except OSError as error:
+            message = f"sample.path: folder {root / below} cannot be read: {error.strerror}"
+            raise SourceError(message) from None
+
+
+def _decode_inside(root: Path, file: Path, max_pixels: int, side: int) -> Decoded:
     # A link that leads in a circle to itself leads nowhere.
-    return not file.is_symlink() or root in Path(os.path.realpath(file)).parents
+    if file.is_symlink() and root not in Path(os.path.realpath(file)).parents:
+        raise ImageError("a link to outside of sample.path")
+    return decode(file, max_pixels, side)
 
 
-def _refuse_link(_file: Path, _max_pixels: int, _side: int) -> Decoded:
-    raise ImageError("a link to outside of sample.path")
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise SourceError(f"sample.path: folder {error.filename} cannot be read: {error.strerror}")
-
-
-def _printable(path: Path) -> str:
+def _printable(path: str) -> str:
     """A file name need not be UTF-8, but the manifest is."""
     # csv leaves a carriage return without quotes.
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace").replace("\r", "\\r")
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\r", "\\r")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from pipeline.sampling.candidates import Candidate
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 
 # Held-out splits are filled first: asking for more training photographs later leaves them as they were.
 FILL_ORDER = ("test", "valid", "train")
+_NOT_BOUND = -1
 
 
 class Groups:
@@ -20,34 +25,31 @@ class Groups:
         candidates: all of them, in the order of their names.
     """
 
-    def __init__(self, kind: str | int, candidates: list[Candidate]):
-        self._group_of: dict[str, str] = {}
-        self._splits: dict[str, str] = {}
-        if kind == "none":
-            return
-        seen: Counter[str] = Counter()
-        for candidate in candidates:
-            folder = PurePosixPath(candidate.name).parent.as_posix()
-            run = f"{folder}#{seen[folder] // kind}" if isinstance(kind, int) else folder
-            self._group_of[candidate.name] = run
-            seen[folder] += 1
+    def __init__(self, kind: str | int, candidates: Candidates):
+        self._candidates = candidates
+        self._group_of = np.zeros(0, np.int32) if kind == "none" else _numbered(kind, candidates)
+        """(candidates,), or empty without groups."""
+        self._split_of = np.full(self._group_of.max(initial=-1) + 1, _NOT_BOUND, np.int8)
+        """(groups,): an index into SPLITS."""
 
     def __len__(self) -> int:
-        return len(set(self._group_of.values()))
+        return len(self._split_of)
 
-    def together(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        """The members of each group one after another, groups in the order of their first members."""
-        ordered = list(candidates)
-        if not self._group_of:
-            return ordered
-        first: dict[str, int] = {}
-        for number, candidate in enumerate(ordered):
-            first.setdefault(self._group_of[candidate.name], number)
-        return sorted(ordered, key=lambda candidate: first[self._group_of[candidate.name]])
+    def together(self, order: NDArray[np.int64]) -> Iterator[Candidate]:
+        """The candidates of these numbers, but the members of each group after the first of them."""
+        if not len(self):
+            yield from (self._candidates[int(number)] for number in order)
+            return
+        groups = self._group_of[order]
+        _, first = np.unique(groups, return_index=True)
+        for number in order[np.argsort(first[groups], kind="stable")]:
+            yield replace(self._candidates[int(number)], group=int(self._group_of[number]))
 
     def split_for(self, candidate: Candidate, drawn: Counter[str], wanted: dict[str, int]) -> str | None:
         """The split that takes the candidate: its own, that of its group, or the first that is not full yet."""
-        own = candidate.split or self._splits.get(self._group_of.get(candidate.name, ""))
+        own = candidate.split
+        if own is None and candidate.group is not None and self._split_of[candidate.group] != _NOT_BOUND:
+            own = SPLITS[self._split_of[candidate.group]]
         for split in FILL_ORDER:
             if own in (None, split) and drawn[split] < wanted[split]:
                 return split
@@ -55,5 +57,21 @@ class Groups:
 
     def bind(self, candidate: Candidate, split: str) -> None:
         """Remember that the group of a candidate is in a split."""
-        if candidate.name in self._group_of:
-            self._splits.setdefault(self._group_of[candidate.name], split)
+        if candidate.group is not None and self._split_of[candidate.group] == _NOT_BOUND:
+            self._split_of[candidate.group] = SPLITS.index(split)
+
+
+def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:
+    """(candidates,): the number of each one's group."""
+    groups = np.empty(len(candidates), np.int32)
+    latest: dict[str, tuple[int, int]] = {}  # by folder: the group that is being filled, and its members so far
+    count = 0
+    for number, candidate in enumerate(candidates):
+        folder = PurePosixPath(candidate.name).parent.as_posix()
+        group, members = latest.get(folder, (count, 0))
+        if members == kind:
+            group, members = count, 0
+        count = max(count, group + 1)
+        latest[folder] = (group, members + 1)
+        groups[number] = group
+    return groups

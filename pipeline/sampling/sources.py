@@ -8,11 +8,11 @@ from pathlib import Path
 from pipeline.params import Sample, SourceName
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.bundled import bundled
-from pipeline.sampling.candidates import Candidate
+from pipeline.sampling.candidates import Candidates
 from pipeline.sampling.fastai_data import fastai_photographs
 from pipeline.sampling.folder import folder
 
-SOURCES: dict[SourceName, Callable[[Sample, int], list[Candidate]]] = {
+SOURCES: dict[SourceName, Callable[[Sample, int], Candidates]] = {
     "bundled": lambda sample, seed: bundled(Path(sample.path), seed),
     "folder": lambda sample, _seed: folder(Path(sample.path)),
     "fastai": fastai_photographs,
@@ -22,7 +22,7 @@ SOURCES: dict[SourceName, Callable[[Sample, int], list[Candidate]]] = {
 """(block `sample`, base.seed) -> candidates; raises SourceError."""
 
 
-def list_candidates(sample: Sample, seed: int) -> list[Candidate]:
+def list_candidates(sample: Sample, seed: int) -> Candidates:
     """All photographs of the source.
 
     Raises:

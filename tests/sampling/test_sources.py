@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.sampling.bundled import bundled
-from pipeline.sampling.candidates import SPLITS, Candidate
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.folder import folder
 
 LISTING = Path(__file__).parents[2] / "pipeline/sampling/bundled.csv"
@@ -40,7 +40,7 @@ def pixels(candidate: Candidate) -> set[tuple[int, int]]:
     return {(x, y) for x in range(left, right, 4) for y in range(top, bottom, 4)}
 
 
-def touched(found: list[Candidate], file: Path, split: str) -> set[tuple[int, int]]:
+def touched(found: Candidates, file: Path, split: str) -> set[tuple[int, int]]:
     own = [pixels(c) for c in found if c.file == file and c.split == split]
     return set().union(*own)
 
@@ -55,8 +55,8 @@ def test_bundled_splits_of_a_photograph_share_no_region(seed: int) -> None:
 
 
 def test_bundled_regions_follow_the_seed() -> None:
-    assert bundled(LISTING, 1) == bundled(LISTING, 1)
-    assert bundled(LISTING, 1) != bundled(LISTING, 2)
+    assert list(bundled(LISTING, 1)) == list(bundled(LISTING, 1))
+    assert list(bundled(LISTING, 1)) != list(bundled(LISTING, 2))
 
 
 @pytest.mark.parametrize(
