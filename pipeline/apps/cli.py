@@ -93,7 +93,7 @@ def backbones(
 
 @app.command()
 def resume(
-    fingerprint: Annotated[str | None, typer.Argument(help="With --clear: its first digits; default: all.")] = None,
+    fingerprint: Annotated[str | None, typer.Argument(help="Its first digits; default: all.")] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Delete them: these trainings start anew.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them without asking.")] = False,
 ) -> None:
@@ -103,7 +103,7 @@ def resume(
     if clear:
         clear_trainings(STATES, fingerprint, ask=not yes)
     else:
-        list_trainings(STATES, PARAMS)
+        list_trainings(STATES, PARAMS, fingerprint)
 
 
 @app.command()

@@ -37,9 +37,16 @@ class Training:
         return self.folder.name
 
 
-def list_trainings(folder: Path, params: Path) -> None:
-    """Print a table of the saved states below .resume/, and how their parameters differ from today's."""
-    trainings = find_trainings(folder)
+def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
+    """Print a table of the saved states below .resume/, and how their parameters differ from today's.
+
+    Args:
+        fingerprint: its first digits; None for all.
+
+    Raises:
+        InputError: no saved state has this fingerprint.
+    """
+    trainings = _asked_for(folder, fingerprint)
     today = recipes.current(params)
     headers = ("stage", "fingerprint", "after epoch", "and batches", "saved", "MiB", "parameters")
     rows = []
@@ -69,9 +76,7 @@ def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None
     """
     import typer
 
-    trainings = [t for t in find_trainings(folder) if t.fingerprint.startswith(fingerprint or "")]
-    if fingerprint and not trainings:
-        raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone resume` lists them")
+    trainings = _asked_for(folder, fingerprint)
     if not trainings:
         print(f"no saved states in {folder}")
         return
@@ -85,6 +90,13 @@ def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None
             print(f"deleted: {training.stage} {training.fingerprint[:_DIGITS]}, {training.bytes / 2**20:.1f} MiB")
         except LockError as error:
             print(f"kept: {error}")
+
+
+def _asked_for(folder: Path, fingerprint: str | None) -> list[Training]:
+    trainings = [t for t in find_trainings(folder) if t.fingerprint.startswith(fingerprint or "")]
+    if fingerprint and not trainings:
+        raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone resume` lists them")
+    return trainings
 
 
 def find_trainings(folder: Path) -> list[Training]:

@@ -100,7 +100,8 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     _refuse_too_many(rejected, manifest.rows, sample, out / "manifest.csv")
     grouped = f" in {len(groups)} groups, each in one split" if len(groups) else ""
     usable = f"{_label(sample)} has {drawn.total()} usable: {len(candidates)} candidates{grouped}, {_summary(rejected)}"
-    _refuse_shortage(drawn, wanted, f"{usable}; {out / 'manifest.csv'} has each reason")
+    smaller = ", or for smaller groups (sample.group)" if grouped else ""
+    _refuse_shortage(drawn, wanted, f"{usable}; {out / 'manifest.csv'} has each reason; ask for fewer{smaller}")
     return {"candidates": len(candidates), **{s: drawn[s] for s in SPLITS}, "rejected": dict(rejected)}
 
 
@@ -186,7 +187,7 @@ def refuse_impossible(candidates: Candidates, sample: Sample) -> None:
     wanted, label = _wanted(sample), _label(sample)
     own = Counter(candidate.split for candidate in candidates)
     most = Counter({split: own[split] + own[None] for split in SPLITS})
-    _refuse_shortage(most, wanted, f"{label} has {len(candidates)}")
+    _refuse_shortage(most, wanted, f"{label} has {len(candidates)}; ask for fewer")
     if sum(wanted.values()) > len(candidates):
         asked = " + ".join(f"{wanted[split]} ({split})" for split in SPLITS)
         raise SourceError(f"not enough photographs for {asked}: {label} has {len(candidates)}; ask for fewer")
@@ -195,7 +196,7 @@ def refuse_impossible(candidates: Candidates, sample: Sample) -> None:
 def _refuse_shortage(have: Counter[str], wanted: dict[str, int], situation: str) -> None:
     short = [f"sample.{s} {wanted[s]} (there are {have[s]})" for s in SPLITS if have[s] < wanted[s]]
     if short:
-        raise SourceError(f"not enough photographs for {', '.join(short)}: {situation}; ask for fewer")
+        raise SourceError(f"not enough photographs for {', '.join(short)}: {situation}")
 
 
 def _refuse_too_many(rejected: Counter[str], examined: int, sample: Sample, manifest: Path) -> None:

@@ -45,6 +45,12 @@ def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> N
     assert len(others) == 2
     assert "pretrain.lr 0.0005, now 0.001" in next(line for line in others if "bbbb" in line)
     assert lines[-1].startswith("interrupted trainings in .resume: 3; ")
+    one = twotone(project, "resume", "bbb").stdout
+    assert "bbbbbbbbbbbb" in one
+    assert "aaaa" not in one
+    unknown = twotone(project, "resume", "zzz")
+    assert unknown.returncode == 2
+    assert ".resume has no saved state of fingerprint zzz" in unknown.stderr
 
 
 def test_a_generator_that_was_kept_before_the_first_state_is_found_and_deleted(project: Path) -> None:
@@ -54,7 +60,7 @@ def test_a_generator_that_was_kept_before_the_first_state_is_found_and_deleted(p
         folder.mkdir()
         (folder / "generator.safetensors").write_bytes(bytes(2**20))
     listed = " ".join(twotone(project, "resume").stdout.split())
-    assert "finetune dddddddddddd no state yet 0 s ago 1.0 unknown" in listed
+    assert re.search(r"finetune dddddddddddd no state yet \d+ s ago 1.0 unknown", listed)
     assert "deleted: finetune dddddddddddd, 1.0 MiB" in twotone(project, "resume", "dddd", "--clear", "--yes").stdout
     assert not states.kept()
 

@@ -76,7 +76,8 @@ def test_more_training_photographs_leave_the_held_out_groups(params: Params, fil
 
 
 def test_too_few_groups_are_named(params: Params, film: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"sample\.train 30 \(there are 24\).*48 candidates in 8 groups, each in one"):
+    counted = r"sample\.train 30 \(there are 24\).*48 candidates in 8 groups, each in one"
+    with pytest.raises(SourceError, match=rf"{counted}.*ask for fewer, or for smaller groups"):
         sample(params, film, tmp_path / "out", train=30, valid=8, test=8, group="folder")
 
 
