@@ -1,4 +1,4 @@
-"""What a picture file carries besides its pixels: EXIF, XMP and resolution, as much of them as a format holds."""
+"""What a picture file carries besides its pixels: EXIF, XMP, resolution, texts; as much of them as a format holds."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ _MOST_PAGES = 100
 _COLOR_SPACE, _SRGB = 0xA001, 1
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
+_IIM_HEAD = b"Photoshop 3.0\0" + b"8BIM" + _IIM_BLOCK.to_bytes(2, "big") + b"\0\0"
+_MOST_IIM = 65500  # A segment of a JPEG holds 65,533 bytes, and the head is among them.
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Carried:
     xmp: bytes
     """A packet."""
     dpi: tuple[float, float] | None
+    comment: bytes = b""
+    """Of a JPEG."""
+    iim: bytes = b""
+    """IPTC's texts from before XMP, in a JPEG: records of IIM."""
 
 
 def attempts(like: Carried, kind: str, origin: Origin | None) -> Iterator[tuple[Carried, list[str]]]:
@@ -63,10 +69,14 @@ def attempts(like: Carried, kind: str, origin: Origin | None) -> Iterator[tuple[
     exifs = [b""] if kind == "BMP" else list(dict.fromkeys([like.exif, b""]))
     resolutions = [None] if kind == "WEBP" else list(dict.fromkeys([like.dpi, None]))
     packets = list(_packets(like.xmp, kind, origin))
+    comment = like.comment if kind == "JPEG" else b""
+    iim = like.iim if kind == "JPEG" and len(like.iim) <= _MOST_IIM and _are_whole(like.iim) else b""
+    texts = ["its comment"] if like.comment and not comment else []
+    texts += ["its IPTC-IIM texts"] if like.iim and not iim else []
     for dpi, exif, (xmp, left_out) in product(resolutions, exifs, packets):
         names = ["its EXIF"] if like.exif and not exif else []
         names += ["its resolution"] if like.dpi and dpi is None and kind != "WEBP" else []
-        yield Carried(exif, xmp, dpi), names + left_out
+        yield Carried(exif, xmp, dpi, comment, iim), names + left_out + texts
 
 
 def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[bytes, list[str]]]:
@@ -79,6 +89,32 @@ def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[byt
         yield marked(xmp, origin), []
     if xmp:
         yield marked(b"", origin), lost
+
+
+def text_segments(carried: Carried) -> bytes:
+    """The segments of a JPEG that hold its comment and, as Photoshop writes them, its records of IIM."""
+    records = carried.iim
+    block = _IIM_HEAD + len(records).to_bytes(4, "big") + records + b"\0" * (len(records) % 2)
+    found = ((b"\xff\xfe", carried.comment), (b"\xff\xed", block if records else b""))
+    return b"".join(marker + (2 + len(held)).to_bytes(2, "big") + held for marker, held in found if held)
+
+
+def _are_whole(records: bytes) -> bool:
+    """Whether they end where the last of them says: those that went on in another segment are cut off.
+
+    A record is 0x1C, two bytes that say what it is, two with its length, and its text (IIM 4.2, 1.5).
+    """
+    place = 0
+    while records[place : place + 1] == b"\x1c":
+        place += 5 + int.from_bytes(records[place + 3 : place + 5], "big")
+    return place <= len(records) and not records[place:].strip(b"\0")
+
+
+def texts_of(image: Image.Image) -> tuple[bytes, bytes]:
+    """The comment and the records of IIM of an open JPEG; empty where it has none, or is of another format."""
+    if image.format not in ("JPEG", "MPO"):
+        return b"", b""
+    return image.info.get("comment", b""), image.info.get("photoshop", {}).get(_IIM_BLOCK, b"")
 
 
 def in_srgb(exif: Image.Exif) -> None:
@@ -128,12 +164,8 @@ def lost(image: Image.Image, content: bytes, xmp: bytes) -> Iterator[str]:
         yield f"{bits - 8} of its {bits} bits"
     if b"HasExtendedXMP" in xmp:
         yield "the long part of its XMP"
-    blocks = image.info.get("photoshop")
-    # In other formats, a text may have this name.
-    if (isinstance(blocks, dict) and _IIM_BLOCK in blocks) or _IIM_TAG in getattr(image, "tag_v2", {}):
+    if _IIM_TAG in getattr(image, "tag_v2", {}):
         yield "its IPTC-IIM texts"
-    if image.format in ("JPEG", "MPO") and image.info.get("comment"):
-        yield "its comment"
     if image.format == "PNG" and getattr(image, "text", {}).keys() - _OTHER_TEXTS:
         yield "its texts"
     further = _further_pictures(image)

@@ -24,6 +24,8 @@ from pipeline.media.metadata import (
     lost,
     photograph_tags,
     resolution,
+    text_segments,
+    texts_of,
     xmp_of,
 )
 from pipeline.media.provenance import Origin
@@ -60,6 +62,10 @@ class Picture:
     """As Pillow calls it."""
     xmp: bytes = b""
     """The packet as it is in the file, "" where there is none."""
+    comment: bytes = b""
+    """Of a JPEG."""
+    iim: bytes = b""
+    """Of a JPEG: IPTC's texts from before XMP."""
     lost: tuple[str, ...] = ()
     """What of the file is not in here, such as "2 of its 10 bits"."""
 
@@ -107,7 +113,7 @@ def decode_picture(content: bytes, max_pixels: int) -> Picture:
         exif, unread = _exif(image)
         xmp, dpi = xmp_of(image, content), resolution(image)
         left_out = (*unread, *lost(image, content, xmp))
-        return Picture(pixels, alpha, exif, dpi, str(image.format), xmp, left_out)
+        return Picture(pixels, alpha, exif, dpi, str(image.format), xmp, *texts_of(image), left_out)
 
 
 def _exif(image: Image.Image) -> tuple[bytes, list[str]]:
@@ -139,7 +145,7 @@ def write_picture(path: Path, rgb: Samples, like: Picture, kind: str, origin: Or
 
 
 def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> tuple[bytes, str]:
-    """(H, W, 3) sRGB as a file with the EXIF, XMP, resolution and transparency of `like`.
+    """(H, W, 3) sRGB as a file with the EXIF, XMP, resolution, texts and transparency of `like`.
 
     16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
 
@@ -162,7 +168,8 @@ def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None
         hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
         rgb = _over_white(rgb, alpha)
     encode, problem = _encode_deep if rgb.dtype == np.uint16 else _encode, ""
-    for carried, left_out in attempts(Carried(like.exif, like.xmp, like.dpi), kind, origin):
+    own = Carried(like.exif, like.xmp, like.dpi, like.comment, like.iim)
+    for carried, left_out in attempts(own, kind, origin):
         try:
             content, more = encode(rgb, carried, kind)
             return content, " and ".join([*hidden, *left_out, *more])
@@ -251,6 +258,9 @@ def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", carried.xmp.decode())
     elif carried.xmp and kind != "TIFF":
         options["xmp"] = carried.xmp
+    if kind == "JPEG":
+        # Not as Pillow's `comment`, for which it keeps no room beside a long EXIF.
+        options["extra"] = text_segments(carried)
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, kind, **options)
     return buffer.getvalue(), []

@@ -79,7 +79,7 @@ def test_a_thumbnail_is_no_page_and_pages_are_not_counted_for_long(tmp_path: Pat
     assert read_picture(tmp_path / "book.tif", LIMIT).lost == ("100 or more further pages",)
 
 
-def test_texts_and_comments_are_named(tmp_path: Path, photograph: Image.Image) -> None:
+def test_texts_of_a_png_are_named(tmp_path: Path, photograph: Image.Image) -> None:
     info = PngInfo()
     info.add_text("Software", "a program")
     photograph.save(tmp_path / "program.png", pnginfo=info)
@@ -87,8 +87,6 @@ def test_texts_and_comments_are_named(tmp_path: Path, photograph: Image.Image) -
     info.add_text("Title", "Wedding 1912")
     photograph.save(tmp_path / "title.png", pnginfo=info)
     assert read_picture(tmp_path / "title.png", LIMIT).lost == ("its texts",)
-    photograph.save(tmp_path / "comment.jpg", comment=b"grandpa")
-    assert read_picture(tmp_path / "comment.jpg", LIMIT).lost == ("its comment",)
 
 
 @pytest.mark.parametrize("kind", [np.uint32, np.int32, np.float32])

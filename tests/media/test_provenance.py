@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, IptcImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.media.pictures import Picture, read_picture, write_picture
+from pipeline.media.pictures import Picture, decode_picture, read_picture, write_picture
 from pipeline.media.provenance import Origin, marked
 
 LIMIT = 100_000
@@ -169,16 +169,59 @@ def test_texts_that_are_not_read_are_named(tmp_path: Path, rng: np.random.Genera
     extended = b'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="0123" tiff:Orientation='
     path.write_bytes(photograph(rng, "JPEG", SOURCE.replace(b"tiff:Orientation=", extended)))
     assert read_picture(path, LIMIT).lost == ("the long part of its XMP",)
-    # A block of Photoshop's with one text of IPTC's: its caption.
-    record = b"\x1c\x02\x78\x00\x08a street"
-    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(record).to_bytes(4, "big") + record + b"\0" * (len(record) % 2)
-    plain = photograph(rng, "JPEG")
-    path.write_bytes(plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:])
-    assert read_picture(path, LIMIT).lost == ("its IPTC-IIM texts",)
     info = PngInfo()
     info.add_text("photoshop", "a text that is only called so")
     Image.new("RGB", (20, 30)).save(tmp_path / "in.png", pnginfo=info)
     assert read_picture(tmp_path / "in.png", LIMIT).lost == ("its texts",)
+
+
+def with_caption(jpeg: bytes, caption: bytes, length: int | None = None) -> bytes:
+    """With a block of Photoshop's that holds one text of IPTC's."""
+    record = b"\x1c\x02\x78" + (len(caption) if length is None else length).to_bytes(2, "big") + caption
+    block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(record).to_bytes(4, "big") + record + b"\0" * (len(record) % 2)
+    return jpeg[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + jpeg[2:]
+
+
+@pytest.mark.parametrize("comment", [b"grandpa", b"c" * 30_000, b""])
+@pytest.mark.parametrize("caption", [b"a street", b"odd", b"i" * 30_000])
+def test_comment_and_iptc_texts_of_a_jpeg_are_kept(
+    tmp_path: Path, rng: np.random.Generator, caption: bytes, comment: bytes
+) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 30_000
+    saved = io.BytesIO()
+    still = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    still.save(saved, "JPEG", comment=comment, exif=exif, xmp=SOURCE)
+    picture = decode_picture(with_caption(saved.getvalue(), caption), LIMIT)
+    assert picture.lost == ()
+    assert write_picture(tmp_path / "out.jpg", picture.pixels, picture, "JPEG", ORIGIN) == ""
+    with Image.open(tmp_path / "out.jpg") as copy:
+        copy.load()
+        found = IptcImagePlugin.getiptcinfo(copy)
+        assert found is not None
+        assert found[(2, 120)] == caption
+        assert copy.info.get("comment", b"") == comment
+        assert copy.getexif()[0x010E] == exif[0x010E]
+    assert text(packet((tmp_path / "out.jpg").read_bytes()), f"{IPTC}DigitalSourceType")
+    named = ["its comment"] * bool(comment) + ["its IPTC-IIM texts"]
+    assert write_picture(tmp_path / "out.png", picture.pixels, picture, "PNG", ORIGIN) == " and ".join(named)
+
+
+def test_the_longest_texts_fit_beside_each_other(tmp_path: Path, rng: np.random.Generator) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    rgb, records = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), (b"\x1c\x02\x19\x75\x30" + b"k" * 30_000) * 2
+    picture = Picture(rgb, None, exif.tobytes(), None, "JPEG", SOURCE, comment=b"c" * 65_533, iim=records)
+    assert write_picture(tmp_path / "out.jpg", rgb, picture, "JPEG", ORIGIN) == ""
+    again = read_picture(tmp_path / "out.jpg", LIMIT)
+    assert (again.comment, again.iim) == (picture.comment, picture.iim)
+    assert Image.open(tmp_path / "out.jpg").getexif()[0x010E] == exif[0x010E]
+
+
+def test_iptc_texts_that_are_cut_off_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As where they go on in another segment."""
+    picture = decode_picture(with_caption(photograph(rng, "JPEG"), b"a street", length=70), LIMIT)
+    assert write_picture(tmp_path / "out.jpg", picture.pixels, picture, "JPEG", ORIGIN) == "its IPTC-IIM texts"
 
 
 def test_xmp_after_the_pixels_of_a_png_is_found(tmp_path: Path, rng: np.random.Generator) -> None:
