@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from benchmarks import tutorial
 from benchmarks.machine import copy_rate, matrix_rate, timed
 from pipeline.checkpointing.store import SavedStates, State
 from pipeline.color.tensors import ColorSpace
+from pipeline.cores import cores
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.evaluation.color_prior import ColorPrior
@@ -174,7 +174,7 @@ def sample_row(setting: Setting, files: list[Path]) -> Row:
     with Image.open(files[0]) as image:
         size = f"{image.width}x{image.height}"
     row = pairs(f"sample, JPEG of {size} to shard", ours, reference, setting)
-    share = row.ratio / (os.cpu_count() or 1)
+    share = row.ratio / cores()
     return replace(row, note=f"{len(files) / row.ours:.0f} photographs/s; a core does {share:.2f} times the reference")
 
 

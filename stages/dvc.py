@@ -19,6 +19,7 @@ STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
 EXEMPT = {
     "pipeline/errors.py": "only texts and exit statuses",
     "pipeline/types.py": "only names for annotations",
+    "pipeline/cores.py": "decides how many threads work, not what they make",
     "pipeline/params.py": "the values themselves are watched: the schema has no defaults and changes none",
     "pipeline/allowed_values.py": "refuses values: the values themselves are watched",
     "pipeline/contradictions.py": "refuses values, and changes none",

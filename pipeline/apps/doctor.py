@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from pipeline.apps.processes import cores
 from pipeline.apps.tables import print_table
+from pipeline.cores import cores
 from pipeline.errors import ModelError, ParamsError, TwotoneError, missing_extra
 from pipeline.params import Base, Params, read
 

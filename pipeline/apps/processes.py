@@ -21,6 +21,7 @@ from tqdm import tqdm
 from pipeline.apps.jobs import Job
 from pipeline.apps.model_choice import load_signed, used
 from pipeline.apps.one_file import BatchOptions, Outcome, color_file
+from pipeline.cores import cores
 from pipeline.errors import ModelError
 from pipeline.handled_signals import handled
 
@@ -35,7 +36,6 @@ _CONTAINER_LIMITS = (
 _PHOTOGRAPHS_EACH = 8
 # Photographs that wait for each process, so that a large one does not leave the others idle.
 _AHEAD = 4
-
 # Windows waits for no more at once.
 _MOST = 61
 
@@ -48,11 +48,6 @@ def how_many(asked: int | None, photographs: int) -> int:
     if asked is not None:
         return max(1, min(asked, photographs, _MOST))
     return max(1, min(cores(), int(_memory() / _MEMORY), photographs // _PHOTOGRAPHS_EACH, _MOST))
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

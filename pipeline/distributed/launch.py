@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
+from pipeline.cores import cores
 from pipeline.errors import PeerError
 from pipeline.handled_signals import handled
 
@@ -79,7 +80,7 @@ def end_with_launcher() -> None:
 
 
 def _start(command: Sequence[str], rank: int, count: int, port: int) -> Process:
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, cores() // count)
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     environment = {
         "OMP_NUM_THREADS": str(threads),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.color.tensors import rgb_to_lab
+from pipeline.cores import cores
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.classifier import Classifier
@@ -94,7 +94,7 @@ def score_all(
     """names: of the test photographs, in their order."""
     found = Scores()
     # Threads: what takes the time is in NumPy and SciPy, which let others run meanwhile.
-    with tqdm(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(os.cpu_count()) as threads:
+    with tqdm(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(cores()) as threads:
         for batch in plain_batches(test, batch_size):
             truths = [_weighted(true, judges.prior) for true in _photographs(rgb_to_lab(batch)[:, 1:], batch, judges)]
             outputs = {name: predict(batch) for name, predict in predictors.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
+from pipeline.cores import cores
 from pipeline.errors import ModelError
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
@@ -54,7 +54,7 @@ class Colorizer:
 
     def __init__(self, network: Network, threads: int | None = None):
         self._network = network
-        self._threads = threads or min(8, os.cpu_count() or 1)
+        self._threads = threads or min(8, cores())
 
     @classmethod
     def load(cls, path: str | Path | None = None, vivid: float | None = None, threads: int | None = None) -> Colorizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from pipeline.color.arrays import chromaticity
+from pipeline.cores import cores
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
@@ -77,7 +77,7 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     ordered = groups.together(_random_order(candidates, seed))
     pool = (candidate for candidate in ordered if groups.split_for(candidate, drawn, wanted))
     # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
-    work, threads = partial(examine, sample=sample, size=size), os.cpu_count() or 1
+    work, threads = partial(examine, sample=sample, size=size), cores()
     # Before the counts are judged: after a shortage people look into the manifest for the reasons.
     bar = tqdm(total=sum(wanted.values()), desc="sample", unit="photo")
     with Manifest(out / "manifest.csv") as manifest, bar:

@@ -27,24 +27,24 @@ class TemporaryTables:
         """Run one statement of SQL, with a value for each `?`.
 
         Raises:
-            OSError: the disk is full.
+            OSError: the file cannot be written, as where the disk is full.
         """
         try:
             return self._connection.execute(statement, values)
         except sqlite3.OperationalError as error:
-            raise _full(error) from None
+            raise _not_kept(error) from None
 
     def add(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run an INSERT once for each row.
 
         Raises:
-            OSError: the disk is full.
+            OSError: the file cannot be written, as where the disk is full.
         """
         try:
             self._connection.executemany(statement, rows)
         except sqlite3.OperationalError as error:
-            raise _full(error) from None
+            raise _not_kept(error) from None
 
 
-def _full(error: sqlite3.OperationalError) -> OSError:
+def _not_kept(error: sqlite3.OperationalError) -> OSError:
     return OSError(f"SQLite's temporary file (TMPDIR says where): {error}")

@@ -34,6 +34,20 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
         folder(tmp_path)
 
 
+def test_a_folder_that_cannot_be_read_is_named(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as root, who can read every folder."""
+    real = os.scandir
+
+    def scandir(place: Path) -> os._ScandirIterator[str]:
+        if place.name == "more":
+            raise PermissionError(13, "Permission denied", str(place))
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(SourceError, match=r"folder .*/more cannot be read: Permission denied"):
+        folder(photo_folder)
+
+
 def pixels(candidate: Candidate) -> set[tuple[int, int]]:
     assert candidate.box
     left, top, right, bottom = candidate.box
