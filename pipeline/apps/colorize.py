@@ -16,12 +16,13 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from pipeline.apps.jobs import Job, Selection, require_output, select
-from pipeline.apps.model_choice import choose_model, label, origin_of, used
+from pipeline.apps.model_choice import choose_model, label, load_signed, used
 from pipeline.apps.one_file import BatchOptions, Outcome, color_file
 from pipeline.apps.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.handled_signals import handled
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.media.provenance import Origin
 
 T = TypeVar("T")
 # More photographs than this are counted and not listed, but for those that failed.
@@ -40,9 +41,9 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         ModelError: there is no model.
     """
     selection = select(inputs, options.naming)
-    path, colorizer = load_for(model, options, selection)
+    path, colorizer, origin = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
-    options = replace(options, origin=used(origin_of(path, options.vivid), options.coloring))
+    options = replace(options, origin=origin)
     closed = selection.unreadable.items()
     outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
     try:
@@ -74,19 +75,19 @@ def _tasks(
     return nullcontext((job, partial(here, job)) for job in jobs)
 
 
-def load_for(model: Path | None, options: BatchOptions, selection: Selection) -> tuple[Path, Colorizer]:
-    """Choose a model and load it; refuse what it cannot do.
+def load_for(model: Path | None, options: BatchOptions, selection: Selection) -> tuple[Path, Colorizer, Origin]:
+    """Choose a model, load it and what its pictures say; refuse what it cannot do.
 
     Raises:
         InputError: an option needs another model.
         ModelError: there is no model.
     """
     path = choose_model(model)
-    colorizer = Colorizer.load(path, options.vivid)
+    colorizer, origin = load_signed(path, options.vivid)
     if len(options.naming.seeds) > 1 and not colorizer.noisy:
         raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
     _require_own_lightness(colorizer, selection, path, options.coloring)
-    return path, colorizer
+    return path, colorizer, used(origin, options.coloring)
 
 
 def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:

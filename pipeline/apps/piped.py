@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.apps.colorize import load_for
 from pipeline.apps.jobs import Naming, Selection, require_format, require_output
-from pipeline.apps.model_choice import origin_of, used
 from pipeline.apps.one_file import BatchOptions
 from pipeline.errors import ImageError, InputError
 from pipeline.files import replacing
@@ -43,11 +43,11 @@ def color_piped(model: Path | None, options: BatchOptions) -> int:
         raise InputError(f"standard output is a terminal; send it to a file, such as {_EXAMPLE}, or name one with -o")
     if sys.stdin.isatty():
         raise InputError(f"standard input is a terminal; send a photograph, such as {_EXAMPLE}")
-    path, colorizer = load_for(model, options, Selection())
+    _, colorizer, origin = load_for(model, options, Selection())
     if out:
         require_output(options.naming, [])
     try:
-        content, said = _colored(_standard_input(options.max_pixels), path, colorizer, options)
+        content, said = _colored(_standard_input(options.max_pixels), colorizer, replace(options, origin=origin))
     except ImageError as error:
         raise ImageError(f"standard input: {error}") from None
     if out:
@@ -77,13 +77,12 @@ def _standard_input(max_pixels: int) -> bytes:
     return content
 
 
-def _colored(content: bytes, model: Path, colorizer: Colorizer, options: BatchOptions) -> tuple[bytes, str]:
+def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tuple[bytes, str]:
     """The colored file, and what to say of it."""
     picture = decode_picture(content, options.max_pixels)
     kind = WRITABLE[_ending(options.naming, picture.format)]
     rgb = colorizer.color(picture.pixels, options.coloring)
-    origin = used(origin_of(model, options.vivid), options.coloring)
-    colored, left_out = encode_picture(rgb, picture, kind, origin)
+    colored, left_out = encode_picture(rgb, picture, kind, options.origin)
     height, width = picture.pixels.shape[:2]
     notes = [f"{picture.format} is written as {kind}"] if picture.format != kind else []
     notes += [f"{what} could not be taken over" for what in [*picture.lost, left_out] if what]
