@@ -41,7 +41,7 @@ def build(root: Path, arguments: dict[str, str]) -> dict[str, str]:
         environment |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), "/etc/certificates.crt")
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     shell, place = ["/bin/sh", "-c"], "/"
-    for word, rest in instructions((PROJECT / "Dockerfile").read_text()):
+    for word, rest in instructions((PROJECT / "Dockerfile").read_text(encoding="utf-8")):
         print(f"{word} {rest}", flush=True)
         if word == "ARG":
             name, _, default = rest.partition("=")
@@ -67,7 +67,7 @@ def build(root: Path, arguments: dict[str, str]) -> dict[str, str]:
 
 def copy(place: Path) -> None:
     """The project's files without those of .dockerignore."""
-    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    lines = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     ignored = {line for line in lines if line and not line.startswith("#")}
 
     def left_out(folder: str, names: list[str]) -> set[str]:

@@ -109,7 +109,7 @@ def steps(setting: Setting, who: str, kind: str) -> dict[str, float]:
     """What `benchmarks.steps` prints of steps in a process of their own, as long as all other work rests."""
     words = [who, kind, str(setting.file), str(setting.size), str(setting.batch_size), str(_STEPS)]
     command = [sys.executable, "-m", "benchmarks.steps", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

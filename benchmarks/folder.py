@@ -74,7 +74,7 @@ def report(times: dict[str, list[tuple[float, float]]], photographs: int) -> Non
 def timed(command: list[str]) -> tuple[float, float]:
     """Seconds until it has ended, and of processor time."""
     before, started = os.times(), time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed: {done.stderr}")
     wall, after = time.perf_counter() - started, os.times()

@@ -188,7 +188,7 @@ def environment() -> dict[str, str]:
 
 def finished(command: list[str], folder: Path) -> str:
     """What a stage has said; where it fails, this ends with it."""
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command[1:])} ended with status {done.returncode}:\n{done.stderr}")
     return done.stdout

@@ -34,7 +34,7 @@ from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.metrics import ALL
-from pipeline.evaluation.paired import difference
+from pipeline.evaluation.paired import difference, verdicts
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.scoring import Judges, Scores, score_all
 from pipeline.inference import Colorizer
@@ -259,13 +259,13 @@ def compared(scores: Scores, shown: list[str], other: str) -> list[list[str]]:
     rows = []
     for gray in dict.fromkeys(name.split(", ")[0] for name in scores.colorizers()):
         sides = [scores.values(f"{gray}, {name}") for name in (other, "model")]
-        row = [gray]
+        found = {}
         for metric in shown:
             before, after = (dict(zip(map(str, range(len(side[metric]))), side[metric], strict=True)) for side in sides)
-            found = difference(before, after)
-            verdict = found.verdict(ALL[metric].better)
-            row.append(f"{number(found.after - found.before, (found.low, found.high), metric)}, {verdict}")
-        rows.append(row)
+            found[metric] = difference(before, after)
+        said = verdicts(found, {metric: ALL[metric].better for metric in shown})
+        cells = [f"{number(one.change, (one.low, one.high), name)}, {said[name]}" for name, one in found.items()]
+        rows.append([gray, *cells])
     return rows
 
 

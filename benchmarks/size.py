@@ -108,7 +108,9 @@ def main() -> None:
             cells = []
             for work in ("sample", "train"):
                 command = [sys.executable, "-m", "benchmarks.size", str(count), "--work", work, "--folder", name]
-                done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+                done = subprocess.run(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", check=True
+                )
                 seconds, megabytes = done.stdout.split()[-2:]
                 cells += [seconds, megabytes] if work == "sample" else [megabytes]
         print(f"| {count:,} | {' | '.join(cells)} |", flush=True)

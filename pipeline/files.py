@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def _alone(path: Path, lock: Path) -> Iterator[None]:
     """Within, no other process writes `path`."""
-    with lock.open("w") as file:
+    with lock.open("w", encoding="utf-8") as file:
         # One that was locked after its holder has deleted it keeps nobody away.
         if not locked(file) or not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
             raise LockError(f"{path} is being written by another process; wait for it, or end it, and run again")

@@ -28,7 +28,7 @@ def held(path: Path, what: str) -> Iterator[None]:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         if not locked(file):
             file.seek(0)
             holder = file.read().strip() or "another process"

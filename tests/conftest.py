@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,36 @@ from tests.nursery import Nursery
 
 MakeModel = Callable[..., Path]
 
+# What a user's run, experiment or edit changes in this checkout. A test that read it would fail where it is theirs.
+USERS_OWN = tuple(
+    str(ROOT / name)
+    for name in (
+        *(
+            "params.yaml",
+            "dvc.lock",
+            "data",
+            "reports",
+            "logs",
+            ".resume",
+            "dvc_plots",
+            ".dvc/cache",
+            ".dvc/config.local",
+        ),
+        *("checkpoints/pretrain", "checkpoints/finetune", "checkpoints/export"),
+    )
+)
+_read_of_users: list[str] = []
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and isinstance(arguments[0], str | bytes):
+        path = os.path.abspath(os.fsdecode(arguments[0]))
+        if path.startswith(USERS_OWN):
+            _read_of_users.append(path)
+
+
+sys.addaudithook(_watch)
+
 # Test processes share the cores; one thread each is fastest in all.
 torch.set_num_threads(1)
 
@@ -31,6 +63,13 @@ def _deterministic() -> None:
     torch.use_deterministic_algorithms(True)
     # A stage sets it for its process; hypothesis cannot draw its floats under it.
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_user_is_read() -> Iterator[None]:
+    _read_of_users.clear()
+    yield
+    assert not _read_of_users, "a user's own run, experiment or edit changes these files"
 
 
 @pytest.fixture(scope="session")

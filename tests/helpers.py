@@ -80,10 +80,10 @@ class Project:
     def change(self, **blocks: dict[str, Any]) -> None:
         """Set keys of params.yaml: change(finetune={"epochs": 2})."""
         path, yaml = self.folder / "params.yaml", YAML()
-        tree = yaml.load(path.read_text())
+        tree = yaml.load(path.read_text(encoding="utf-8"))
         for block, keys in blocks.items():
             tree[block].update(keys)
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             yaml.dump(tree, file)
 
     def outs(self) -> dict[str, bytes]:
@@ -133,7 +133,7 @@ def finished(
 
     A worker of DVC's queue inherits the output and may outlive the command: whoever reads a pipe waits for it, too.
     """
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
         done = subprocess.run(
             command, cwd=folder, env={**environment(), **env}, stdout=out, stderr=err, timeout=timeout, check=False
         )
@@ -215,5 +215,5 @@ def twotone(
     """The console script, in a folder."""
     script = Path(sys.executable).with_name("twotone")
     return subprocess.run(
-        [str(script), *words], cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=300
+        [str(script), *words], cwd=folder, env={**os.environ, **env}, capture_output=True, encoding="utf-8", timeout=300
     )

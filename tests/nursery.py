@@ -92,7 +92,7 @@ class Stage:
 
     def wait(self) -> subprocess.CompletedProcess[str]:
         status = int(self._nursery.ask({"wait": self.pid}))
-        return subprocess.CompletedProcess([], status, self._log.read_text())
+        return subprocess.CompletedProcess([], status, self._log.read_text(encoding="utf-8"))
 
 
 class Nursery:
@@ -106,7 +106,7 @@ class Nursery:
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         assert self._server.stdout is not None
         assert self._server.stdout.readline() == "ready\n"

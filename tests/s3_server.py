@@ -32,7 +32,7 @@ class Faulty:
         if not self._fault.exists():
             self._stored = 0
         elif environ["REQUEST_METHOD"] == "PUT":
-            limit, fault = self._fault.read_text().split()
+            limit, fault = self._fault.read_text(encoding="utf-8").split()
             with self._counting:
                 full = self._stored >= int(limit)
                 self._stored += not full
@@ -48,7 +48,7 @@ class Faulty:
 def serve(folder: Path) -> None:
     app = Faulty(DomainDispatcherApplication(create_backend_app), folder)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    (folder / "writing").write_text(f"http://127.0.0.1:{server.server_port}")
+    (folder / "writing").write_text(f"http://127.0.0.1:{server.server_port}", encoding="utf-8")
     (folder / "writing").rename(folder / "address")
     server.serve_forever()
 

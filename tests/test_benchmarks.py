@@ -22,7 +22,7 @@ def python(*words: str) -> str:
         cwd=ROOT,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -32,7 +32,7 @@ def python(*words: str) -> str:
 def test_every_row_is_measured(tmp_path: Path) -> None:
     small = ["--size", "64", "--batch-size", "2", "--photographs", "6", "--repeats", "1"]
     python("-m", "benchmarks", *small, "--json", str(tmp_path / "rows.json"))
-    found = json.loads((tmp_path / "rows.json").read_text())
+    found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert {"fp32, GFLOP/s", "bf16, GFLOP/s", "copy, GB/s"} == set(found["limits"])
     rows = {row["name"]: row for row in found["rows"]}
     assert len(rows) == 8

@@ -22,15 +22,15 @@ def test_the_linter_has_nothing_to_say() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     if not linter.exists():
         pytest.skip("hadolint is not installed")
-    done = subprocess.run([str(linter), str(ROOT / "Dockerfile")], capture_output=True, text=True)
+    done = subprocess.run([str(linter), str(ROOT / "Dockerfile")], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout
     # It does look: the same file with a step that it must refuse.
-    bad = (ROOT / "Dockerfile").read_text() + "RUN cd /tmp && sudo pip install twotone\n"
-    assert subprocess.run([str(linter), "-"], input=bad, capture_output=True, text=True).returncode == 1
+    bad = (ROOT / "Dockerfile").read_text(encoding="utf-8") + "RUN cd /tmp && sudo pip install twotone\n"
+    assert subprocess.run([str(linter), "-"], input=bad, capture_output=True, encoding="utf-8").returncode == 1
 
 
 def test_the_steps_are_read_as_a_builder_reads_them() -> None:
-    steps = clean_root.instructions((ROOT / "Dockerfile").read_text())
+    steps = clean_root.instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     words = [word for word, _ in steps]
     assert words[:2] == ["FROM", "ARG"]
     assert words[-2:] == ["ENTRYPOINT", "CMD"]
@@ -39,7 +39,7 @@ def test_the_steps_are_read_as_a_builder_reads_them() -> None:
 
 
 def test_the_default_command_is_one_that_twotone_has() -> None:
-    steps = dict(clean_root.instructions((ROOT / "Dockerfile").read_text()))
+    steps = dict(clean_root.instructions((ROOT / "Dockerfile").read_text(encoding="utf-8")))
     assert json.loads(steps["ENTRYPOINT"]) == ["twotone"]
     command, *rest = json.loads(steps["CMD"])
     refused = CliRunner().invoke(app, [command, *rest, "--no-such-option"])
@@ -60,7 +60,7 @@ def test_the_image_takes_along_code_and_no_history(tmp_path: Path, monkeypatch: 
     kept = (".dvc/config", "checkpoints/export/generator.onnx", "pipeline/data/shards.py")
     for name in (*left_out, *kept):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text("")
+        (project / name).write_text("", encoding="utf-8")
     shutil.copy(ROOT / ".dockerignore", project)
     monkeypatch.setattr(clean_root, "PROJECT", project)
     image = tmp_path / "image"

@@ -74,9 +74,9 @@ def test_every_error_has_a_reason_and_a_status() -> None:
 def unknown_backbone(make_model: MakeModel) -> Path:
     """A model on a backbone that timm does not know any more."""
     folder = make_model("dynamic_unet")
-    config = json.loads((folder / "model.json").read_text())
+    config = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     config["generator"]["backbone"] = "resnet18_of_another_timm"
-    (folder / "model.json").write_text(json.dumps(config))
+    (folder / "model.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
 
@@ -111,7 +111,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True)
+    mounted = subprocess.run(mount, capture_output=True, encoding="utf-8")
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
     yield folder
@@ -153,18 +153,18 @@ for module in (stages.sample, stages.evaluate, stages.export, recorder):
 
 
 def test_a_full_output_and_one_that_nobody_reads(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text())
+    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
-            [TWOTONE, "recipe"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            [TWOTONE, "recipe"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", timeout=60
         )
     assert done.returncode == 1
     assert "No space left on device; the command is not complete" in done.stderr
     assert "Traceback" not in done.stderr
     script = f"set -o pipefail; {TWOTONE} recipe | true"
     for _ in range(3):
-        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr
 
@@ -176,7 +176,7 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path: Path) -> None:
             cwd=tmp_path,
             env={"PYTHONPATH": str(ROOT)},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
         )
         assert done.returncode == 2
@@ -196,7 +196,7 @@ sys.exit(exit_status(fill, "the stage"))
 
 def test_a_full_disk_for_temporary_files_ends_in_a_sentence(full_disk: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FILL], env={"SQLITE_TMPDIR": str(full_disk)}, capture_output=True, text=True
+        [sys.executable, "-c", FILL], env={"SQLITE_TMPDIR": str(full_disk)}, capture_output=True, encoding="utf-8"
     )
     assert done.returncode == 1
     assert "SQLite's temporary file (TMPDIR says where): database or disk is full" in done.stderr

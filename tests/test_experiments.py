@@ -16,7 +16,7 @@ from pipeline import recipes
 from pipeline.params import read
 from tests.helpers import RECIPES, ROOT
 
-TEXT = (ROOT / "docs/experiments.md").read_text()
+TEXT = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -56,6 +56,8 @@ def test_what_a_training_asks_for_is_allowed(recipe: str, words: list[str], tmp_
 
 @pytest.mark.parametrize("words", SCRIPTS)
 def test_a_script_knows_its_options(words: list[str]) -> None:
-    said = subprocess.run([sys.executable, words[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, words[1], "--help"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    )
     for option in (word for word in words[2:] if word.startswith("-")):
         assert option in said.stdout

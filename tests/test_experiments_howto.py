@@ -9,7 +9,9 @@ import pytest
 
 from tests.helpers import ROOT, Project
 
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs/experiments-howto.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(
+    r"^```bash\n(.*?)^```", (ROOT / "docs/experiments-howto.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.mark.slow
@@ -30,4 +32,4 @@ def test_every_command_of_the_session_runs(make_project: Callable[[str], Project
     grid = [("1", "resnet18"), ("2", "resnet18"), ("1", "resnet34"), ("2", "resnet34")]
     assert sorted(rows) == [(f"grid-{number}", *cell) for number, cell in enumerate(grid, start=1)]
     assert (project.folder / "dvc_plots/index.html").is_file()
-    assert "seed: 2" in (project.folder / "params.yaml").read_text()
+    assert "seed: 2" in (project.folder / "params.yaml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.helpers import ROOT, Project, save_photo
 from tests.nursery import Nursery
 
-TEXT = (ROOT / "docs/extending.md").read_text()
+TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 
 
 def patches(heading: str) -> list[tuple[str, str]]:
@@ -33,9 +33,9 @@ def apply(project: Project, heading: str) -> set[str]:
         path = project.folder / name
         before = "".join(line[1:] for line in lines.splitlines(keepends=True) if line[0] in " -")
         after = "".join(line[1:] or "\n" for line in lines.splitlines(keepends=True) if line[0] in " +")
-        text = path.read_text() if path.exists() else ""
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         assert text.count(before) == 1 or (not text and not before), f"{name} has changed: {before!r}"
-        path.write_text(text.replace(before, after) if before else after)
+        path.write_text(text.replace(before, after) if before else after, encoding="utf-8")
     return {name for name, _ in found}
 
 
@@ -56,7 +56,7 @@ def project(trained: Project, tmp_path: Path) -> Project:
 
 
 def deps(project: Project, stage: str) -> list[str]:
-    return YAML(typ="safe").load((project.folder / "dvc.yaml").read_text())["stages"][stage]["deps"]  # type: ignore[no-any-return]
+    return YAML(typ="safe").load((project.folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]  # type: ignore[no-any-return]
 
 
 def test_at_most_three_places_each() -> None:
@@ -76,7 +76,7 @@ def test_a_loss(project: Project) -> None:
     apply(project, "A loss")
     project.change(pretrain={"epochs": 1, "losses": {"l1": 1.0, "charbonnier": 0.5}})
     project.run("stages", "pretrain")
-    with (project.folder / "reports/pretrain/history.csv").open() as file:
+    with (project.folder / "reports/pretrain/history.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     mean = (float(row["l1"]) + 0.5 * float(row["charbonnier"])) / 1.5
     assert float(row["content"]) == pytest.approx(mean, rel=1e-4)
@@ -89,7 +89,7 @@ def test_a_generator(project: Project) -> None:
     project.run("stages.dvc")
     assert "pipeline/models/three_layers.py" in deps(project, "pretrain")
     project.run("stages", "pretrain")
-    model = json.loads((project.folder / "checkpoints/pretrain/model.json").read_text())
+    model = json.loads((project.folder / "checkpoints/pretrain/model.json").read_text(encoding="utf-8"))
     assert model["generator"]["architecture"] == "three_layers"
 
 
@@ -98,12 +98,12 @@ def test_a_source(project: Project, rng: np.random.Generator) -> None:
     for number in range(14):
         save_photo(project.folder / f"{number}.png", rng)
     listing = project.folder / "photographs.txt"
-    listing.write_text("".join(f"{number}.png\n" for number in range(14)))
+    listing.write_text("".join(f"{number}.png\n" for number in range(14)), encoding="utf-8")
     project.change(sample={"source": "listing", "path": "photographs.txt"})
     project.run("stages.dvc")
     assert "pipeline/sampling/listing.py" in deps(project, "sample")
     project.run("stages", "sample")
-    with (project.folder / "data/sample/manifest.csv").open() as file:
+    with (project.folder / "data/sample/manifest.csv").open(encoding="utf-8") as file:
         assert {row["path"] for row in csv.DictReader(file)} == {f"{number}.png" for number in range(14)}
     listing.unlink()
     refused = project.run("stages", "sample", ok=False)
@@ -115,9 +115,9 @@ def test_a_source(project: Project, rng: np.random.Generator) -> None:
 def test_a_metric(project: Project) -> None:
     apply(project, "A metric")
     project.run("stages", "evaluate")
-    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert all(scores["ab_rmse"] >= scores["ab_mae"] for scores in metrics.values())
-    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text())
+    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text(encoding="utf-8"))
     assert protocol["metrics"]["ab_rmse"].startswith("root of the mean squared error")
 
 

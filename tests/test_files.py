@@ -26,11 +26,11 @@ def test_a_folder_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest
     def write(text: str) -> None:
         with replacing(path) as hidden:
             hidden.mkdir()
-            (hidden / "weights").write_text(text)
+            (hidden / "weights").write_text(text, encoding="utf-8")
 
     write("first")
     write("second")
-    assert (path / "weights").read_text() == "second"
+    assert (path / "weights").read_text(encoding="utf-8") == "second"
 
     def full(_source: Path, _target: Path) -> None:
         raise OSError(28, "No space left on device")
@@ -39,7 +39,7 @@ def test_a_folder_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest
         patched.setattr("pipeline.files.os.replace", full)
         with pytest.raises(OSError, match="No space left"):
             write("third")
-    assert (path / "weights").read_text() == "second"
+    assert (path / "weights").read_text(encoding="utf-8") == "second"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -48,7 +48,7 @@ def test_killed_between_its_two_renames_it_comes_back(tmp_path: Path) -> None:
     with replacing(path) as hidden:
         hidden.mkdir()
         aside = hidden.with_suffix(".old")
-        (hidden / "weights").write_text("first")
+        (hidden / "weights").write_text("first", encoding="utf-8")
     path.rename(aside)
     with pytest.raises(KeyboardInterrupt), replacing(path) as hidden:
         raise KeyboardInterrupt

@@ -115,7 +115,9 @@ def test_the_manifest_gives_names_or_a_sample_error(tmp_path: Path, examples: in
 def test_model_json_gives_a_config_or_a_model_error(tmp_path: Path, examples: int) -> None:
     good = {
         "format": 1,
-        "generator": json.loads(json.dumps(YAML(typ="safe").load((QUICKSTART).read_text())["generator"])),
+        "generator": json.loads(
+            json.dumps(YAML(typ="safe").load((QUICKSTART).read_text(encoding="utf-8"))["generator"])
+        ),
         "color_space": "lab",
         "image_size": 64,
         "sha256": {"generator.safetensors": "00"},

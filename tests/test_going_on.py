@@ -39,7 +39,7 @@ def project(trained: Project, tmp_path: Path) -> Project:
 
 
 def described(project: Project, folder: str) -> dict[str, dict[str, object]]:
-    return json.loads((project.folder / folder / "model.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((project.folder / folder / "model.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def same(project: Project, one: str, other: str) -> bool:
@@ -99,7 +99,7 @@ def test_the_card_tells_of_a_start_that_nothing_has_made_better(
     assert published["began_with"] == published["sha256"]["generator.safetensors"]
     project.change(sample={"source": "folder"})
     nursery.start(project.folder, "export").wait()
-    card = " ".join((project.folder / "checkpoints/export/README.md").read_text().split())
+    card = " ".join((project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8").split())
     assert f"two stages: what the model starter had learnt, then {second}" in card
     assert "was trained on 80000 photographs (folder): these may be among them" in card
     exported = read_config(project.folder / "checkpoints/export")
@@ -131,7 +131,7 @@ def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Pro
     done = project.dvc("repro", "finetune")
     assert "goes on from the generator and the discriminator of checkpoints/start" in done.stdout
     assert not json.loads(project.dvc("status", "--json", "finetune").stdout)
-    (project.folder / "checkpoints/start/note.txt").write_text("another")
+    (project.folder / "checkpoints/start/note.txt").write_text("another", encoding="utf-8")
     assert "finetune" in json.loads(project.dvc("status", "--json", "finetune").stdout)
 
 
@@ -192,7 +192,7 @@ def test_what_came_before_is_not_forgotten_by_finetuning(project: Project, nurse
     assert colored.returncode == 0
     project.change(sample={"source": "folder"})
     nursery.start(project.folder, "export").wait()
-    card = (project.folder / "checkpoints/export/README.md").read_text()
+    card = (project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8")
     assert "The model that it went on from was trained on 8 photographs (bundled)" in card
 
 
@@ -205,7 +205,7 @@ def test_kept_epochs_color_and_are_measured(project: Project, nursery: Nursery) 
     colored = twotone(project.folder, "colorize", "photo.png", "-o", "out", "--model", kept)
     assert colored.returncode == 0, colored.stderr
     nursery.run(project.folder, "evaluate")
-    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert list(metrics) == [
         "constant",
         "finetune",
@@ -216,7 +216,7 @@ def test_kept_epochs_color_and_are_measured(project: Project, nursery: Nursery) 
         "pretrain_saturated",
     ]
     assert metrics["pretrain-epoch-0001"]["ab_mae"] != metrics["pretrain"]["ab_mae"]
-    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text())
+    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text(encoding="utf-8"))
     assert protocol["colorizers"]["pretrain-epoch-0001"] == f"the generator of {kept}"
 
 
@@ -226,8 +226,8 @@ def test_without_a_test_split_evaluate_says_what_it_measures_on(project: Project
     done = nursery.start(project.folder, "evaluate").wait()
     assert done.returncode == 0, done.stdout
     assert "sample.test is 0: measuring on the photographs of validation" in done.stdout
-    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text())
+    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text(encoding="utf-8"))
     assert (protocol["photographs"]["count"], protocol["photographs"]["split"]) == (3, "valid")
     nursery.run(project.folder, "export")
-    card = (project.folder / "checkpoints/export/README.md").read_text()
+    card = (project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8")
     assert "On 3 regions of the validation split. Training saw other regions of the same five photographs" in card

@@ -42,13 +42,13 @@ def without_colors(gray: Array, saturation: float) -> Array:  # noqa: ARG001
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment(), capture_output=True, text=True,
+    return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment(), capture_output=True, encoding="utf-8",
                           timeout=600)  # fmt: skip
 
 
 @pytest.mark.parametrize("gray", ["lightness", "blue"])
 def test_the_true_colors_have_no_error_and_beat_the_table(rng: np.random.Generator, gray: str) -> None:
-    photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 5, 40))}
+    photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 12, 40))}
     settings = historic.Settings((gray,))
     measured = historic.measure(photographs, Copyist(photographs, gray), settings)  # type: ignore[arg-type]
     means = measured.scores.means()
@@ -57,14 +57,14 @@ def test_the_true_colors_have_no_error_and_beat_the_table(rng: np.random.Generat
     true = np.mean([np.abs(rgb2lab(rgb)[..., 1:]).mean() for rgb in photographs.values()])
     assert means[f"{gray}, gray"]["ab_mae"] == pytest.approx(true, abs=0.01)
     text = "\n".join(historic.report(measured))
-    assert "Means over 5 photographs" in text
+    assert "Means over 12 photographs" in text
     assert "the other measured photographs, for each photograph (leave one out)" in text
     assert f"| {gray} | -" in text.split("paired by photograph")[1]
     assert ", better" in text.split("paired by photograph")[1]
 
 
 def test_a_model_is_compared_with_another_photograph_by_photograph(rng: np.random.Generator) -> None:
-    photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 5, 40))}
+    photographs = {f"{number}.png": rgb for number, rgb in enumerate(smooth_photos(rng, 12, 40))}
     true = Copyist(photographs, "blue")
     for other, verdict in ((true, "no difference"), (without_colors, "better")):
         settings = historic.Settings(("blue",), against=other)  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_a_sample_of_another_training_is_refused(model: Path, tmp_path: Path, rn
     for rgb in smooth_photos(rng, 3, 32):
         writer.add(rgb)
     writer.close()
-    (tmp_path / "sample.json").write_text('{"source": "folder"}')
+    (tmp_path / "sample.json").write_text('{"source": "folder"}', encoding="utf-8")
     described = tmp_path / "model"
     described.mkdir()
     for source, fits in (("bundled", False), ("folder", True)):
@@ -209,7 +209,7 @@ def test_a_photograph_without_an_origin_is_refused(tmp_path: Path) -> None:
     (tmp_path / "america").mkdir()
     with pytest.raises(InputError, match=r"photographs.csv: cannot be read .* it lists file,title"):
         make_gallery.read_captions(tmp_path)
-    (tmp_path / "photographs.csv").write_text("file,title,year,photographer,origin\n")
+    (tmp_path / "photographs.csv").write_text("file,title,year,photographer,origin\n", encoding="utf-8")
     shutil.copy(HISTORIC / "america/buffalo-1908.jpg", tmp_path / "america")
     with pytest.raises(InputError, match=r"no line for america/buffalo-1908.jpg; say where each photograph comes from"):
         make_gallery.read_captions(tmp_path)

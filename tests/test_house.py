@@ -48,7 +48,7 @@ def level(path: Path) -> int:
 
 
 def imported_names(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -80,7 +80,7 @@ def test_the_package_knows_neither_stages_nor_dvc() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_deps_of_dvc_yaml_are_those_that_the_command_writes(stage: str) -> None:
-    declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
+    declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
     code = [dep for dep in declared if is_code(dep)]
     written = [file.relative_to(ROOT).as_posix() for file in code_files(stage)]
     assert code == written, "dvc.yaml is stale: run python -m stages.dvc"
@@ -89,7 +89,7 @@ def test_the_deps_of_dvc_yaml_are_those_that_the_command_writes(stage: str) -> N
 def test_what_is_exempt_cannot_change_a_result() -> None:
     """The reasons given in EXEMPT hold."""
     assert all((ROOT / name).is_file() for name in EXEMPT)
-    errors = ast.parse((ROOT / "pipeline/errors.py").read_text())
+    errors = ast.parse((ROOT / "pipeline/errors.py").read_text(encoding="utf-8"))
     functions = [node.name for node in errors.body if isinstance(node, ast.FunctionDef)]
     assert functions == ["missing_extra", "exit_status", "_open_closed", "_say"]
     blocks = [Params, *(field.annotation for field in Params.model_fields.values())]
@@ -100,7 +100,7 @@ def test_what_is_exempt_cannot_change_a_result() -> None:
 
 
 def test_the_overview_is_made_of_the_first_lines_of_the_modules() -> None:
-    text = make_overview.OVERVIEW.read_text()
+    text = make_overview.OVERVIEW.read_text(encoding="utf-8")
     assert make_overview.updated(text) == text, "docs/overview.md is stale: run python docs/make_overview.py"
     below = [line.split() for line in text.split("```")[1].splitlines() if line]
     assert below[:-1] == LEVELS[:-1]
@@ -108,13 +108,13 @@ def test_the_overview_is_made_of_the_first_lines_of_the_modules() -> None:
 
 def test_files_are_short_and_say_what_they_are() -> None:
     for path in sources():
-        assert len(path.read_text().splitlines()) <= 300, f"{path} is long: which part is another room?"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, f"{path} is long: which part is another room?"
         assert "utils" not in path.name
 
 
 def test_every_error_is_in_one_place() -> None:
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef) and path != ROOT / "pipeline/errors.py":
                 bases = [ast.unparse(base) for base in node.bases]
                 assert not [base for base in bases if base.endswith(("Error", "Exception"))], f"{path}: {node.name}"
@@ -133,9 +133,9 @@ def test_tables_have_every_name_of_the_schema() -> None:
     ],
 )
 def test_every_test_and_file_that_a_document_names_exists(document: str) -> None:
-    text = (ROOT / document).read_text()
+    text = (ROOT / document).read_text(encoding="utf-8")
     for file, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text):
-        assert f"def {name}" in (ROOT / file).read_text(), f"{file}::{name}"
+        assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
     for file in re.findall(r"`((?:pipeline|stages|docs|benchmarks)/[\w/]+\.\w+)`", text):
         assert (ROOT / file).is_file(), file
     for file in re.findall(r"\]\(([\w/.-]+)\)", text):
@@ -144,7 +144,7 @@ def test_every_test_and_file_that_a_document_names_exists(document: str) -> None
 
 def slow_tests(file: str) -> set[str]:
     """The names of a file's tests that are marked slow as a whole."""
-    tree = ast.parse((ROOT / file).read_text())
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     if any("slow" in ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)):
         return {function.name for function in functions}
@@ -153,7 +153,7 @@ def slow_tests(file: str) -> set[str]:
 
 
 def test_the_table_of_faults_says_which_tests_are_slow() -> None:
-    for row in (ROOT / "docs/reliability.md").read_text().splitlines():
+    for row in (ROOT / "docs/reliability.md").read_text(encoding="utf-8").splitlines():
         tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) if row.startswith("|") else []
         if tests:
             assert any(name in slow_tests(file) for file, name in tests) == row.endswith("(slow) |"), row
@@ -161,16 +161,16 @@ def test_the_table_of_faults_says_which_tests_are_slow() -> None:
 
 def test_no_file_names_a_download_address_or_pickle() -> None:
     for path in sources():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert not re.search(r"import pickle|pickle import .*(load|Unpickler\b)", text)
         assert all("weights_only=True" in call for call in re.findall(r"torch\.load\(.*", text))
-    assert "uv.lock" in (ROOT / ".gitignore").read_text().split()
+    assert "uv.lock" in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
 
 
 def test_every_parameter_is_watched_by_a_stage() -> None:
     """All but those that change no bytes."""
-    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
     watched = {name for stage in stages for name in stage["params"]}
-    tree = YAML(typ="safe").load(QUICKSTART.read_text())
+    tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     unwatched = {f"{b}.{key}" for b, keys in tree.items() for key in keys if not {b, f"{b}.{key}"} & watched}
     assert unwatched == {"base.num_workers", "base.save_every_minutes", "base.trackers"}

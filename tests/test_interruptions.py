@@ -208,7 +208,7 @@ def test_ctrl_c_twice_stops_now(waiting: tuple[Stage, Path]) -> None:
 
 
 def catches(pid: int, number: int) -> bool:
-    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"), re.MULTILINE)
     assert caught
     return bool(int(caught[1], 16) >> (number - 1) & 1)
 
@@ -236,10 +236,10 @@ def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
         assert "holds saved state of other parameters, data or code" in other.stdout
         path.write_bytes(original)
     params = trainings.folder / "params.yaml"
-    values = params.read_text()
+    values = params.read_text(encoding="utf-8")
     trainings.project.change(pretrain={"lr": 0.0003})
     assert "resumed" not in trainings.run("pretrain").stdout
-    params.write_text(values)
+    params.write_text(values, encoding="utf-8")
     # What no result depends on: a comment, the text of an error, a lock.
     locks = trainings.folder / "pipeline/locks.py"
     for path, old, new in (
@@ -261,18 +261,24 @@ def test_other_texts_train_nothing_and_another_loss_trains(trainings: Trainings)
     trainings.run("pretrain")
     expected = published(trainings, "pretrain")
     weights, losses = (trainings.folder / f"pipeline/{name}.py" for name in ("models/weights", "training/losses"))
-    weights.write_text(weights.read_text().replace("no such file; set none", "there is no such file; set none"))
-    losses.write_text(losses.read_text().replace('"""Losses:', '"""All losses:'))
+    weights.write_text(
+        weights.read_text(encoding="utf-8").replace("no such file; set none", "there is no such file; set none"),
+        encoding="utf-8",
+    )
+    losses.write_text(losses.read_text(encoding="utf-8").replace('"""Losses:', '"""All losses:'), encoding="utf-8")
     shutil.rmtree(trainings.folder / "checkpoints/pretrain")  # as dvc does before it runs a stage
     again = trainings.run("pretrain").stdout
     assert "only comments and texts of the code have changed: publishing the same results again" in again
     assert "epoch 1/2" not in again
     assert published(trainings, "pretrain") == expected
     # Results that are no longer what the training made are not published.
-    losses.write_text(losses.read_text().replace('"""All losses:', '"""Losses:'))
-    (trainings.folder / "logs/pretrain/history.csv").write_text("epoch\n")
+    losses.write_text(losses.read_text(encoding="utf-8").replace('"""All losses:', '"""Losses:'), encoding="utf-8")
+    (trainings.folder / "logs/pretrain/history.csv").write_text("epoch\n", encoding="utf-8")
     assert "epoch 1/2" in trainings.run("pretrain").stdout
-    losses.write_text(losses.read_text().replace("F.l1_loss(output, target)", "1.5 * F.l1_loss(output, target)"))
+    losses.write_text(
+        losses.read_text(encoding="utf-8").replace("F.l1_loss(output, target)", "1.5 * F.l1_loss(output, target)"),
+        encoding="utf-8",
+    )
     assert "epoch 1/2" in trainings.run("pretrain").stdout
     # The same code once more is trained once more, as dvc repro --force asks.
     assert "epoch 1/2" in trainings.run("pretrain").stdout
@@ -357,7 +363,7 @@ def test_an_operation_that_is_not_deterministic_is_an_error(trainings: Trainings
 def test_an_output_that_cannot_be_written_is_found_before_training(trainings: Trainings) -> None:
     checkpoints, away = trainings.folder / "checkpoints", trainings.folder / "checkpoints-away"
     checkpoints.rename(away)
-    checkpoints.write_text("a file where the folder should be")
+    checkpoints.write_text("a file where the folder should be", encoding="utf-8")
     stopped = trainings.run("pretrain")
     checkpoints.unlink()
     away.rename(checkpoints)
@@ -407,7 +413,7 @@ def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str]
         while not states(killed.folder, "pretrain"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        trainer = int((killed.folder / "logs/pretrain.lock").read_text().split()[-1])
+        trainer = int((killed.folder / "logs/pretrain.lock").read_text(encoding="utf-8").split()[-1])
         os.kill(trainer, signal.SIGSTOP)  # alive, and in no hurry
         process.kill()
     refused = killed.dvc("repro", "pretrain", ok=False)
@@ -415,7 +421,7 @@ def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str]
     assert f"pretrain in this folder is running already, as process {trainer}" in refused.stderr
     os.kill(trainer, signal.SIGKILL)
     assert not (killed.folder / "checkpoints/pretrain").exists()
-    assert "pretrain:" not in (killed.folder / "dvc.lock").read_text()
+    assert "pretrain:" not in (killed.folder / "dvc.lock").read_text(encoding="utf-8")
     resumed = killed.dvc("repro", "pretrain")
     assert "resumed after epoch" in resumed.stdout + resumed.stderr
     assert killed.outs() == reference.outs()
@@ -459,7 +465,7 @@ def test_two_experiments_at_once(make_project: Callable[[str], Project]) -> None
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
         )
 
     equal = [experiment(f"equal-{number}", 0.001) for number in range(2)]

@@ -20,7 +20,7 @@ from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.export.onnx_export import write_onnx
 from pipeline.models.checkpoint import load_generator
 from tests.conftest import MakeModel
-from tests.helpers import ROOT, noisy_photo
+from tests.helpers import QUICKSTART, ROOT, noisy_photo
 
 MOST_MEGABYTES = 250
 
@@ -72,7 +72,11 @@ def copy(found: Distribution, packages: Path) -> None:
 
 def twotone(environment: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [environment / "bin/twotone", *words], cwd=folder, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}
+        [environment / "bin/twotone", *words],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        env={"PATH": "/usr/bin:/bin"},
     )
 
 
@@ -104,7 +108,7 @@ def test_it_colors(installed: Path, make_model: MakeModel, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "model starter" in done.stderr
     # What needs an extra says which.
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text(encoding="utf-8"), encoding="utf-8")
     for words, extra in (
         (("inspect",), "train"),
         (("serve",), "serve"),

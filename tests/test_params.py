@@ -16,7 +16,7 @@ from tests.helpers import QUICKSTART, ROOT
 
 
 def tree() -> dict[str, dict[str, object]]:
-    return YAML(typ="safe").load(QUICKSTART.read_text())  # type: ignore[no-any-return]
+    return YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def refusal(block: str, key: str, value: object) -> str:
@@ -72,7 +72,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(block: str, key: str, value: 
 
 
 def test_what_would_train_nothing_is_refused() -> None:
-    tree = YAML(typ="safe").load(QUICKSTART.read_text())
+    tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     finetune = tree["finetune"]
     finetune |= {"epochs": 2, "epoch_steps": 1, "warmup_steps": 2}
     with pytest.raises(ParamsError, match="warmup_steps must be < all 2 steps of finetune, got 2"):
@@ -100,15 +100,15 @@ def test_unknown_and_missing_blocks_are_named() -> None:
 @pytest.mark.parametrize("text", ["", "[1, 2]", "base: 3", "a: b: c", "base: {seed: 1, seed: 2}", "\x00", "&a [*a]"])
 def test_what_is_no_params_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ParamsError, match=r"params\.yaml"):
         read(path)
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
-    text = QUICKSTART.read_text().replace("lr_generator: 0.0002", "lr_generator: 2e-4")
+    text = QUICKSTART.read_text(encoding="utf-8").replace("lr_generator: 0.0002", "lr_generator: 2e-4")
     path = tmp_path / "params.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert read(path).finetune.lr_generator == 2e-4
 
 
@@ -122,20 +122,20 @@ def test_any_tree_is_parsed_or_refused(raw: object) -> None:
 def test_reading_params_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "skimage", "PIL", "fastai", "dvc")
     code = f"import sys, pipeline.params; print([m for m in {heavy!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_refuses_bad_params_before_heavy_imports(tmp_path: Path, stage: str) -> None:
-    text = QUICKSTART.read_text().replace("lr_generator: 0.0002", "lr_generator: -1")
-    (tmp_path / "params.yaml").write_text(text)
+    text = QUICKSTART.read_text(encoding="utf-8").replace("lr_generator: 0.0002", "lr_generator: -1")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "stages", stage],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 2
     assert "error: params.yaml: finetune.lr_generator must be > 0, got -1" in done.stderr

@@ -61,6 +61,7 @@ def test_every_artifact_is_published(done: Project) -> None:
         "reports/finetune/metrics.json",
         "reports/finetune/history.csv",
         "reports/evaluate/metrics.json",
+        "reports/evaluate/summary.json",
         "reports/evaluate/per_image.csv",
         "reports/evaluate/protocol.json",
         "reports/evaluate/samples.png",
@@ -70,25 +71,45 @@ def test_every_artifact_is_published(done: Project) -> None:
     assert not changed(done)
 
 
+def test_what_dvc_compares_fits_a_terminal(done: Project) -> None:
+    """`dvc metrics diff` has 20 rows at most, and `dvc exp show --only-changed` fits into 200 columns."""
+    shown = json.loads(done.dvc("metrics", "show", "--json").stdout)[""]["data"]
+    (summary,) = [file["data"] for file in shown.values()]
+    numbers = [value for stage in summary.values() for value in stage.values()]
+    # fd_lite0 of both comes with 200 test photographs.
+    assert 9 == len(numbers) <= 20 - 2
+    done.dvc("exp", "run", "--temp", "-n", "l1-10", "-S", "finetune.losses.l1=10")
+    table = done.dvc("exp", "show", "--only-changed", "--no-pager", env={"COLUMNS": "200"}).stdout
+    done.dvc("exp", "remove", "l1-10")
+    assert max(map(len, table.splitlines())) <= 200
+    for column in ("finetune.ab_mae", "finetune.slider_margin", "finetune.losses.l1"):
+        assert column in table, table
+
+
 def protocol_of(project: Project) -> dict[str, Any]:
-    return json.loads((project.folder / "reports/evaluate/protocol.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((project.folder / "reports/evaluate/protocol.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def test_evaluation_scores_every_colorizer_on_every_photograph(done: Project) -> None:
     reports = done.folder / "reports/evaluate"
-    metrics = json.loads((reports / "metrics.json").read_text())
+    metrics = json.loads((reports / "metrics.json").read_text(encoding="utf-8"))
     assert set(metrics) == set(COLORIZERS)
     assert all(set(scores) == METRICS for scores in metrics.values())
-    intervals = json.loads((reports / "intervals.json").read_text())
+    intervals = json.loads((reports / "intervals.json").read_text(encoding="utf-8"))
     for name in COLORIZERS:
         assert set(intervals[name]) == METRICS
         assert all(low <= metrics[name][metric] <= high for metric, (low, high) in intervals[name].items())
-    compared = json.loads((reports / "comparisons.json").read_text())
+    summary = json.loads((reports / "summary.json").read_text(encoding="utf-8"))
+    assert all(metrics[stage][name] == value for stage in summary for name, value in summary[stage].items()
+               if name != "slider_margin")  # fmt: skip
+    margin = metrics["pretrain_saturated"]["ab_mae"] - metrics["finetune"]["ab_mae"]
+    assert summary["finetune"]["slider_margin"] == pytest.approx(margin, abs=2e-5)
+    compared = json.loads((reports / "comparisons.json").read_text(encoding="utf-8"))
     assert compared["finetune - pretrain"]["ab_mae"]["verdict"] in ("better", "worse", "no difference")
     assert set(compared) == {f"finetune - {other}" for other in ("pretrain", "pretrain_saturated", "lightness_table")}
     factor = float(protocol_of(done)["colorizers"]["pretrain_saturated"].split("times ")[1].split(",")[0])
     assert 0 < factor < 8
-    with (reports / "per_image.csv").open() as file:
+    with (reports / "per_image.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["colorizer"] for row in rows[:6]] == COLORIZERS
     assert len(rows) == 3 * 6
@@ -110,7 +131,7 @@ def test_evaluation_scores_every_colorizer_on_every_photograph(done: Project) ->
 
 
 def test_history_has_losses_rates_and_validation(done: Project) -> None:
-    with (done.folder / "reports/finetune/history.csv").open() as file:
+    with (done.folder / "reports/finetune/history.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert set(row) == {
         *("epoch", "discriminator", "adversarial", "content", "generator"),
@@ -149,26 +170,26 @@ def test_parameters_rerun_only_what_reads_them(done: Project) -> None:
 
 def test_what_dvc_users_type(done: Project) -> None:
     assert "finetune" in done.dvc("dag").stdout
-    assert "lightness_table" in done.dvc("metrics", "show", "--json").stdout
+    assert "slider_margin" in done.dvc("metrics", "show", "--json").stdout
     assert done.dvc("metrics", "diff", "--json").stdout.strip() in ("", "{}")
     done.change(finetune={"losses": {"l1": 50.0}})
     assert "finetune.losses.l1" in done.dvc("params", "diff").stdout
     done.git("checkout", "-q", "params.yaml")
     page = done.folder / "page"
     done.dvc("plots", "show", "-o", str(page))
-    assert "Fine-tuning losses" in (page / "index.html").read_text()
+    assert "Fine-tuning losses" in (page / "index.html").read_text(encoding="utf-8")
     shown = [path.name for path in (page / "static").iterdir()]
     assert [name for name in shown if "samples.png" in name]
     assert [name for name in shown if "epoch-0001" in name]
 
 
 def test_the_exported_model_is_checked_and_described(done: Project) -> None:
-    metrics = json.loads((done.folder / "reports/export/metrics.json").read_text())
+    metrics = json.loads((done.folder / "reports/export/metrics.json").read_text(encoding="utf-8"))
     assert len(metrics["parity"]) == 4
     assert max(metrics["parity"].values()) < 0.01
-    evaluated = json.loads((done.folder / "reports/evaluate/metrics.json").read_text())
+    evaluated = json.loads((done.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert metrics["fp32"]["ab_mae"] == pytest.approx(evaluated["finetune"]["ab_mae"], abs=1e-3)
-    card = (done.folder / "checkpoints/export/README.md").read_text()
+    card = (done.folder / "checkpoints/export/README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlicense: apache-2.0\n")
     assert f"| finetune | {evaluated['finetune']['ab_mae']:.4g} |" in card
     assert "8 photographs for training and 3 for validation, from the source `bundled`" in card
@@ -209,7 +230,7 @@ def test_the_default_network_forced_again(make_project: Callable[[str], Project]
 def test_an_experiment_swaps_the_backbone(make_project: Callable[[str], Project]) -> None:
     project = make_project("experiment")
     project.dvc("exp", "run", "-S", "generator.backbone=resnet34", "--name", "wider", "pretrain")
-    model = json.loads((project.folder / "checkpoints/pretrain/model.json").read_text())
+    model = json.loads((project.folder / "checkpoints/pretrain/model.json").read_text(encoding="utf-8"))
     assert model["generator"]["backbone"] == "resnet34"
     assert "resnet34" in project.dvc("exp", "show", "--csv").stdout
     project.change(generator={"backbone": "vit_tiny_patch16_224"})
@@ -226,7 +247,7 @@ def test_an_experiment_swaps_the_backbone(make_project: Callable[[str], Project]
 def test_every_working_backbone_is_one_parameter(backbone: str, make_project: Callable[[str], Project]) -> None:
     project = make_project(backbone)
     project.dvc("exp", "run", "-S", f"generator.backbone={backbone}")
-    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert 0 < metrics["finetune"]["ab_mae"] < 60
 
 
@@ -244,7 +265,11 @@ def test_queued_experiments(make_project: Callable[[str], Project]) -> None:
 
 def table_of_reruns() -> dict[str, set[str]]:
     """docs/what-reruns.md: the stages with a dot, by pattern of files."""
-    rows = [line.split("|")[1:-1] for line in (ROOT / "docs/what-reruns.md").read_text().splitlines() if "|" in line]
+    rows = [
+        line.split("|")[1:-1]
+        for line in (ROOT / "docs/what-reruns.md").read_text(encoding="utf-8").splitlines()
+        if "|" in line
+    ]
     head, *body = [[cell.strip() for cell in row] for row in rows]
     return {
         row[0].strip("`"): {stage for stage, cell in zip(head[1:], row[1:], strict=True) if cell == "•"}
@@ -259,7 +284,7 @@ def expected_stages(name: str) -> set[str]:
 
 
 FILES = {
-    path.relative_to(ROOT).as_posix(): path.read_text()
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for top in ("pipeline", "stages")
     for path in sorted(ROOT.glob(f"{top}/**/*.py"))
 }
@@ -284,10 +309,10 @@ def test_a_changed_file_reruns_the_stages_of_the_table(name: str, done: Project)
     """As DVC sees it; and the fingerprints of the trainings it concerns change."""
     files = {stage: [done.folder / file.relative_to(ROOT) for file in code_files(stage)] for stage in STAGES}
     digests = {stage: code_digest(files[stage]) for stage in STAGES}
-    (done.folder / name).write_text(f"{FILES[name]}\nTOUCHED = True\n" if FILES[name] else "")
+    (done.folder / name).write_text(f"{FILES[name]}\nTOUCHED = True\n" if FILES[name] else "", encoding="utf-8")
     expected = expected_stages(name) if FILES[name] else set()
     try:
         assert changed(done) == expected
         assert {stage for stage in STAGES if code_digest(files[stage]) != digests[stage]} == expected
     finally:
-        (done.folder / name).write_text(FILES[name])
+        (done.folder / name).write_text(FILES[name], encoding="utf-8")

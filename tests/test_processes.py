@@ -131,7 +131,7 @@ def test_several_processes_train_what_one_does(
     first = published(project, stage)
     run(project, nursery, stage, count)
     assert published(project, stage) == first, "again, the same bytes"
-    with (project.folder / f"reports/{stage}/history.csv").open() as file:
+    with (project.folder / f"reports/{stage}/history.csv").open(encoding="utf-8") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
@@ -218,7 +218,12 @@ def test_under_dvc_the_number_is_a_parameter(make_project: Callable[[str], Proje
         (signal.SIGKILL, 137, "process 1 of 2 (from 0) was ended by SIGKILL"),
     ):
         running = subprocess.Popen(
-            command, cwd=project.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=project.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
         )
         wait_for_a_state(project.folder)
         if number == signal.SIGTERM:
@@ -246,7 +251,7 @@ def wait_for_a_state(folder: Path) -> None:
 
 def children(pid: int) -> list[int]:
     """In the order in which they were started."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
     return [int(word) for word in text.split()]
 
 
@@ -278,7 +283,7 @@ def test_processes_with_other_photographs_are_refused(project: Project, nursery:
     """As where a second machine has an old data/sample."""
     other = tmp_path / "other"
     shutil.copytree(project.folder, other, ignore=shutil.ignore_patterns(".dvc", ".git", ".resume"))
-    (other / "data/sample/sample.json").write_text('{"source": "folder"}')
+    (other / "data/sample/sample.json").write_text('{"source": "folder"}', encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}

@@ -107,9 +107,9 @@ def log_of(project: Project, name: str) -> str:
 def epochs_of(project: Project, name: str) -> list[int]:
     """Those that the experiment's history has."""
     ref = subprocess.run(["git", "for-each-ref", "--format=%(refname)", f"refs/exps/**/{name}"],
-                         cwd=project.folder, capture_output=True, text=True).stdout.strip()  # fmt: skip
+                         cwd=project.folder, capture_output=True, encoding="utf-8").stdout.strip()  # fmt: skip
     shown = subprocess.run(["git", "show", f"{ref}:reports/pretrain/history.csv"],
-                           cwd=project.folder, capture_output=True, text=True).stdout  # fmt: skip
+                           cwd=project.folder, capture_output=True, encoding="utf-8").stdout  # fmt: skip
     return [int(line.split(",")[0]) for line in shown.splitlines()[1:]]
 
 

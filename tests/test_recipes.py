@@ -50,8 +50,8 @@ def test_a_recipe_is_valid_and_opens_with_command_data_and_expectation(name: str
 @pytest.mark.parametrize("name", NAMES)
 def test_params_yaml_opens_as_its_recipe_does(name: str, tmp_path: Path) -> None:
     recipes.write(recipes.compose(RECIPES, name), tmp_path / "params.yaml")
-    recipe = (RECIPES / f"{name}.yaml").read_text()
-    assert (tmp_path / "params.yaml").read_text().startswith(recipe[: recipe.index("\nbase:")])
+    recipe = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    assert (tmp_path / "params.yaml").read_text(encoding="utf-8").startswith(recipe[: recipe.index("\nbase:")])
 
 
 def test_what_the_references_fix() -> None:
@@ -90,11 +90,13 @@ def test_what_the_references_fix() -> None:
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="no recipe 'none'"):
         recipes.compose(RECIPES, "none")
-    (tmp_path / "quickstart.yaml").write_text((RECIPES / "quickstart.yaml").read_text())
-    (tmp_path / "bad.yaml").write_text("finetune: {epochs: -1}")
+    (tmp_path / "quickstart.yaml").write_text(
+        (RECIPES / "quickstart.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    (tmp_path / "bad.yaml").write_text("finetune: {epochs: -1}", encoding="utf-8")
     with pytest.raises(ParamsError, match=r"bad\.yaml: finetune\.epochs must be >= 0, got -1"):
         recipes.compose(tmp_path, "bad")
-    (tmp_path / "flat.yaml").write_text("finetune: 3")
+    (tmp_path / "flat.yaml").write_text("finetune: 3", encoding="utf-8")
     with pytest.raises(ParamsError, match=r"flat\.yaml: finetune must be a block"):
         recipes.compose(tmp_path, "flat")
 
@@ -136,7 +138,7 @@ def shrunk(name: str, make_project: Callable[[str], Project]) -> Project:
 
 def check_results(name: str, project: Project) -> None:
     whole = parse(recipes.compose(RECIPES, name))
-    model = json.loads((project.folder / "checkpoints/finetune/model.json").read_text())
+    model = json.loads((project.folder / "checkpoints/finetune/model.json").read_text(encoding="utf-8"))
     assert model["generator"]["architecture"] == whole.generator.architecture
     assert model["generator"]["backbone"] == whole.generator.backbone
     assert model["generator"]["noise"] == whole.generator.noise
@@ -144,7 +146,7 @@ def check_results(name: str, project: Project) -> None:
     judged = whole.finetune.adversarial_loss != "none"
     assert ("discriminator" in model) == judged
     assert (project.folder / "checkpoints/finetune/discriminator.safetensors").exists() == judged
-    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert 0 < metrics["finetune"]["ab_mae"] < 60
     assert (project.folder / "checkpoints/export/generator.onnx").stat().st_size > 0
 

@@ -18,7 +18,7 @@ from tests.helpers import ROOT, Project, environment, save_photo
 
 pytestmark = pytest.mark.slow
 
-PAGE = (ROOT / "docs/remotes.md").read_text()
+PAGE = (ROOT / "docs/remotes.md").read_text(encoding="utf-8")
 TRAIN, BUCKET, CLONE, CHANGE, EXPORT, TAG, GET = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 (PYTHON,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 URL = "https://git.example.org/team/twotone.git"
@@ -49,7 +49,7 @@ class Team:
             env={**environment(), **PEOPLE, **KEYS},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             timeout=900,
         )
         assert (done.returncode == 0) == ok, f"{script}\n{done.stdout[-3000:]}"
@@ -76,7 +76,7 @@ def team(make_project: Callable[[str], Project], tmp_path_factory: pytest.TempPa
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a server, with its address and its fault."""
     folder = tmp_path_factory.mktemp("server")
-    with (folder / "log").open("w") as log:
+    with (folder / "log").open("w", encoding="utf-8") as log:
         command = [sys.executable, str(ROOT / "tests/s3_server.py"), str(folder)]
         process = subprocess.Popen(command, stdout=log, stderr=log)
     until((folder / "address").exists)
@@ -125,7 +125,7 @@ def test_the_model_is_fetched_by_its_name(team: Team) -> None:
     save_photo(place / "street.jpg", np.random.default_rng(0), (120, 90))
     team.type(GET, place)
     assert (place / "street-in-color.jpg").exists()
-    (place / "fetch.py").write_text(team.as_typed(PYTHON))
+    (place / "fetch.py").write_text(team.as_typed(PYTHON), encoding="utf-8")
     team.type("python fetch.py", place)
     weights = (team.machine.folder / "checkpoints/finetune/generator.safetensors").read_bytes()
     for name in ("model", "model-by-api"):
@@ -135,7 +135,7 @@ def test_the_model_is_fetched_by_its_name(team: Team) -> None:
 
 def into_bucket(team: Team, server: Path, name: str) -> Any:
     """Machine A, and all that clone it, push to a new bucket from now on; a client that looks into it."""
-    address = (server / "address").read_text()
+    address = (server / "address").read_text(encoding="utf-8")
     client = boto3.client(
         "s3",
         endpoint_url=address,
@@ -152,7 +152,7 @@ def into_bucket(team: Team, server: Path, name: str) -> Any:
 
 def test_a_refused_push_to_a_bucket_leaves_both_sides_usable(team: Team, server: Path) -> None:
     into_bucket(team, server, "refusing")
-    (server / "fault").write_text("6 refuse")
+    (server / "fault").write_text("6 refuse", encoding="utf-8")
     refused = team.type("dvc push", team.machine.folder, ok=False)
     (server / "fault").unlink()
     assert "The provided token has expired" in refused
@@ -172,7 +172,7 @@ def test_a_refused_push_to_a_bucket_leaves_both_sides_usable(team: Team, server:
 
 def test_a_killed_push_goes_on(team: Team, server: Path) -> None:
     client = into_bucket(team, server, "killing")
-    (server / "fault").write_text("6 hold")
+    (server / "fault").write_text("6 hold", encoding="utf-8")
     command = [sys.executable, "-m", "dvc", "push"]
     with subprocess.Popen(command, cwd=team.machine.folder, env={**environment(), **KEYS}) as push:
         until(lambda: client.list_objects_v2(Bucket="killing")["KeyCount"] == 6)

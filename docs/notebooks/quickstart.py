@@ -82,7 +82,7 @@ for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
 # %%
 def table(path):
     """The rows of a CSV file of numbers, a list by column."""
-    with Path(path).open() as file:
+    with Path(path).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 
@@ -102,8 +102,8 @@ for axis, stage in zip(axes, ("pretrain", "finetune"), strict=True):
 # nothing.
 
 # %%
-metrics = json.loads(Path("reports/evaluate/metrics.json").read_text())
-intervals = json.loads(Path("reports/evaluate/intervals.json").read_text())
+metrics = json.loads(Path("reports/evaluate/metrics.json").read_text(encoding="utf-8"))
+intervals = json.loads(Path("reports/evaluate/intervals.json").read_text(encoding="utf-8"))
 for name in ("gray", "lightness_table", "pretrain", "finetune"):
     low, high = intervals[name]["ab_mae"]
     print(f"{name:16} ab_mae {metrics[name]['ab_mae']:6.2f}  ({low:.2f} to {high:.2f})")

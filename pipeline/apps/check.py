@@ -151,7 +151,7 @@ def _changed(path: Path, changes: list[str]) -> Params:
     with tempfile.TemporaryDirectory() as folder:
         copied = shutil.copy(path, folder)
         words = [change.removeprefix(f"{path.name}:") for change in changes]
-        done = subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, encoding="utf-8")
         if done.returncode:
             raise ParamsError(
                 f"{listed}: {' '.join(done.stderr.split())}; expected block.key=value, with ++ before it for a key "

@@ -262,7 +262,7 @@ def _dvc(folder: Path) -> Iterator[Finding]:
 def _answer(folder: Path, *command: str) -> str | None:
     """What a command prints; None where it fails or is not there."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

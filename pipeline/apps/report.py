@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import recipes
-from pipeline.apps.compare import differences, protocol_of, scores_of
+from pipeline.apps.compare import about, differences, protocol_of, scores_of
 from pipeline.apps.protocols import measured_otherwise
 from pipeline.errors import InputError
 from pipeline.files import replacing
@@ -79,11 +79,12 @@ def _scores(before: Path, after: Path, colorizer: str) -> str:
     lines = ["| metric | before | after | change | 95 % interval | |", "|---|---|---|---|---|---|"]
     for name, (one, verdict) in found.items():
         lines.append(
-            f"| {name} | {one.before:.3f} | {one.after:.3f} | {one.after - one.before:+.3f} "
+            f"| {name} | {one.before:.3f} | {one.after:.3f} | {one.change:+.3f} "
             f"| {one.low:+.3f} to {one.high:+.3f} | {verdict} |"
         )
     count = len(sides[0])
-    lines.append(f"\nMeans over {count} test photographs, paired; the intervals know photographs, not seeds.")
+    text = about(count, len(found)).replace("\n", ". ")
+    lines.append(f"\n{text[0].upper()}{text[1:]}.")
     lines += [f"\nMeasured otherwise: {note}." for note in notes]
     return "\n".join(lines)
 

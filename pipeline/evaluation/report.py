@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.features import FEWEST
 from pipeline.evaluation.metrics import ALL, available, libraries
-from pipeline.evaluation.paired import Difference, difference, spread_interval
+from pipeline.evaluation.paired import Difference, difference, fewest, frechet_difference, verdicts
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.published_metrics import implementation
 from pipeline.evaluation.saturation import LARGEST_FACTOR
@@ -24,6 +25,8 @@ from pipeline.models.imagenet_features import NAME
 
 # Photographs in each row of extremes.png.
 _EXTREMES = 10
+# What `dvc metrics diff` shows of both generators; the rest is in metrics.json.
+_SUMMARY = ("ab_mae", "ciede2000", "colorfulness_gap", "auc_rebalanced", "fd_lite0")
 # What fine-tuning is compared with, photograph by photograph.
 _COMPARED = ("pretrain", "pretrain_saturated", "lightness_table")
 
@@ -57,8 +60,10 @@ class Measured:
 
 
 def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
-    """metrics.json, intervals.json, comparisons.json, per_image.csv, samples.png, extremes.png, protocol.json."""
-    write_json(folder / "metrics.json", _rounded(scores.means()))
+    """Write metrics, their summary and intervals, comparisons, scores by photograph, the protocol, and two grids."""
+    means = scores.means()
+    write_json(folder / "metrics.json", _rounded(means))
+    write_json(folder / "summary.json", _rounded(_summary(means)))
     write_json(folder / "intervals.json", _rounded(scores.intervals()))
     write_json(folder / "comparisons.json", _rounded(comparisons(scores)))
     text = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in scores.rows]
@@ -73,31 +78,51 @@ def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dic
     write_json(folder / "protocol.json", protocol)
 
 
+def _summary(means: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the few metrics of both generators that DVC compares.
+
+    slider_margin is how much smaller finetune's ab_mae is than that of pretrain with its saturation turned up until
+    both are as colorful; Lab units.
+    """
+    chosen = {
+        stage: {name: means[stage][name] for name in _SUMMARY if name in means[stage]}
+        for stage in ("pretrain", "finetune")
+    }
+    chosen["finetune"]["slider_margin"] = means["pretrain_saturated"]["ab_mae"] - means["finetune"]["ab_mae"]
+    return chosen
+
+
 def comparisons(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
-    """finetune less each of the others, paired by photograph: by metric the change, its interval and the verdict."""
-    after, found = scores.values("finetune"), {}
+    """Compare finetune with each of the others, paired by photograph: by metric the change, its interval, a verdict."""
+    after = scores.values("finetune")
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for other in _COMPARED:
         before = scores.values(other)
-        pair = {name: _compared(before[name], after[name], ALL[name].better) for name in after}
-        if scores.frechet:
-            pair["fd_lite0"] = _frechet_compared(*(scores.frechet[name] for name in (other, "finetune")))
-        found[f"finetune - {other}"] = pair
+        if len(before["ab_mae"]) < 2:
+            changes = {name: float((after[name] - before[name]).mean()) for name in after}
+            said = {
+                name: {"change": change, "verdict": "one photograph tells nothing"} for name, change in changes.items()
+            }
+        else:
+            pairs = {name: difference(_numbered(before[name]), _numbered(after[name])) for name in after}
+            if scores.frechet:
+                pairs["fd_lite0"] = frechet_difference(scores.frechet[other], scores.frechet["finetune"])
+            said = _said(pairs)
+        found[f"finetune - {other}"] = said
     return found
 
 
-def _frechet_compared(before: tuple[float, Any], after: tuple[float, Any]) -> dict[str, Any]:
-    """Each: the distance of all photographs, and of resamples that are the same on both sides."""
-    low, high = spread_interval(after[0] - before[0], after[1] - before[1])
-    verdict = Difference(before[0], after[0], low, high).verdict("lower")
-    return {"change": after[0] - before[0], "low": low, "high": high, "verdict": verdict}
+def _numbered(values: NDArray[np.float64]) -> dict[str, float]:
+    return {str(number): float(value) for number, value in enumerate(values)}
 
 
-def _compared(before: Any, after: Any, better: Any) -> dict[str, Any]:
-    if len(before) < 2:
-        return {"change": float((after - before).mean()), "verdict": "one photograph tells nothing"}
-    sides = [{str(number): float(value) for number, value in enumerate(side)} for side in (before, after)]
-    one = difference(*sides)
-    return {"change": one.after - one.before, "low": one.low, "high": one.high, "verdict": one.verdict(better)}
+def _said(pairs: dict[str, Difference]) -> dict[str, dict[str, Any]]:
+    better = {name: metric.better for name, metric in ALL.items()} | {"fd_lite0": "lower"}
+    verdict = verdicts(pairs, better)
+    return {
+        name: {"change": one.change, "low": one.low, "high": one.high, "p": one.p, "verdict": verdict[name]}
+        for name, one in pairs.items()
+    }
 
 
 def _rows(pictures: Pictures, indices: list[int], prefix: str) -> list[Row]:
@@ -124,6 +149,7 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
     size, count = model.image_size, len(measured.photographs)
     judges = measured.judges
     metrics = available(judges.classifier is not None, judges.lpips is not None)
+    few = fewest(len(metrics))
     definitions = {name: metric.definition for name, metric in metrics.items()}
     if judges.classifier:
         definitions["fd_lite0"] = (
@@ -145,7 +171,9 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         },
         "means": "of the metric over photographs, each photograph weighing the same",
         "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles; of fd_lite0, 200 and 1.96 "
-        "standard errors); comparisons are paired",
+        "standard errors)",
+        "verdicts": f"paired by photograph: p by sign flips (Fisher 1935; of fd_lite0, a normal's), corrected for the "
+        f"number of metrics (Holm 1979), so that one table in twenty has a false alarm; {few} photographs at least",
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
         # The numbers of a photograph depend on its place among those that are colored at a time.

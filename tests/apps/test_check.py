@@ -81,20 +81,20 @@ def test_weights_and_backbones_are_looked_for(project: Project) -> None:
 
 def hook() -> str:
     """The hook of the README."""
-    _, _, text = (ROOT / "README.md").read_text().partition("cat > .git/hooks/pre-commit <<'EOF'\n")
+    _, _, text = (ROOT / "README.md").read_text(encoding="utf-8").partition("cat > .git/hooks/pre-commit <<'EOF'\n")
     return text.partition("EOF\n")[0]
 
 
 @pytest.mark.slow
 def test_the_hook_of_the_readme_refuses_a_commit(project: Project) -> None:
     path = project.folder / ".git/hooks/pre-commit"
-    path.write_text(hook())
+    path.write_text(hook(), encoding="utf-8")
     path.chmod(0o755)
     (project.folder / ".venv").symlink_to(sys.prefix)
 
     def commit() -> subprocess.CompletedProcess[str]:
         words = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "change"]
-        return subprocess.run(words, cwd=project.folder, env=environment(), capture_output=True, text=True)
+        return subprocess.run(words, cwd=project.folder, env=environment(), capture_output=True, encoding="utf-8")
 
     project.change(finetune={"adversarial_loss": "wgan"})
     refused = commit()

@@ -9,7 +9,7 @@ from tests.helpers import QUICKSTART, ROOT, twotone
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text())
+    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     return tmp_path
 
@@ -44,8 +44,8 @@ def test_backbones_by_pattern(checkout: Path) -> None:
 
 @pytest.mark.slow
 def test_check_measures_a_step(checkout: Path) -> None:
-    text = (checkout / "params.yaml").read_text()
-    (checkout / "params.yaml").write_text(text.replace("image_size: 64", "image_size: 32"))
+    text = (checkout / "params.yaml").read_text(encoding="utf-8")
+    (checkout / "params.yaml").write_text(text.replace("image_size: 64", "image_size: 32"), encoding="utf-8")
     done = twotone(checkout, "backbones", "mobilenetv4_conv_small", "--check")
     assert done.returncode == 0, done.stderr
     for words in ("decoder blocks", "1/32:", "M parameters", " s, ", "MiB at the peak, on c"):
@@ -53,7 +53,9 @@ def test_check_measures_a_step(checkout: Path) -> None:
     assert "cannot be the encoder" in twotone(checkout, "backbones", "vit_tiny_patch16_224", "--check").stderr
     # Without epochs, the parameters allow it.
     alone = text.replace("epochs: 10", "epochs: 0", 1).replace("batch_size: 16", "batch_size: 1", 1)
-    (checkout / "params.yaml").write_text(alone.replace("sample_epochs: [1, 10]", "sample_epochs: []", 1))
+    (checkout / "params.yaml").write_text(
+        alone.replace("sample_epochs: [1, 10]", "sample_epochs: []", 1), encoding="utf-8"
+    )
     refused = twotone(checkout, "backbones", "mobilenetv4_conv_small", "--check")
     assert refused.returncode == 2
     assert "a step needs pretrain.batch_size of 2 at least, got 1" in refused.stderr + refused.stdout

@@ -36,7 +36,7 @@ def box(tmp_path: Path, rng: np.random.Generator) -> Path:
     save_photo(tmp_path / "box/one.png", rng)
     save_photo(tmp_path / "box/inner/two.jpg", rng, (60, 50))
     (tmp_path / "box/inner/broken.jpg").write_bytes(b"<html>not found</html>")
-    (tmp_path / "box/notes.txt").write_text("not a photograph")
+    (tmp_path / "box/notes.txt").write_text("not a photograph", encoding="utf-8")
     return tmp_path
 
 
@@ -150,7 +150,7 @@ def test_shards_color_each_photograph_once_side_by_side(box: Path, model: Path, 
     words = [str(Path(sys.executable).with_name("twotone")), "colorize", "box", "-o", "out", "--model", str(model)]
     running = [
         subprocess.Popen(
-            [*words, "--shard", f"{n}/3"], cwd=box, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*words, "--shard", f"{n}/3"], cwd=box, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
         )
         for n in (1, 2, 3)
     ]
@@ -223,7 +223,7 @@ def test_what_is_left_out_is_counted_by_kind(box: Path, model: Path, rng: np.ran
     (box / "box/.street.writing.mp4").write_bytes(b"half a film")
     (box / "box/.thumbnails").mkdir()
     save_photo(box / "box/.thumbnails/one.png", rng)
-    (box / "box/README").write_text("no ending")
+    (box / "box/README").write_text("no ending", encoding="utf-8")
     (box / "box/inner/broken.jpg").unlink()
     pattern = colorize(box, "box/*", "-o", "other", "--model", str(model))
     assert pattern.returncode == 0
@@ -251,7 +251,7 @@ def test_the_output_can_be_a_file(box: Path, model: Path) -> None:
 
 
 def test_an_output_that_cannot_be_written_is_found_before_coloring(box: Path, model: Path) -> None:
-    (box / "out").write_text("a file where the folder should be")
+    (box / "out").write_text("a file where the folder should be", encoding="utf-8")
     done = colorize(box, "box/one.png", "-o", "out", "--model", str(model))
     assert done.returncode == 2
     assert "error: --out out is a file and no picture or film; name a folder" in done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import subprocess
@@ -9,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.stats import t
+from scipy.stats import t, ttest_rel
 
-from pipeline.apps.compare import Comparison, differences, draw
+from pipeline.apps.compare import Comparison, about, differences, draw
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.paired import Difference, difference, mean_interval
+from pipeline.evaluation.paired import Better, Difference, Verdict, difference, fewest, mean_interval, verdicts
 from tests.helpers import twotone
+
+BETTER: tuple[Better, ...] = ("lower", "higher", "")
 
 
 def test_the_interval_is_that_of_student_for_normal_numbers(rng: np.random.Generator) -> None:
@@ -27,12 +30,53 @@ def test_the_interval_is_that_of_student_for_normal_numbers(rng: np.random.Gener
     assert mean_interval(np.full(5, 7.0)) == (7, 7)
 
 
-def test_chance_is_rarely_called_a_difference(rng: np.random.Generator) -> None:
-    said = 0
-    for _ in range(100):
-        one, other = ({str(i): value for i, value in enumerate(rng.normal(0, 1, 60))} for _ in range(2))
-        said += difference(one, other).verdict("lower") != "no difference"
-    assert said <= 12
+def named(values: np.ndarray) -> dict[str, float]:
+    return {str(number): float(value) for number, value in enumerate(values)}
+
+
+def test_a_table_of_metrics_rarely_finds_a_difference_by_chance(rng: np.random.Generator) -> None:
+    """Nineteen metrics of twenty photographs: one table in twenty may have a false alarm."""
+    false_alarms = 0
+    for _ in range(25):
+        sides = rng.normal(0, 1, (2, 19, 20))
+        found = {
+            str(i): difference(named(one), named(other)) for i, (one, other) in enumerate(zip(*sides, strict=True))
+        }
+        said = verdicts(found, dict.fromkeys(found, "lower"))
+        false_alarms += set(said.values()) != {"no difference"}
+    # Of 25 at 5 % each, more than 4 come in one of a hundred runs.
+    assert false_alarms <= 4
+
+
+def test_chance_is_what_other_tests_say_it_is(rng: np.random.Generator) -> None:
+    """All signs of ten differences by hand, and Student's for four hundred normal numbers."""
+    one, other = rng.normal([[0], [0.7]], 1, (2, 10))
+    differences_, count = other - one, 0
+    for signs in itertools.product((-1, 1), repeat=10):
+        count += abs(np.dot(signs, differences_)) >= abs(differences_.sum()) - 1e-9
+    assert difference(named(one), named(other)).p == pytest.approx(count / 1024)
+    one, other = rng.normal([[0], [0.13]], 1, (2, 400))
+    assert difference(named(one), named(other)).p == pytest.approx(ttest_rel(one, other).pvalue, abs=0.01)
+    assert difference(named(one), named(one)).p == 1
+
+
+def test_holms_correction() -> None:
+    """0.01 passes 0.05 / 4, 0.013 passes 0.05 / 3, 0.03 fails 0.05 / 2, and so 0.04 fails, too."""
+    chances = {"third": 0.03, "first": 0.01, "fourth": 0.04, "second": 0.013}
+    found = {name: Difference(1.0, 2.0, 0.5, 1.5, p) for name, p in chances.items()}
+    said = verdicts(found, dict.fromkeys(found, "lower"))
+    assert said == {"first": "worse", "second": "worse", "third": "no difference", "fourth": "no difference"}
+
+
+def test_too_few_photographs_for_a_verdict() -> None:
+    """Nine are too few for nineteen metrics, however large the difference, and ten are not."""
+    assert fewest(19) == 10
+    for count, verdict in ((9, "no difference"), (10, "better")):
+        found = {str(i): difference(named(np.ones(count)), named(np.zeros(count))) for i in range(19)}
+        assert set(verdicts(found, dict.fromkeys(found, "lower")).values()) == {verdict}
+    assert "9 photographs are too few for any verdict: it takes 10 at least" in about(9, 19)
+    assert "20 photographs are few" in about(20, 19)
+    assert "few" not in about(400, 19)
 
 
 def test_pairs_find_what_means_would_hide(rng: np.random.Generator) -> None:
@@ -43,7 +87,7 @@ def test_pairs_find_what_means_would_hide(rng: np.random.Generator) -> None:
         str(i): value - 0.1 + noise for i, (value, noise) in enumerate(zip(hard, rng.normal(0, 0.05, 50), strict=True))
     }
     found = difference(before, after)
-    assert [found.verdict(better) for better in ("lower", "higher", "")] == ["better", "worse", "differs"]
+    assert [verdicts({"": found}, {"": better})[""] for better in BETTER] == ["better", "worse", "differs"]
     with pytest.raises(ValueError, match="the same photographs"):
         difference(before, {"other": 1.0, "more": 2.0})
 
@@ -54,7 +98,7 @@ def write(folder: Path, ab_mae: dict[str, float], names: str = "photo") -> None:
     own = rng.normal(0, 3, 40)
     path = folder / "reports/evaluate/per_image.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["index", "path", "colorizer", *METRICS])
         writer.writeheader()
         for colorizer, mean in ab_mae.items():
@@ -95,20 +139,24 @@ def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> N
 def test_what_was_measured_otherwise_is_refused_or_named(repository: Path) -> None:
     path = repository / "reports/evaluate/protocol.json"
     photographs = {"sha256": "a" * 64, "resolution": [96, 96], "fit": "crop"}
-    path.write_text(json.dumps({"photographs": photographs, "libraries": {"torch": "2.4.0"}, "lpips": None}))
+    path.write_text(
+        json.dumps({"photographs": photographs, "libraries": {"torch": "2.4.0"}, "lpips": None}), encoding="utf-8"
+    )
     for words in (("add", "-A"), ("commit", "-qm", "two")):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=repository, check=True)
     same = twotone(repository, "compare", "HEAD")
     assert same.returncode == 0, same.stderr
     assert "measured otherwise" not in same.stdout
-    path.write_text(json.dumps({"photographs": photographs, "libraries": {"torch": "2.5.1", "timm": "1.0"}}))
+    path.write_text(
+        json.dumps({"photographs": photographs, "libraries": {"torch": "2.5.1", "timm": "1.0"}}), encoding="utf-8"
+    )
     assert "measured otherwise: libraries: torch 2.4.0, here 2.5.1\n" in twotone(repository, "compare", "HEAD").stdout
     other = photographs | {"sha256": "b" * 64, "resolution": [128, 128]}
-    path.write_text(json.dumps({"photographs": other}))
+    path.write_text(json.dumps({"photographs": other}), encoding="utf-8")
     refused = twotone(repository, "compare", "HEAD")
     assert refused.returncode == 2
     assert "other pixels of the same photographs ([96, 96] crop, here [128, 128] crop)" in refused.stderr
-    path.write_text("{")
+    path.write_text("{", encoding="utf-8")
     damaged = twotone(repository, "compare", "HEAD")
     assert damaged.returncode == 2
     assert "protocol.json of this run is damaged" in damaged.stderr
@@ -140,7 +188,7 @@ def test_what_cannot_be_compared_is_said(repository: Path) -> None:
     write(repository, {"pretrain": 12.0, "finetune": 11.0}, names="other")
     assert "(it has 40, this run 40, and 0 of them are the same)" in twotone(repository, "compare", "HEAD").stderr
     scores = repository / "reports/evaluate/per_image.csv"
-    lines = scores.read_text().splitlines()
+    lines = scores.read_text(encoding="utf-8").splitlines()
     cells = ["nan" if "." in cell else cell for cell in lines[-1].split(",")]
     for damaged in ("\n".join([*lines[:-1], ",".join(cells)]).encode(), b"\xff\xfe"):
         scores.write_bytes(damaged)
@@ -169,8 +217,10 @@ def test_several_runs_are_drawn(repository: Path) -> None:
 
 
 def test_a_change_from_nothing_is_no_share_of_it(tmp_path: Path) -> None:
-    found = {"ab_mae": Difference(10.0, 9.0, -1.2, -0.8), "near_gray": Difference(0.0, 0.5, 0.3, 0.7)}
-    measured = {name: (one, one.verdict("lower")) for name, one in found.items()}
+    measured: dict[str, tuple[Difference, Verdict]] = {
+        "ab_mae": (Difference(10.0, 9.0, -1.2, -0.8, 0.001), "better"),
+        "near_gray": (Difference(0.0, 0.5, 0.3, 0.7, 0.001), "worse"),
+    }
     without = {"ab_mae": measured["ab_mae"]}
     draw([Comparison(("before", "after"), measured, 40)], tmp_path / "both.png")
     draw([Comparison(("before", "after"), without, 40)], tmp_path / "one.png")
@@ -186,11 +236,13 @@ def test_a_change_from_nothing_is_no_share_of_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_that_lacks_a_metric_is_drawn_beside_one_that_has_it(repository: Path) -> None:
     path = repository / "reports/evaluate/per_image.csv"
-    older = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]  # without the last metric
-    now = path.read_text()
-    path.write_text("\n".join(older) + "\n")
+    older = [
+        line.rsplit(",", 1)[0] for line in path.read_text(encoding="utf-8").splitlines()
+    ]  # without the last metric
+    now = path.read_text(encoding="utf-8")
+    path.write_text("\n".join(older) + "\n", encoding="utf-8")
     for words in (("add", "-A"), ("commit", "-qm", "older")):
         subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=repository, check=True)
-    path.write_text(now)
+    path.write_text(now, encoding="utf-8")
     done = twotone(repository, "compare", "HEAD~1", "HEAD", "-o", "differences.png")
     assert done.returncode == 0, done.stderr

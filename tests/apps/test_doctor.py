@@ -40,7 +40,9 @@ def test_a_project_that_is_ready(project: Project) -> None:
     assert "tf_efficientnet_lite0" in found["weights in packages"]
     assert found["weights of resnet18"] == "drawn at random (generator.weights is none)"
     assert found["checkpoints/export"].startswith("none; dvc repro trains it")
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=project.folder, capture_output=True, text=True)
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=project.folder, capture_output=True, encoding="utf-8"
+    )
     assert f"at commit {head.stdout.strip()}" in found["git"]
     assert found["dvc"] == "a project; remotes: none (docs/remotes.md)"
     assert "ready for dvc repro" in done.stdout

@@ -159,7 +159,7 @@ def test_the_checkpoint_of_s0(tmp_path: Path) -> None:
     assert "generator: pix2pix_unet_leaky, 83 tensors matched by order; zero, since the file" in done.stdout
     assert "discriminator: 70-pixel PatchGAN" in done.stdout
     require_same_colors(network, tmp_path / "model", 256)
-    described = json.loads((tmp_path / "model/model.json").read_text())
+    described = json.loads((tmp_path / "model/model.json").read_text(encoding="utf-8"))
     assert described["discriminator"] == {"channels": 64, "conditional": True, "norm": "batch", "receptive_field": 70}
     rgb = Colorizer.load(tmp_path / "model")(noisy_photo(np.random.default_rng(0)))
     assert rgb.shape == (90, 121, 3)

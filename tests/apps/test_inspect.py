@@ -60,11 +60,11 @@ def test_every_layer_of_both_networks(project: Project, architecture: str, norm:
 
 def test_a_discriminator_that_no_stage_has_is_not_shown(project: Project) -> None:
     """Of 286 pixels it would have nothing to see in photographs of 32."""
-    before = (project.folder / "params.yaml").read_text()
+    before = (project.folder / "params.yaml").read_text(encoding="utf-8")
     project.change(generator={"architecture": "compact_unet"}, discriminator={"receptive_field": 286})
     project.change(finetune={"epochs": 0, "sample_epochs": [], "keep_epochs": []})
     done = twotone(project.folder, "inspect")
-    (project.folder / "params.yaml").write_text(before)
+    (project.folder / "params.yaml").write_text(before, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert "generator: compact_unet" in done.stdout
     assert "discriminator" not in done.stdout

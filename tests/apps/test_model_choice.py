@@ -39,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Project:
     project = Project(folder)
     project.git("init", "-q", "-b", "main")
     project.dvc("init", "-q")
-    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
     (folder / "model").mkdir()
     shutil.copytree(model, folder / "model", dirs_exist_ok=True)
     project.dvc("repro")
@@ -58,13 +58,13 @@ def chosen(project: Project) -> str:
 
 def retrain(project: Project) -> None:
     """Other weights, for pretrain alone."""
-    config = json.loads((project.folder / "model/model.json").read_text())
-    (project.folder / "model/model.json").write_text(json.dumps({**config, "image_size": 64}))
+    config = json.loads((project.folder / "model/model.json").read_text(encoding="utf-8"))
+    (project.folder / "model/model.json").write_text(json.dumps({**config, "image_size": 64}), encoding="utf-8")
     project.dvc("repro", "pretrain")
 
 
 def test_a_folder_has_the_hash_that_dvc_gives_it(made: Project) -> None:
-    lock = YAML(typ="safe").load((made.folder / "dvc.lock").read_text())
+    lock = YAML(typ="safe").load((made.folder / "dvc.lock").read_text(encoding="utf-8"))
     for name in ORDER:
         (out,) = lock["stages"][name]["outs"]
         assert folder_md5(made.folder / "checkpoints" / name) == out["md5"]
@@ -100,26 +100,26 @@ def test_a_stale_model_is_said_to_be_one(project: Project, capsys: pytest.Captur
     assert f"warning: checkpoints/export {earlier}; dvc repro makes it anew" in capsys.readouterr().err
     project.dvc("repro")
     assert [stale(name, project.folder) for name in ORDER] == ["", "", ""]
-    (project.folder / "checkpoints/export/notes.txt").write_text("mine")
+    (project.folder / "checkpoints/export/notes.txt").write_text("mine", encoding="utf-8")
     assert "is not the one in dvc.lock" in stale("export", project.folder)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "stages: 3", "stages: {export: {deps: 1}}", "a: b: c", "\x00"])
 def test_without_a_usable_lock_nothing_is_said(project: Project, content: str) -> None:
-    (project.folder / "dvc.lock").write_text(content)
+    (project.folder / "dvc.lock").write_text(content, encoding="utf-8")
     assert stale("export", project.folder) == ""
 
 
 def test_it_says_which_model_it_is(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     path = project.folder / "checkpoints/export/model.json"
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     config["training"] = {"source": "flowers", "photographs": 3400, "validation_photographs": 250, "ab_mae": 12.345}
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(config), encoding="utf-8")
     choose_model(None, project.folder)
     said = capsys.readouterr().err
     assert "compact_unet, 32 px; trained on 3,400 photographs (flowers); ab_mae 12.35 on 250 validation" in said
     config["scores"] = {"photographs": 1000, "ab_mae": 8.5, "lightness_table_ab_mae": 11.49}
-    path.write_text(json.dumps(config))
+    path.write_text(json.dumps(config), encoding="utf-8")
     choose_model(None, project.folder)
     said = capsys.readouterr().err
     assert "ab_mae 8.50 on 1,000 unseen photographs, where a table from lightness to color has 11.49" in said

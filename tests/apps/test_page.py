@@ -143,7 +143,7 @@ def test_only_this_machine_is_answered(server: str, model: Path) -> None:
         (["--port", port], 1, f"http://127.0.0.1:{port} cannot be served: the port is taken"),
     ):
         done = subprocess.run(
-            [TWOTONE, "serve", "--model", str(model), *words], capture_output=True, text=True, timeout=300
+            [TWOTONE, "serve", "--model", str(model), *words], capture_output=True, encoding="utf-8", timeout=300
         )
         assert done.returncode == status
         assert sentence in done.stderr

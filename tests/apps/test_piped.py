@@ -36,7 +36,11 @@ def test_a_photograph_goes_through_a_pipe(street: Path, model: Path) -> None:
     """Standard output holds the picture and nothing else, byte for byte what the file would be."""
     script = f"cat street.png | {TWOTONE} colorize - --model {model} | cat > through.png"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=street.parent, env=environment(), capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=street.parent,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "standard input -> standard output: 48x40" in done.stderr
@@ -110,7 +114,9 @@ def test_nothing_is_read_from_or_written_to_a_terminal(street: Path) -> None:
 def test_a_reader_that_goes_away_is_no_traceback(street: Path, model: Path, rng: np.random.Generator) -> None:
     save_photo(street, rng, (900, 900))
     script = f"{TWOTONE} colorize - --model {model} < street.png | true; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, encoding="utf-8"
+    )
     assert done.stdout == "1\n"  # as click ends where nobody reads what it writes
     assert "Traceback" not in done.stderr
 
@@ -124,7 +130,7 @@ def test_closed_ends_are_said(street: Path, model: Path) -> None:
         (f"{TWOTONE} colorize street.png --model {model} -o out 2>&-", 0, ""),
     ):
         done = subprocess.run(
-            ["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, text=True
+            ["bash", "-c", script], cwd=street.parent, env=environment(), capture_output=True, encoding="utf-8"
         )
         assert done.returncode == status, (script, done)
         assert said in done.stderr

@@ -33,9 +33,9 @@ def test_a_container_has_less_memory_than_its_machine(tmp_path: Path, monkeypatc
     limits = (tmp_path / "memory.max", tmp_path / "nowhere")
     monkeypatch.setattr(processes, "cores", lambda: 16)
     monkeypatch.setattr(processes, "_CONTAINER_LIMITS", limits)
-    limits[0].write_text("max\n")
+    limits[0].write_text("max\n", encoding="utf-8")
     machine = processes._memory()
-    limits[0].write_text(f"{2 * 2**30}\n")
+    limits[0].write_text(f"{2 * 2**30}\n", encoding="utf-8")
     assert processes._memory() == 2 * 2**30 < machine
     assert processes.how_many(None, 1000) == 1
 
@@ -91,7 +91,9 @@ def coloring(folder: Path, rng: np.random.Generator) -> Iterator[subprocess.Pope
 
 def children(pid: int) -> list[int]:
     """The processes that color, and not the one that cleans up after them."""
-    listed = subprocess.run(["pgrep", "-P", str(pid), "-f", "spawn_main"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["pgrep", "-P", str(pid), "-f", "spawn_main"], capture_output=True, encoding="utf-8", check=True
+    )
     return [int(line) for line in listed.stdout.split()]
 
 

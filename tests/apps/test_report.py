@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +13,48 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from tests.helpers import QUICKSTART, ROOT, save_photo, twotone
+from stages.dvc import STAGES
+from tests.helpers import QUICKSTART, ROOT, Project, save_photo, twotone
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def reports(make_project: Callable[[str], Project], nursery: Nursery) -> Path:
+    """The reports of a small run."""
+    project = make_project("report")
+    project.change(sample={"test": 12})
+    for stage in STAGES:
+        nursery.run(project.folder, stage)
+    return project.folder / "reports"
+
+
 @pytest.fixture
-def sides(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
-    """Two checkouts with the committed reports; before, the ab_mae of each photograph is higher by one."""
+def sides(reports: Path, tmp_path: Path, rng: np.random.Generator) -> tuple[Path, Path]:
+    """Two checkouts with the same reports; before, the ab_mae of each photograph is higher by one."""
     folders = tmp_path / "before", tmp_path / "after"
     for folder in folders:
-        shutil.copytree(ROOT / "reports", folder / "reports", ignore=shutil.ignore_patterns("samples*", "*.png"))
+        shutil.copytree(reports, folder / "reports", ignore=shutil.ignore_patterns("samples*", "*.png"))
         shutil.copy(QUICKSTART, folder / "params.yaml")
         save_photo(folder / "reports/evaluate/samples.png", rng, (80, 60))
     before, after = folders
     table = before / "reports/evaluate/per_image.csv"
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    with table.open("w", newline="") as file:
+    with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({**row, "ab_mae": float(row["ab_mae"]) + 1} for row in rows)
-    tree = YAML().load(QUICKSTART.read_text())
+    tree = YAML().load(QUICKSTART.read_text(encoding="utf-8"))
     tree["finetune"]["losses"] = {"l1": 10.0}
-    with (after / "params.yaml").open("w") as file:
+    with (after / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(tree, file)
     return before, after
 
 
 def as_the_workflow_types() -> list[str]:
-    jobs = YAML(typ="safe").load((ROOT / ".github/workflows/report.yml").read_text())["jobs"]
+    jobs = YAML(typ="safe").load((ROOT / ".github/workflows/report.yml").read_text(encoding="utf-8"))["jobs"]
     (command,) = [step["run"] for step in jobs["report"]["steps"] if "twotone" in step.get("run", "")]
     assert command.startswith("uv run twotone ")
     return command.split()[3:]
@@ -56,7 +69,7 @@ def test_scores_parameters_curves_and_pictures(sides: tuple[Path, Path]) -> None
     before, after = sides
     done = twotone(after, *as_the_workflow_types())
     assert done.returncode == 0, done.stderr
-    markdown = (after / "report/report.md").read_text()
+    markdown = (after / "report/report.md").read_text(encoding="utf-8")
     table = rows(markdown)
     old, new, change, interval, verdict = table["ab_mae"]
     assert float(old) == pytest.approx(float(new) + 1, abs=2e-3)
@@ -80,8 +93,8 @@ def test_scores_parameters_curves_and_pictures(sides: tuple[Path, Path]) -> None
 def test_the_curves_of_both_sides_are_drawn(sides: tuple[Path, Path]) -> None:
     before, after = sides
     steps = before / "reports/finetune/steps.csv"
-    lines = steps.read_text().splitlines()
-    steps.write_text("\n".join([lines[0], *lines[1:3]]) + "\n")
+    lines = steps.read_text(encoding="utf-8").splitlines()
+    steps.write_text("\n".join([lines[0], *lines[1:3]]) + "\n", encoding="utf-8")
     twotone(after, "report", "../before", "-o", "short")
     shutil.rmtree(before / "reports/finetune")
     assert twotone(after, "report", "../before", "-o", "none").returncode == 0
@@ -95,16 +108,18 @@ def test_the_curves_of_both_sides_are_drawn(sides: tuple[Path, Path]) -> None:
 def test_what_cannot_be_compared_is_said(sides: tuple[Path, Path]) -> None:
     before, after = sides
     table = before / "reports/evaluate/per_image.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], *(line for line in lines[1:] if not line.startswith("0,"))]) + "\n")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    table.write_text(
+        "\n".join([lines[0], *(line for line in lines[1:] if not line.startswith("0,"))]) + "\n", encoding="utf-8"
+    )
     (before / "reports/evaluate/samples.png").unlink()
     assert twotone(after, "report", "../before").returncode == 0
-    markdown = (after / "report/report.md").read_text()
+    markdown = (after / "report/report.md").read_text(encoding="utf-8")
     assert "Not compared: the side before the change was measured on other photographs" in markdown
     assert "No pictures: reports/evaluate/samples.png is not there; `dvc pull` fetches it." in markdown
     (before / "params.yaml").rename(before / "elsewhere.yaml")
     assert twotone(after, "report", "../before").returncode == 0
-    assert "params.yaml is not there, or cannot be read" in (after / "report/report.md").read_text()
+    assert "params.yaml is not there, or cannot be read" in (after / "report/report.md").read_text(encoding="utf-8")
     (before / "elsewhere.yaml").rename(before / "params.yaml")
     history = before / "reports/pretrain/history.csv"
     whole = history.read_bytes()
@@ -114,11 +129,11 @@ def test_what_cannot_be_compared_is_said(sides: tuple[Path, Path]) -> None:
     assert "history.csv: damaged (could not convert string to float" in refused.stderr
     history.write_bytes(whole)
     table.unlink()
-    (after / "report/report.md").write_text("the last one")
+    (after / "report/report.md").write_text("the last one", encoding="utf-8")
     refused = twotone(after, "report", "../before")
     assert refused.returncode == 2
     assert "reports/evaluate/per_image.csv: No such file or directory; run dvc repro evaluate" in refused.stderr
-    assert (after / "report/report.md").read_text() == "the last one"
+    assert (after / "report/report.md").read_text(encoding="utf-8") == "the last one"
 
 
 def test_nothing_but_an_earlier_report_is_replaced(sides: tuple[Path, Path]) -> None:

@@ -28,7 +28,7 @@ def save(folder: Path, stage: str, fingerprint: str, lr: float = 0.001) -> Saved
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text())
+    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text(encoding="utf-8"), encoding="utf-8")
     save(tmp_path, "pretrain", "aa" * 32)
     save(tmp_path, "pretrain", "bb" * 32, lr=0.0005)
     save(tmp_path, "finetune", "cc" * 32)
@@ -67,7 +67,10 @@ def test_a_generator_that_was_kept_before_the_first_state_is_found_and_deleted(p
 
 def test_an_empty_block_of_params_yaml_is_no_obstacle(project: Path) -> None:
     params = project / "params.yaml"
-    params.write_text(re.sub(r"^pretrain:\n(  .*\n)*", "pretrain:\n", params.read_text(), flags=re.MULTILINE))
+    params.write_text(
+        re.sub(r"^pretrain:\n(  .*\n)*", "pretrain:\n", params.read_text(encoding="utf-8"), flags=re.MULTILINE),
+        encoding="utf-8",
+    )
     done = twotone(project, "resume")
     assert done.returncode == 0, done.stderr
     assert "pretrain.lr 0.0005, now None" in done.stdout
@@ -96,7 +99,9 @@ def test_clear_asks_and_takes_a_fingerprint(project: Path) -> None:
     script = [str(Path(sys.executable).with_name("twotone")), "resume", "--clear"]
 
     def answer(text: str, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*script, *words], cwd=project, input=text, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*script, *words], cwd=project, input=text, capture_output=True, encoding="utf-8", timeout=60
+        )
 
     for text in ("n\n", "\n", ""):
         refused = answer(text)
@@ -125,7 +130,7 @@ with held(Path({str(project)!r}, ".resume/pretrain", "aa" * 32, "lock"), "this")
     print("held", flush=True)
     time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process.pid

@@ -25,7 +25,7 @@ def test_mean_and_spread_and_nothing_twice(make_project: Callable[[str], Project
     for seed in (1, 2):
         (name,) = re.findall(rf"-n (seed-{seed}-\w+) ", done.stdout)
         project.dvc("exp", "apply", name)
-        metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+        metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
         values.append(metrics["finetune"]["ab_mae"])
         margins.append(metrics["finetune"]["ab_mae"] - metrics["pretrain_saturated"]["ab_mae"])
     row = re.search(r"finetune +ab_mae +([\d.]+) +([\d.]+) +(.*?) *$", done.stdout, re.MULTILINE)

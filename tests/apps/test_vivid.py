@@ -41,7 +41,9 @@ def test_the_dial_changes_the_colors_step_by_step(model: Path, tmp_path: Path, r
     assert np.array_equal(zero, faithful)
     assert 0 < np.abs(half - zero).mean() < np.abs(one - zero).mean()
     # The copy says where the dial stood, and between which weights.
-    ends = [json.loads((folder / "model.json").read_text()) for folder in (finetuned, tmp_path / "pretrain")]
+    ends = [
+        json.loads((folder / "model.json").read_text(encoding="utf-8")) for folder in (finetuned, tmp_path / "pretrain")
+    ]
     digests = [end["sha256"]["generator.safetensors"] for end in ends]
     said = f"sha256 {digests[0]}, dial at 0.5 from sha256 {digests[1]}".encode()
     assert said in (tmp_path / "half.png").read_bytes()

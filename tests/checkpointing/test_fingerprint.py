@@ -24,7 +24,7 @@ def step(x):
 
 
 def digest(folder: Path, code: str) -> str:
-    (folder / "step.py").write_text(code)
+    (folder / "step.py").write_text(code, encoding="utf-8")
     return code_digest([folder / "step.py"])
 
 
@@ -51,8 +51,8 @@ def test_texts_do_not_count_and_everything_else_does(tmp_path: Path) -> None:
 def inputs(params: Params, tmp_path: Path) -> Inputs:
     for name, content in (("sample", "a photograph"), ("parent", "weights")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(content)
-    (tmp_path / "step.py").write_text(CODE)
+        (tmp_path / name / "file").write_text(content, encoding="utf-8")
+    (tmp_path / "step.py").write_text(CODE, encoding="utf-8")
     blocks = (params.generator, params.pretrain)
     return Inputs(params.base, blocks, tmp_path / "sample", (tmp_path / "parent",), (tmp_path / "step.py",))
 
@@ -69,10 +69,10 @@ def test_every_input_counts(params: Params, inputs: Inputs) -> None:
     without_effect = params.base.model_copy(update={"num_workers": 3, "save_every_minutes": 1.0})
     assert training_digest("pretrain", replace(inputs, base=without_effect), accelerator) == before
     for path in (inputs.sample / "file", inputs.start[0] / "file", inputs.code[0]):
-        content = path.read_text()
-        path.write_text(content + "\nMORE = 1\n")
+        content = path.read_text(encoding="utf-8")
+        path.write_text(content + "\nMORE = 1\n", encoding="utf-8")
         assert training_digest("pretrain", inputs, accelerator) != before, path
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     assert training_digest("pretrain", inputs, accelerator) == before
 
 

@@ -111,7 +111,7 @@ def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
     )
     for hard, said in ((4096, "99.0"), (64, "this system lets too few files be open at once; see `ulimit -n`")):
         words = [sys.executable, "-c", code, str(hard), str(tmp_path)]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
         assert said in done.stdout + done.stderr
         assert "damaged" not in done.stderr
 

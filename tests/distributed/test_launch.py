@@ -39,7 +39,7 @@ def test_processes_end_with_their_launcher() -> None:
     stage = "from pipeline.distributed.launch import end_with_launcher; end_with_launcher(); time.sleep(60)"
     told = "print(os.getpid(), flush=True)"
     code = f"from pipeline.distributed.launch import launch\nlaunch({program(f'{told}; {stage}', stage)!r}, 2)"
-    running = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8")
     assert running.stdout
     assert running.stdout.readline().strip().isdecimal()
     killed = time.monotonic()

@@ -176,25 +176,31 @@ def test_evaluate_measures_lpips(make_project: Callable[[str], Project], alexnet
     project = make_project("lpips")
     project.dvc("repro", "evaluate")
     reports = project.folder / "reports/evaluate"
-    before = (reports / "metrics.json").read_text()
+    before = (reports / "metrics.json").read_text(encoding="utf-8")
     project.change(evaluate={"lpips_weights": str(alexnet_file)})
     refused = project.run("stages", "evaluate", ok=False)
     assert refused.returncode == 1
     assert "not alexnet-owt-7be5be79.pth" in refused.stderr
-    assert (reports / "metrics.json").read_text() == before
+    assert (reports / "metrics.json").read_text(encoding="utf-8") == before
     checked = project.twotone("check", ok=False)
     assert checked.returncode == 2
     assert "not alexnet-owt-7be5be79.pth" in checked.stderr
     done = subprocess.run(
-        [sys.executable, "-c", WITH_ANY_WEIGHTS], cwd=project.folder, env=environment(), capture_output=True, text=True
+        [sys.executable, "-c", WITH_ANY_WEIGHTS],
+        cwd=project.folder,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    metrics, protocol = (json.loads((reports / f"{name}.json").read_text()) for name in ("metrics", "protocol"))
+    metrics, protocol = (
+        json.loads((reports / f"{name}.json").read_text(encoding="utf-8")) for name in ("metrics", "protocol")
+    )
     assert all(0 < scores["lpips"] < 1 for scores in metrics.values())
     assert protocol["lpips"]["implementation"].startswith("torchmetrics 1.")
     assert len(protocol["lpips"]["sha256"]) == 64
     assert protocol["fid"] is None
-    assert "lpips" in json.loads((reports / "comparisons.json").read_text())["finetune - pretrain"]
+    assert "lpips" in json.loads((reports / "comparisons.json").read_text(encoding="utf-8"))["finetune - pretrain"]
     untouched = {
         name: {key: value for key, value in scores.items() if key != "lpips"} for name, scores in metrics.items()
     }

@@ -144,7 +144,7 @@ except SystemExit as end:
     assert not end.code, end.code
 print([line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")][0])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=300)
     assert int(done.stdout.splitlines()[-1]) * 1024 < 1e9
     with Image.open(tmp_path / "out/large.jpg") as image:
         assert image.size == (8000, 6000)
@@ -187,7 +187,7 @@ def test_model_json_says_how_to_feed_it(make_model: MakeModel, tmp_path: Path, p
     import onnxruntime
 
     folder = export(make_model(), tmp_path, photographs)
-    said = json.loads((folder / "model.json").read_text())["interface"]
+    said = json.loads((folder / "model.json").read_text(encoding="utf-8"))["interface"]
     assert said == {
         "input": "condition",
         "channels": ["L* / 50 - 1"],

@@ -32,7 +32,7 @@ def test_it_is_small_and_says_what_it_is() -> None:
     assert config.training is not None
     assert config.scores is not None
     assert config.scores.ab_mae < config.scores.lightness_table_ab_mae
-    card = (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text(encoding="utf-8")
     assert "MiniPlaces" in card
     assert "/" + "tmp" not in card
 
@@ -65,7 +65,7 @@ def test_it_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path = choose_model(Path("starter"))
     assert label(path) == "starter"
     (tmp_path / "starter").mkdir()
-    (tmp_path / "starter/model.json").write_text((path / "model.json").read_text())
+    (tmp_path / "starter/model.json").write_text((path / "model.json").read_text(encoding="utf-8"), encoding="utf-8")
     assert label(choose_model(Path("starter"))) == "starter"
     assert choose_model(Path("starter")) == Path("starter")
 

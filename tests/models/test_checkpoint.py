@@ -52,7 +52,7 @@ def test_same_network_same_bytes(saved: Path, tmp_path: Path, params: Params, ge
 
 def change_config(folder: Path, **changes: Any) -> None:
     path = folder / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
 
 
 def test_damage_is_named(saved: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_pickle_in_its_place_is_not_run(saved: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format": 1}', "[" * 100_000])
 def test_what_is_no_model_description_is_refused(saved: Path, text: str) -> None:
-    (saved / "model.json").write_text(text)
+    (saved / "model.json").write_text(text, encoding="utf-8")
     with pytest.raises(ModelError, match=r"model\.json"):
         load_generator(saved)
 

@@ -25,7 +25,7 @@ def sample(params: Params, root: Path, out: Path, seed: int = 0, **counts: Any) 
 
 
 def manifest(out: Path) -> list[dict[str, str]]:
-    with (out / "manifest.csv").open(newline="") as file:
+    with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

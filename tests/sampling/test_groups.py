@@ -85,5 +85,5 @@ def test_a_sample_without_test_photographs(params: Params, film: Path, tmp_path:
     counts = sample(params, film, tmp_path / "out", train=20, valid=8, test=0, group="folder")
     assert counts["test"] == 0
     assert not list((tmp_path / "out").glob("test-*"))
-    with (tmp_path / "out/manifest.csv").open() as file:
+    with (tmp_path / "out/manifest.csv").open(encoding="utf-8") as file:
         assert {row["split"] for row in csv.DictReader(file)} == {"train", "valid"}

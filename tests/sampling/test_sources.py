@@ -15,7 +15,7 @@ LISTING = Path(__file__).parents[2] / "pipeline/sampling/bundled.csv"
 
 
 def test_a_folder_is_listed_recursively_in_one_order(photo_folder: Path) -> None:
-    (photo_folder / "notes.txt").write_text("no photograph")
+    (photo_folder / "notes.txt").write_text("no photograph", encoding="utf-8")
     names = [candidate.name for candidate in folder(photo_folder)]
     assert names == sorted(names)
     assert len(names) == 12
@@ -84,7 +84,7 @@ def test_bundled_regions_follow_the_seed() -> None:
 )
 def test_a_malformed_listing_is_named(tmp_path: Path, text: str, reason: str) -> None:
     listing = tmp_path / "list.csv"
-    listing.write_text(text)
+    listing.write_text(text, encoding="utf-8")
     with pytest.raises(SourceError, match=reason):
         bundled(listing, 0)
 

@@ -85,7 +85,7 @@ def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Pho
     before = error(conv(run), photographs)
     train(run, MODEL)
     assert conv(run).calls == 4
-    with (tmp_path / "log/history.csv").open() as file:
+    with (tmp_path / "log/history.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[-1]["valid_ab_mae"]) < before
@@ -95,7 +95,7 @@ def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Pho
         "valid-epoch-0002.png",
         "valid-step-0000003.png",
     ]
-    with (tmp_path / "log/steps.csv").open() as file:
+    with (tmp_path / "log/steps.csv").open(encoding="utf-8") as file:
         steps = list(csv.DictReader(file))
     assert [row["step"] for row in steps] == ["1", "2", "3", "4"]
     for epoch, row in enumerate(rows):

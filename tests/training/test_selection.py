@@ -79,12 +79,12 @@ def test_what_is_published(make_project: Callable[[str], Project], nursery: Nurs
     for stage in ("sample", "pretrain"):
         nursery.run(project.folder, stage)
     said = nursery.run(project.folder, "finetune")
-    with (project.folder / "reports/finetune/history.csv").open() as file:
+    with (project.folder / "reports/finetune/history.csv").open(encoding="utf-8") as file:
         history = [{key: float(value) for key, value in line.items()} for line in csv.DictReader(file)]
     best = best_epoch(history)
     published = (project.folder / "checkpoints/finetune/generator.safetensors").read_bytes()
     assert not (project.folder / "checkpoints/finetune/best").exists()
-    metrics = json.loads((project.folder / "reports/finetune/metrics.json").read_text())
+    metrics = json.loads((project.folder / "reports/finetune/metrics.json").read_text(encoding="utf-8"))
     assert metrics["published_epoch"] == best
     pretrained = (project.folder / "checkpoints/pretrain/generator.safetensors").read_bytes()
     assert (published == pretrained) == (best == 0)
@@ -97,7 +97,7 @@ def test_what_is_published(make_project: Callable[[str], Project], nursery: Nurs
     assert "WARNING: no epoch beats the saturation knob" in nursery.run(project.folder, "finetune")
     assert (project.folder / "checkpoints/finetune/generator.safetensors").read_bytes() == pretrained
     trainings = [
-        json.loads((project.folder / f"checkpoints/{stage}/model.json").read_text())["training"]
+        json.loads((project.folder / f"checkpoints/{stage}/model.json").read_text(encoding="utf-8"))["training"]
         for stage in ("pretrain", "finetune")
     ]
     assert trainings[0] == trainings[1], "what is published has learnt nothing in the second stage"
@@ -105,7 +105,9 @@ def test_what_is_published(make_project: Callable[[str], Project], nursery: Nurs
     rejected = project.folder / "checkpoints/finetune/epoch-0003/generator.safetensors"
     assert rejected.read_bytes() != pretrained
     nursery.run(project.folder, "evaluate")
-    assert "finetune-epoch-0003" in json.loads((project.folder / "reports/evaluate/metrics.json").read_text())
+    assert "finetune-epoch-0003" in json.loads(
+        (project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8")
+    )
     nursery.run(project.folder, "export")
-    card = " ".join((project.folder / "checkpoints/export/README.md").read_text().split())
+    card = " ".join((project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8").split())
     assert "then 3 epochs of a second stage, none of which was better than a saturation slider" in card
