@@ -38,9 +38,10 @@ from pipeline.evaluation.paired import difference, verdicts
 from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.scoring import Judges, Scores, score_all
 from pipeline.inference import Colorizer
-from pipeline.media.decoding import SUFFIXES, decode
+from pipeline.media.decoding import SUFFIXES
 from pipeline.media.three_plates import read_three_plates
 from pipeline.models.config import read_config
+from pipeline.sampling.photographs import decode
 
 ROOT = Path(__file__).parents[1]
 PLATES = ROOT / "docs/historic/prokudin-gorskii"

@@ -73,6 +73,19 @@ def _put_in_place(hidden: Path, path: Path, old: Path) -> None:
     remove(old)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; its name is in the error.
+    """
+    try:
+        with replacing(path) as hidden:
+            hidden.write_bytes(content)
+    except OSError as error:  # a full disk names no file
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def publish(source: Path, out: Path) -> None:
     """Copy a finished file or folder to `out`.
 

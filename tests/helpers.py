@@ -21,6 +21,10 @@ from PIL import Image
 from ruamel.yaml import YAML
 from skimage.color import rgb2lab
 
+from pipeline.media.pictures import Picture
+from pipeline.media.provenance import Origin
+from pipeline.media.writing import encode_picture
+
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
 # Not params.yaml, which its user may edit: the recipe that it is a copy of.
@@ -174,6 +178,13 @@ def save_photo(path: Path, rng: np.random.Generator, size: tuple[int, int] = (48
     """Smooth random colors, (width, height)."""
     coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     coarse.resize(size, Image.Resampling.BICUBIC).save(path)
+
+
+def write_picture(path: Path, rgb: Array, like: Picture, kind: str, origin: Origin | None = None) -> str:
+    """Encode a picture into a file; returns what the file could not take over."""
+    content, left_out = encode_picture(rgb, like, kind, origin)
+    path.write_bytes(content)
+    return left_out
 
 
 def noisy_photo(rng: np.random.Generator, height: int = 90, width: int = 121) -> Array:

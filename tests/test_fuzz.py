@@ -23,10 +23,10 @@ from pipeline.apps.foreign_weights import read_weights
 from pipeline.checkpointing.store import read_state
 from pipeline.data.shards import split_names
 from pipeline.errors import ImageError, ModelError, ParamsError, SampleError, SavedStateError, WeightsError
-from pipeline.media.decoding import decode
 from pipeline.media.pictures import read_picture
 from pipeline.models.config import read_config
 from pipeline.params import parse, read
+from pipeline.sampling.photographs import decode
 from tests.helpers import QUICKSTART
 
 EXAMPLES = pytest.mark.parametrize("examples", [100, pytest.param(2000, marks=pytest.mark.slow)])

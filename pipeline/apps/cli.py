@@ -224,6 +224,7 @@ def colorize(
     own_lightness: Annotated[
         bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
     ] = False,
+    damaged: Annotated[bool, typer.Option(help="Color what is there of photographs that are cut off.")] = False,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
     shard: Annotated[
@@ -244,7 +245,7 @@ def colorize(
     ending = format.lower().removeprefix(".") if format else None
     naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
     coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
-    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, vivid, processes)
+    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, damaged, vivid, processes)
     raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from pipeline.apps.color_picture import color_picture, side_by_side
 from pipeline.apps.copies import comparison
 from pipeline.apps.jobs import Job, Naming
 from pipeline.errors import TwotoneError
+from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.video import VideoOptions, color_video
-from pipeline.media.pictures import FROM_PHONES, WRITABLE, Picture, read_picture, write_picture
+from pipeline.media.pictures import read_picture
 from pipeline.media.provenance import Origin
-from pipeline.types import Samples
+from pipeline.media.writing import FROM_PHONES, WRITABLE
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class BatchOptions:
     """Smoothing of films over time: see inference/smoothing.py."""
     overwrite: bool
     max_pixels: int
+    damaged: bool = False
+    """Whether to color what is there of a photograph that is cut off."""
     vivid: float | None = None
     """Where the dial from faithful to vivid stands; None for the model as it is."""
     processes: int | None = None
@@ -67,13 +69,18 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
 
 
 def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
-    picture = read_picture(job.source, options.max_pixels)
-    left_out = set(picture.lost)
+    picture = read_picture(job.source, options.max_pixels, damaged=options.damaged)
+    notes = _name_notes(job)
     for seed, target in targets.items():
-        rgb = colorizer.color(picture.pixels, replace(options.coloring, seed=seed))
-        left_out |= {_write(picture, rgb, target, options)} - {""}
+        kind = WRITABLE[target.suffix[1:].lower()]
+        colored = color_picture(picture, colorizer, replace(options.coloring, seed=seed), kind, options.origin)
+        if options.overwrite or not target.exists():
+            write_whole(target, colored.content)
+        beside = comparison(target)
+        if options.naming.compare and (options.overwrite or not beside.exists()):
+            write_whole(beside, side_by_side(picture, colored.rgb, kind, options.origin))
+        notes += [note for note in colored.notes if note not in notes]
     height, width = picture.pixels.shape[:2]
-    notes = [*_name_notes(job), *(f"{what} could not be taken over" for what in sorted(left_out))]
     detail = f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
     return Outcome(job.source, "colored", detail, tuple(notes))
 
@@ -90,19 +97,6 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
         )
         notes.extend(note for note in report.notes if note not in notes)
     return Outcome(job.source, "colored", "; ".join(texts), tuple(notes))
-
-
-def _write(picture: Picture, rgb: Samples, target: Path, options: BatchOptions) -> str:
-    """Write a coloring; returns what the file could not take over."""
-    kind, left_out = WRITABLE[target.suffix[1:].lower()], ""
-    if options.overwrite or not target.exists():
-        left_out = write_picture(target, rgb, picture, kind, options.origin)
-    beside = comparison(target)
-    if options.naming.compare and (options.overwrite or not beside.exists()):
-        before = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, 2)
-        both = np.concatenate([before, rgb], 1)
-        write_picture(beside, both, replace(picture, alpha=None), kind, options.origin)
-    return left_out
 
 
 def _all_there(target: Path, options: BatchOptions) -> bool:

@@ -6,14 +6,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.apps.color_picture import color_picture
 from pipeline.apps.colorize import load_for
 from pipeline.apps.jobs import Naming, Selection, require_format, require_output
 from pipeline.apps.one_file import BatchOptions
 from pipeline.errors import ImageError, InputError
-from pipeline.files import replacing
+from pipeline.files import write_whole
 from pipeline.inference.colorizer import Colorizer
 from pipeline.media.decoding import largest_file
-from pipeline.media.pictures import WRITABLE, copy_ending, decode_picture, encode_picture
+from pipeline.media.pictures import decode_picture
+from pipeline.media.writing import WRITABLE, copy_ending
 
 STANDARD_INPUT = "-"
 _EXAMPLE = "twotone colorize - < street.jpg > street-color.jpg"
@@ -51,20 +53,12 @@ def color_piped(model: Path | None, options: BatchOptions) -> int:
     except ImageError as error:
         raise ImageError(f"standard input: {error}") from None
     if out:
-        _write(out, content)
+        write_whole(out, content)
     else:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     print(f"standard input -> {out or 'standard output'}: {said}", file=sys.stderr)
     return 0
-
-
-def _write(out: Path, content: bytes) -> None:
-    try:
-        with replacing(out) as hidden:
-            hidden.write_bytes(content)
-    except OSError as error:  # a full disk names no file
-        raise OSError(error.errno, error.strerror, str(out)) from None
 
 
 def _standard_input(max_pixels: int) -> bytes:
@@ -79,14 +73,12 @@ def _standard_input(max_pixels: int) -> bytes:
 
 def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tuple[bytes, str]:
     """The colored file, and what to say of it."""
-    picture = decode_picture(content, options.max_pixels)
+    picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     kind = WRITABLE[_ending(options.naming, picture.format)]
-    rgb = colorizer.color(picture.pixels, options.coloring)
-    colored, left_out = encode_picture(rgb, picture, kind, options.origin)
+    colored = color_picture(picture, colorizer, options.coloring, kind, options.origin)
     height, width = picture.pixels.shape[:2]
     notes = [f"{picture.format} is written as {kind}"] if picture.format != kind else []
-    notes += [f"{what} could not be taken over" for what in [*picture.lost, left_out] if what]
-    return colored, "; ".join([f"{width}x{height}", *notes])
+    return colored.content, "; ".join([f"{width}x{height}", *notes, *colored.notes])
 
 
 def _require_one_picture(naming: Naming) -> None:

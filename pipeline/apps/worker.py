@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipeline.apps.color_picture import color_picture
 from pipeline.apps.model_choice import load_signed, used
 from pipeline.errors import ColoringError, TwotoneError
+from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions
-from pipeline.media.pictures import WRITABLE, copy_ending, read_picture, write_picture
+from pipeline.media.pictures import read_picture
+from pipeline.media.writing import WRITABLE, copy_ending
 from pipeline.types import Samples
 
 # Longest side of what the page shows; the download has the photograph's own size.
@@ -43,6 +46,8 @@ class Result:
     """A preview of each coloring."""
     full: tuple[Path, ...]
     """Each at the photograph's own size."""
+    notes: tuple[str, ...] = ()
+    """What of the photograph they have not, in a sentence each."""
 
 
 class Worker:
@@ -92,17 +97,21 @@ class Worker:
 def _color(request: Request, model: Path, max_pixels: int) -> Result:
     colorizer, origin = load_signed(model, request.vivid)
     origin = used(origin, request.coloring)
-    picture = read_picture(request.source, max_pixels)
+    # What is there of a damaged photograph: the page has no option to ask for it, and says what is missing.
+    picture = read_picture(request.source, max_pixels, damaged=True)
     ending = copy_ending(request.source.suffix)
-    after, full = [], []
+    after, full, notes = [], [], list[str]()
     first = request.coloring.seed
     for seed in range(first, first + request.variants):
-        rgb = colorizer.color(picture.pixels, replace(request.coloring, seed=seed))
+        coloring = replace(request.coloring, seed=seed)
+        colored = color_picture(picture, colorizer, coloring, WRITABLE[ending], origin)
         name = f"{request.source.stem}-color" + (f"-{seed}" if request.variants > 1 else "")
         full.append(request.folder / f"{name}.{ending}")
-        write_picture(full[-1], rgb, picture, WRITABLE[ending], origin)
-        after.append(_preview(rgb, request.folder / f"after-{seed}.webp"))
-    return Result(_preview(picture.pixels, request.folder / "before.webp"), tuple(after), tuple(full))
+        write_whole(full[-1], colored.content)
+        after.append(_preview(colored.rgb, request.folder / f"after-{seed}.webp"))
+        notes += [note for note in colored.notes if note not in notes]
+    before = _preview(picture.pixels, request.folder / "before.webp")
+    return Result(before, tuple(after), tuple(full), tuple(notes))
 
 
 def _preview(pixels: Samples, path: Path) -> Path:

@@ -19,13 +19,15 @@ from pipeline.errors import ModelError
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
-from pipeline.media.decoding import LARGEST_ASPECT, SMALLEST_SIDE
+from pipeline.media.decoding import SMALLEST_SIDE
 from pipeline.media.pictures import samples_of
 from pipeline.types import Floats, Samples
 
 # Pixels joined at a time: few enough for their planes to stay in the processor's cache.
 _STRIP = 2**17
 RENDER_SIZES = (32, 2048)
+# Of a panorama, the network sees no more pixels than this, or one so long: four megapixels take it some 3 GB.
+_MOST_SEEN, _ALWAYS_SEEN = 2**22, 20
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Colorizer:
         """
         if not 0 <= options.saturation <= 10:
             raise ValueError(f"saturation must be in 0..10, got {options.saturation}")
-        pixels = _require_photograph(pixels)
+        pixels = _require_photograph(pixels, self._render_size(options.render_size))
         if options.own_lightness:
             return self._own_rgb(pixels, options)
         light = self.reduced_lightness(pixels, options.render_size)
@@ -163,10 +165,13 @@ class Colorizer:
         Raises:
             ValueError: render_size is out of its range.
         """
-        size = self.image_size if render_size is None else render_size
+        return lightness(_reduced(pixels, self._render_size(render_size)))
+
+    def _render_size(self, asked: int | None) -> int:
+        size = self.image_size if asked is None else asked
         if not RENDER_SIZES[0] <= size <= RENDER_SIZES[1]:
             raise ValueError(f"render_size must be in {RENDER_SIZES[0]}..{RENDER_SIZES[1]}, got {size}")
-        return lightness(_reduced(pixels, size))
+        return size
 
     def ab(self, light: Floats, seed: int = 0) -> Floats:
         """The network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
@@ -239,7 +244,7 @@ def _reduced(pixels: Samples, short_side: int) -> Samples:
     return np.asarray(Image.fromarray(eight).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
 
 
-def _require_photograph(pixels: NDArray[Any]) -> Samples:
+def _require_photograph(pixels: NDArray[Any], render_size: int) -> Samples:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"samples must be uint8 or uint16, got {pixels.dtype}")
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -247,9 +252,13 @@ def _require_photograph(pixels: NDArray[Any]) -> Samples:
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
         raise ValueError(f"an array must be (H, W), (H, W, 1), (H, W, 3) or a batch of those, got {pixels.shape}")
     short, long = sorted(pixels.shape[:2])
-    if short < SMALLEST_SIDE or long > LARGEST_ASPECT * short:
+    size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+    if short < SMALLEST_SIDE:
+        raise ValueError(f"the short side must be >= {SMALLEST_SIDE} pixels, got {size}")
+    longest = max(_ALWAYS_SEEN, _MOST_SEEN // render_size**2)
+    if long > longest * short:
         raise ValueError(
-            f"the short side must be >= {SMALLEST_SIDE} pixels and the long one at most {LARGEST_ASPECT} times it, "
-            f"got {pixels.shape[1]}x{pixels.shape[0]}"
+            f"at a render size of {render_size} the long side may be {longest} times the short one, got {size}; "
+            "a smaller render size allows longer ones"
         )
     return pixels

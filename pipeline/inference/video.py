@@ -41,6 +41,8 @@ class VideoReport:
     """Frames that were interlaced."""
     left_out: tuple[str, ...] = ()
     """What the file cannot hold, in a sentence each."""
+    resized: int = 0
+    """Frames of another size than the first, which were made as large."""
     end: float = 0.0
     """Seconds from the beginning to the end of the last frame, as long as the one before; 0 where there is one."""
     promised: float = 0.0
@@ -53,6 +55,7 @@ class VideoReport:
             "damaged frames": self.damaged,
             "frames had the time of an earlier one and were shown after it": self.retimed,
             "interlaced frames were deinterlaced": self.deinterlaced,
+            "frames of another size were made as large as the first": self.resized,
         }
         short = 0 < self.end < self.promised - max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
         ends = [f"its pictures end after {self.end:.1f} of {self.promised:.1f} s: it may be cut off"] * short
@@ -125,7 +128,9 @@ def _color(
         raise VideoError("no frames in it")
     counts = (frames, reader.damaged, reader.retimed, shots)
     flicker, left_out = (without.mean, written.mean), tuple(writers[0].left_out)
-    return VideoReport(*counts, *flicker, reader.deinterlacer.frames, left_out, end, reader.seconds)
+    return VideoReport(
+        *counts, *flicker, reader.deinterlacer.frames, left_out, reader.resized, end=end, promised=reader.seconds
+    )
 
 
 class _Cuts:

@@ -1,4 +1,4 @@
-"""Sound, subtitles and fonts of a film, copied into another one; subtitles converted where it cannot hold them."""
+"""Sound, subtitles and fonts of a film, copied into another one, or converted where it cannot hold them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-from pipeline.errors import VideoError
-
 # The subtitles that text becomes where the container cannot hold it as it is.
 _TEXT = {".mkv": "ass"}
 _TEXT_ELSEWHERE = "mov_text"
+# Sound that the container cannot hold is decoded, and kept without loss; with the encoder's samples of 16 and 32 bits.
+_LOSSLESS = {".mkv": ("flac", "s16", "s32")}
+_LOSSLESS_ELSEWHERE = ("alac", "s16p", "s32p")
+_SIXTEEN_BITS = ("u8", "u8p", "s16", "s16p")
 # What is said of a stream; the last two, of an attachment.
 _DESCRIPTIONS = ("language", "title", "handler_name", "filename", "mimetype")
 
@@ -22,17 +24,15 @@ class CopiedStreams:
         container: PyAV's, of the film being written.
         name: its file name.
         streams: of sound, subtitles and attachments, of the film being read.
-
-    Raises:
-        VideoError: the container cannot hold the sound.
     """
 
     def __init__(self, container: Any, name: str, streams: Iterable[Any]):
         self.left_out: list[str] = []
-        """What the new film cannot hold, in a sentence each."""
+        """What the new film cannot hold, or holds converted, in a sentence each."""
         self._container, self._ending = container, PurePath(name).suffix.lower()
         self._streams: dict[int, Any] = {}
         self._encoders: dict[int, Any] = {}
+        self._sounds: dict[int, _LosslessSound] = {}
         for stream in streams:
             made = self._made(stream)
             if made is None:
@@ -44,10 +44,14 @@ class CopiedStreams:
 
     def packets(self, packet: Any) -> list[Any]:
         """The packets of the new film that this one becomes."""
-        # A packet without a time ends the stream.
-        if packet.dts is None or packet.stream.index not in self._streams:
+        if packet.stream.index not in self._streams:
             return []
         made, encoder = self._streams[packet.stream.index], self._encoders.get(packet.stream.index)
+        if packet.stream.index in self._sounds:
+            return self._sounds[packet.stream.index].packets(packet)
+        # A packet without a time ends the stream.
+        if packet.dts is None:
+            return []
         if encoder is not None:
             return _encoded(packet, encoder, made)
         packet.stream = made
@@ -61,13 +65,24 @@ class CopiedStreams:
             return None
         try:
             return self._container.add_stream_from_template(stream)
-        except ValueError as error:  # the container does not hold the codec
-            if stream.type == "audio":
-                raise VideoError(
-                    f"its sound ({stream.codec_context.name}) cannot be copied into {self._ending}; "
-                    f"name an --out that ends in .mkv"
-                ) from error
+        except ValueError:  # the container does not hold the codec
+            pass
+        if stream.type == "audio":
+            return self._sound_without_loss(stream)
         return self._converted(stream) if stream.codec_context.codec.text_sub else None
+
+    def _sound_without_loss(self, stream: Any) -> Any:
+        source = stream.codec_context
+        codec, short, long = _LOSSLESS.get(self._ending, _LOSSLESS_ELSEWHERE)
+        samples = short if source.format is None or source.format.name in _SIXTEEN_BITS else long
+        made = self._container.add_stream(codec, rate=source.sample_rate, layout=source.layout.name, format=samples)
+        self._sounds[stream.index] = _LosslessSound(stream, made, samples)
+        self.left_out.append(f"its sound ({source.name}) is not held by {self._ending} and was converted to {codec}")
+        return made
+
+    def finish(self) -> list[Any]:
+        """Return the last packets, of sound that was converted."""
+        return [packet for sound in self._sounds.values() for packet in sound.finish()]
 
     def _attachment(self, stream: Any) -> Any:
         return self._container.add_stream_from_template(stream) if self._ending == ".mkv" else None
@@ -80,6 +95,42 @@ class CopiedStreams:
         made.codec_context.time_base = stream.time_base
         self._encoders[stream.index] = made.codec_context
         return made
+
+
+class _LosslessSound:
+    """Sound that is decoded and encoded without loss.
+
+    Args:
+        source, made: PyAV's streams, of the film being read and of the one being written.
+        samples: FFmpeg's name of the samples that the encoder takes.
+    """
+
+    def __init__(self, source: Any, made: Any, samples: str):
+        import av
+
+        context = source.codec_context
+        self._resampler = av.AudioResampler(samples, context.layout.name, context.sample_rate)
+        self._made, self._end = made, 0
+
+    def packets(self, packet: Any) -> list[Any]:
+        """Return those that are ready with this one; the last of the film being read has no time."""
+        import av
+
+        ready: list[Any] = []
+        try:
+            for frame in packet.decode():
+                # The last frames of some have no time.
+                frame.pts = self._end if frame.pts is None else frame.pts
+                self._end = frame.pts + round(frame.samples / frame.sample_rate / frame.time_base)
+                for piece in self._resampler.resample(frame):
+                    ready += self._made.encode(piece)
+        except av.error.InvalidDataError:
+            pass  # players go on, too
+        return ready
+
+    def finish(self) -> list[Any]:
+        """Return the last packets."""
+        return [packet for piece in [*self._resampler.resample(None), None] for packet in self._made.encode(piece)]
 
 
 def _encoded(packet: Any, encoder: Any, made: Any) -> list[Any]:
@@ -103,6 +154,7 @@ def _without(stream: Any, ending: str) -> str:
         return f"the file {stream.name}, attached for its subtitles, cannot be kept in {ending} and was left out"
     codec = stream.codec_context.name if stream.codec_context else "of an unknown kind"
     language = stream.metadata.get("language")
-    what = f"subtitles ({codec}{f', {language}' if language else ''})"
+    kind = "sound" if stream.type == "audio" else "subtitles"
+    what = f"{kind} ({codec}{f', {language}' if language else ''})"
     advice = "" if ending == ".mkv" else "; an --out that ends in .mkv holds them"
-    return f"{what} cannot be kept in {ending} and were left out{advice}"
+    return f"{what} cannot be kept in {ending}: left out{advice}"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
+import math
+import random
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pipeline.errors import ImageError, missing_extra
-from pipeline.media.provenance import colored_here
-from pipeline.media.sixteen_bits import PLANES, in_planes, require_scale, zero_is_white
-from pipeline.types import Pixels
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 """What Pillow reads by itself; HEIC needs the extra `heic`."""
@@ -27,15 +25,10 @@ SUFFIXES = frozenset(
 
 # A smaller picture shows a color, but no thing that could have it.
 SMALLEST_SIDE = 16
-# A longer one would be resized to a smear.
-LARGEST_ASPECT = 20
 # No photograph of max_pixels needs more: 16 bits of 4 channels, uncompressed.
 _BYTES_PER_PIXEL = 8
-# Halving by the decoder is a box filter: with two pixels left for each, what it does cannot be seen after resizing.
-_DRAFT_GAP = 2
 ORIENTATION = 0x0112
-"""EXIF's tag; from 5 on, rows and columns are exchanged."""
-_FIRST_TURNED = 5
+"""EXIF's tag."""
 # EXIF 2.32, 4.6.4.A: what makes a picture upright, by its orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,62 +39,18 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# How a TIFF begins, in its two byte orders.
-_TIFF = (b"II*\0", b"MM\0*")
 # The brands of HEIF with HEVC (ISO/IEC 23008-12, annex B), and those of HEIF with any codec. AVIF's are Pillow's work.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _HEIF_BRANDS = frozenset({b"mif1", b"msf1"})
+
+_JPEG_END = b"\xff\xd9"
+# LOAD_TRUNCATED_IMAGES is the whole process's.
+_padding = threading.Lock()
 
 # Pillow's own bound would raise first, without saying what to set: max_pixels is checked instead.
 Image.MAX_IMAGE_PIXELS = None
 # It warns of odd metadata. Here, and not around each file: filters of warnings are not for several threads.
 warnings.filterwarnings("ignore", module="PIL")
-
-
-class Decoded(NamedTuple):
-    image: Image.Image
-    """8-bit sRGB, mode RGB."""
-    sha256: str
-    """Of the file's bytes, hexadecimal."""
-    width: int
-    """Of the photograph, which may have been decoded smaller."""
-    height: int
-
-    @property
-    def pixels(self) -> Pixels:
-        """(H, W, 3) uint8 sRGB, a copy."""
-        return np.asarray(self.image)
-
-
-def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
-    """Read an image file as 8-bit sRGB.
-
-    EXIF orientation is applied. The first frame of an animation is read. Transparency is laid over white. 16-bit
-    gray keeps its high byte; 10 and 12 bits of AVIF and HEIC become 8. Palettes, CMYK and gray are converted as Pillow
-    does, without their ICC profile.
-
-    Args:
-        side: how many pixels of each side will be used; 0: all. A JPEG file much larger than that is decoded at a half,
-            a quarter or an eighth of its size, twice as large as needed at least, which is several times faster.
-            Resized, most pixels differ by less than one of 255 levels, and few by as many as 7.
-
-    Raises:
-        ImageError: not a regular file, not an allowed format, too many pixels, damaged, or colored by this program.
-    """
-    content = read_bytes(path, max_pixels)
-    if colored_here(content):
-        raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
-    with opened(content, max_pixels) as image:
-        if in_planes(image):
-            raise ImageError(PLANES)
-        require_scale(image)
-        width, height = image.size
-        if side and image.format != "HEIF":  # which would give the small picture that a camera has put beside it
-            image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
-        rgb = _as_rgb(upright(image), zero_is_white(image))
-        if orientation(image) >= _FIRST_TURNED:
-            width, height = height, width
-    return Decoded(rgb, hashlib.sha256(content).hexdigest(), width, height)
 
 
 def orientation(image: Image.Image) -> int:
@@ -119,7 +68,12 @@ def upright(image: Image.Image) -> Image.Image:
     Pillow's exif_transpose would write its EXIF anew, too, which fails on tags of odd types.
     """
     image.load()
-    turn = _TURNS.get(orientation(image))
+    return turned(image, orientation(image))
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return a picture turned by an orientation of EXIF; itself where that is upright."""
+    turn = _TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
@@ -151,24 +105,107 @@ def largest_file(max_pixels: int) -> int:
 
 
 @contextmanager
-def opened(content: bytes, max_pixels: int, limit: str = "sample.max_pixels") -> Iterator[Image.Image]:
-    """The first frame of an image file, and the main picture of HEIC, not yet decoded.
+def opened(
+    content: bytes, max_pixels: int, limit: str = "sample.max_pixels", frame: int = 0, longest: float = math.inf
+) -> Iterator[Image.Image]:
+    """Open a frame of an image file, or the main picture of HEIC; it is not decoded yet.
 
     An error of decoding it within becomes an ImageError.
+
+    Args:
+        limit: what the message calls max_pixels.
+        longest: how many times the short side the long one may be.
 
     Raises:
         ImageError: not an allowed format, too many pixels, too small, too long, or damaged.
     """
     try:
         with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
-            _require_bounds(image, max_pixels, limit)
             if image.format != "HEIF":
-                image.seek(0)
+                image.seek(frame)
+            require_bounds(*image.size, max_pixels, limit, longest)
             yield image
     except ImageError:
         raise
     except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
-        raise ImageError(f"unreadable: {_reason(error, content)}") from None
+        raise ImageError(f"unreadable: {_reason(error)}") from None
+
+
+def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Image, list[str]]:
+    """Decode an open picture; of a file that is cut off, what is there of it.
+
+    Args:
+        content: of the file.
+        damaged: whether what is there is enough.
+
+    Returns:
+        The picture, and what is missing of it.
+
+    Raises:
+        ImageError: the file is cut off, and what is there is not enough.
+    """
+    try:
+        image.load()
+        return image, []
+    except OSError:
+        if not content:
+            raise
+    if image.format == "JPEG":
+        return _cut_jpeg(content, damaged)
+    if not damaged:
+        part = _padded(content)
+        hint = "; --damaged colors what is there" if part else ""
+        raise ImageError(f"unreadable: it is cut off or damaged{hint}")
+    part = _padded(content)
+    if part is None:
+        raise ImageError("unreadable: it is cut off or damaged, and nothing of it can be decoded")
+    return part, ["what was missing of it is gray or black"]
+
+
+def _cut_jpeg(content: bytes, damaged: bool) -> tuple[Image.Image, list[str]]:
+    """Decode a JPEG that has no end: whole where only its end marker is missing, else the rows that are there.
+
+    Whether data is missing, two different continuations show: rows that they change are not in the file.
+    """
+    # A marker of which half is there would make one of what follows.
+    content = content.removesuffix(b"\xff")
+    noise = random.Random(0).randbytes(2**16).replace(b"\xff", b"")
+    whole, other = (_decoded(content + more + _JPEG_END) for more in (b"", noise))
+    differ = np.flatnonzero((np.asarray(whole) != np.asarray(other)).reshape(whole.height, -1).any(1))
+    if not differ.size:
+        return whole, ["its end marker was missing"]
+    if whole.info.get("progressive"):
+        # All rows are there, if only coarsely.
+        if not damaged:
+            raise ImageError("cut off; --damaged colors what is there")
+        return whole, ["what was missing of it is gray or black"]
+    rows = int(differ[0])
+    share = f"{rows / whole.height:.0%}"
+    if rows < SMALLEST_SIDE:
+        raise ImageError(f"cut off after {rows} rows, and the short side must be >= {SMALLEST_SIDE}")
+    if not damaged:
+        raise ImageError(f"cut off after {share} of its rows; --damaged colors those")
+    return whole.crop((0, 0, whole.width, rows)), [f"it is cut off: only the first {share} of its rows are there"]
+
+
+def _decoded(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=("JPEG",))
+    image.load()
+    return image
+
+
+def _padded(content: bytes) -> Image.Image | None:
+    """Decode as much of a file as Pillow can; None where that is nothing."""
+    with _padding:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            image = Image.open(io.BytesIO(content), formats=_formats(content))
+            image.load()
+            return image
+        except Exception:  # a decoder raises almost anything on damaged or hostile bytes
+            return None
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _formats(content: bytes) -> tuple[str, ...]:
@@ -197,30 +234,22 @@ def _is_heic(content: bytes) -> bool:
     return brand in _HEIC_BRANDS or (brand in _HEIF_BRANDS and not others & {b"avif", b"avis"})
 
 
-def _reason(error: Exception, content: bytes) -> str:
-    if isinstance(error, UnidentifiedImageError) and content.startswith(_TIFF):
-        return "a rare kind of TIFF, such as one of floating-point samples; save it with 8 or 16 bits in RGB or gray"
+def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}, HEIC"
     return str(error) if type(error) is OSError else type(error).__name__
 
 
-def _require_bounds(image: Image.Image, max_pixels: int, limit: str) -> None:
-    size = f"{image.width}x{image.height}"
-    if image.width * image.height > max_pixels:
+def require_bounds(width: int, height: int, max_pixels: int, limit: str, longest: float = math.inf) -> None:
+    """Refuse a picture by its size alone.
+
+    Raises:
+        ImageError: too many pixels, too small, or too long.
+    """
+    size = f"{width}x{height}"
+    if width * height > max_pixels:
         raise ImageError(f"too many pixels: {size} is over {limit} {max_pixels}")
-    if min(image.size) < SMALLEST_SIDE:
+    if min(width, height) < SMALLEST_SIDE:
         raise ImageError(f"too small: {size}, the short side must be >= {SMALLEST_SIDE}")
-    if max(image.size) > LARGEST_ASPECT * min(image.size):
-        raise ImageError(f"too long: {size}, one side over {LARGEST_ASPECT} times the other")
-
-
-def _as_rgb(image: Image.Image, inverted: bool) -> Image.Image:
-    """inverted: 16-bit gray whose 0 is white."""
-    if image.mode.startswith("I"):
-        high_byte = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        image = Image.fromarray(255 - high_byte if inverted else high_byte)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    if max(width, height) > longest * min(width, height):
+        raise ImageError(f"too long: {size}, one side over {longest:g} times the other")

@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.errors import ImageError
 from pipeline.media.decoding import ORIENTATION
 from pipeline.media.provenance import Origin, marked
+from pipeline.media.tiff import MOST_PAGES, Page, Tags
 
 # In a TIFF the same directory holds EXIF and the layout of its samples: only tags about the photograph are copied.
 _TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
@@ -22,6 +23,8 @@ XMP_TAG = 0x02BC
 _LAYOUT = (ORIENTATION, *range(0x00FE, 0x0104), 0x0106, 0x010A, 0x0111, *range(0x0115, 0x0118), 0x011C, 0x013D,
            *range(0x0140, 0x0146), 0x014A, 0x0152, 0x0153, 0x015B, *range(0x0200, 0x0215), 0x8773)  # fmt: skip
 _RESOLUTION = (0x011A, 0x011B)
+# ResolutionUnit, and two of its values.
+_UNIT, _INCHES, _CENTIMETERS = 0x0128, 2, 3
 # Finer than any scanner; PNG and BMP hold no more than some 100 million.
 _FINEST_DPI = 1e5
 # Of PNG: XMP and EXIF are taken over, and the name of a program and the dates of the file are no loss.
@@ -33,10 +36,6 @@ _OTHER_TEXTS = {
     "date:modify",
     "date:timestamp",
 }
-# Of a TIFF, NewSubfileType: its bit 0 is set where a page is a smaller copy of another.
-_SUBFILE, _REDUCED = 0x00FE, 1
-# Pillow takes a second for 4,000, and ever longer.
-_MOST_PAGES = 100
 _COLOR_SPACE, _SRGB = 0xA001, 1
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
@@ -149,6 +148,18 @@ def resolution(image: Image.Image) -> tuple[float, float] | None:
     return float(dpi[0]), float(dpi[1])
 
 
+def tiff_resolution(tags: Tags) -> tuple[float, float] | None:
+    """Return the dots per inch that the tags of a TIFF state, as `resolution` does."""
+    try:
+        per_unit = [float(tags[tag]) for tag in _RESOLUTION]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    unit = tags.get(_UNIT, _INCHES)
+    factor = {_INCHES: 1.0, _CENTIMETERS: 2.54}.get(unit, 0.0)
+    across, down = (number * factor for number in per_unit)
+    return (across, down) if min(across, down) > 0 and max(across, down) < _FINEST_DPI else None
+
+
 def xmp_of(image: Image.Image, content: bytes) -> bytes:
     """The XMP packet of an open file; empty where there is none."""
     if image.format == "PNG" and "xmp" not in image.info and b"XML:com.adobe.xmp" in content:
@@ -157,43 +168,39 @@ def xmp_of(image: Image.Image, content: bytes) -> bytes:
     return found if isinstance(found, bytes) else b""
 
 
-def lost(image: Image.Image, content: bytes, xmp: bytes) -> Iterator[str]:
-    """What of an open file is not read, such as "2 of its 10 bits"."""
-    bits = _bits(image, content)
+def lost(image: Image.Image | None, content: bytes, xmp: bytes, page: Page | None, further: int) -> Iterator[str]:
+    """Yield what of a file is not read, such as "2 of its 10 bits".
+
+    Args:
+        image: open; None where Pillow cannot open it.
+        page: of a TIFF.
+        further: photographs in a TIFF besides that page.
+    """
+    bits = _bits(image, content) if image else 8
     if bits > 8:
         yield f"{bits - 8} of its {bits} bits"
     if b"HasExtendedXMP" in xmp:
         yield "the long part of its XMP"
-    if _IIM_TAG in getattr(image, "tag_v2", {}):
-        yield "its IPTC-IIM texts"
-    if image.format == "PNG" and getattr(image, "text", {}).keys() - _OTHER_TEXTS:
+    if page:
+        yield from page.lost
+        if _IIM_TAG in page.tags:
+            yield "its IPTC-IIM texts"
+    if image and image.format == "PNG" and getattr(image, "text", {}).keys() - _OTHER_TEXTS:
         yield "its texts"
-    further = _further_pictures(image)
-    if further:
-        more = " or more" if image.format == "TIFF" and further == _MOST_PAGES else ""
-        yield f"{further}{more} further {'page' if image.format == 'TIFF' else 'frame'}{'s' * (further > 1)}"
+    pictures = further if page else _further_frames(image)
+    if pictures:
+        more = " or more" if page and pictures >= MOST_PAGES else ""
+        yield f"{pictures}{more} further {'page' if page else 'frame'}{'s' * (pictures > 1)}"
 
 
-def _further_pictures(image: Image.Image) -> int:
-    """Pages of a TIFF or frames of an animation, without the first. What a camera puts beside a photograph is none."""
-    if image.format in ("MPO", "HEIF"):
+def _further_frames(image: Image.Image | None) -> int:
+    """Return the frames of an animation without the first. What a camera puts beside a photograph is none."""
+    if image is None or image.format in ("MPO", "HEIF"):
         return 0
     try:
-        return _further_pages(image) if image.format == "TIFF" else int(getattr(image, "n_frames", 1)) - 1
+        return int(getattr(image, "n_frames", 1)) - 1
     except Exception:  # a decoder raises almost anything on damaged bytes
         return 0
-
-
-def _further_pages(tiff: Image.Image) -> int:
-    """Without smaller copies; 100 at most."""
-    pages = 0
-    try:
-        for number in range(1, _MOST_PAGES + 1):
-            tiff.seek(number)
-            pages += not tiff.tag_v2.get(_SUBFILE, 0) & _REDUCED  # type: ignore[attr-defined]
-    except EOFError:
-        tiff.seek(0)
-    return pages
 
 
 def _bits(image: Image.Image, content: bytes) -> int:

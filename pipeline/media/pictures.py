@@ -1,50 +1,23 @@
-"""Read and write picture files with their EXIF, XMP, resolution, transparency and 16 bits."""
+"""Read picture files from anywhere: their samples in sRGB, upright, and what belongs to them."""
 
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
 from pipeline.errors import ImageError
-from pipeline.files import replacing
-from pipeline.media import sixteen_bits
-from pipeline.media.decoding import opened, orientation, read_bytes, upright
-from pipeline.media.metadata import (
-    DIRECTORIES,
-    XMP_TAG,
-    Carried,
-    attempts,
-    in_srgb,
-    lost,
-    photograph_tags,
-    resolution,
-    text_segments,
-    texts_of,
-    xmp_of,
-)
-from pipeline.media.provenance import Origin
+from pipeline.media import png, profiles, tiff
+from pipeline.media.decoding import loaded, opened, orientation, read_bytes, require_bounds, turned
+from pipeline.media.metadata import in_srgb, lost, photograph_tags, resolution, texts_of, tiff_resolution, xmp_of
 from pipeline.types import Samples
 
-# Endings of the files that can be written, and Pillow's names of their formats.
-WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF", "bmp": "BMP"}
-# JPEG, since every program opens it: HEIC and AVIF are not exact either, and a PNG is several times as large.
-FROM_PHONES = ("heic", "heif", "avif")
-_SIXTEEN_BITS = ("PNG", "TIFF")
-_TRANSPARENT = ("PNG", "WEBP", "TIFF")
-# JPEG as 4:4:4: its usual subsampling would halve the resolution of the color.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True, "method": 2},
-    "PNG": {"compress_level": 3},
-    "TIFF": {"compression": "tiff_adobe_deflate"},
-    "BMP": {},
-}
+LIMIT = "--max-pixels"
 
 
 @dataclass(frozen=True)
@@ -68,152 +41,192 @@ class Picture:
     """Of a JPEG: IPTC's texts from before XMP."""
     lost: tuple[str, ...] = ()
     """What of the file is not in here, such as "2 of its 10 bits"."""
+    notes: tuple[str, ...] = ()
+    """What else is worth knowing of how it was read, in a sentence each."""
 
 
-def copy_ending(suffix: str) -> str:
-    """The ending of a colored copy: the photograph's own, where it can be written.
-
-    A copy of HEIC or AVIF becomes a JPEG; one of GIF, and of a file without an ending, a PNG.
-
-    Args:
-        suffix: of the photograph, such as .jpg.
-    """
-    ending = suffix.lower().removeprefix(".")
-    if ending in WRITABLE:
-        return ending
-    return "jpg" if ending in FROM_PHONES else "png"
-
-
-def read_picture(path: Path, max_pixels: int) -> Picture:
+def read_picture(path: Path, max_pixels: int, *, damaged: bool = False) -> Picture:
     """Read and decode a picture file from anywhere: see `decode_picture`.
 
     Raises:
         ImageError: no picture that this project decodes; the message is the reason.
     """
-    return decode_picture(read_bytes(path, max_pixels, "--max-pixels"), max_pixels)
+    return decode_picture(read_bytes(path, max_pixels, LIMIT), max_pixels, damaged=damaged)
 
 
-def decode_picture(content: bytes, max_pixels: int) -> Picture:
+def decode_picture(
+    content: bytes, max_pixels: int, limit: str = LIMIT, longest: float = math.inf, *, damaged: bool = False
+) -> Picture:
     """Decode the bytes of a picture file.
 
-    EXIF orientation is applied. Colors are converted to sRGB by the ICC profile, where there is one. The first frame
-    of an animation is read. 10 and 12 bits of HEIC and AVIF become 8: Pillow gives no more of them.
+    EXIF orientation is applied. Colors are converted to sRGB from the color space that the file states: by an ICC
+    profile; in PNG also by cICP, gAMA and cHRM, in AVIF and HEIC by code points, in JPEG by EXIF's Adobe RGB. Of a
+    TIFF, the largest page is read that is no smaller copy of another; of an animation, the first frame. 10 and 12 bits
+    of HEIC and AVIF become 8: Pillow gives no more of them.
+
+    Args:
+        limit: what an error calls max_pixels.
+        longest: how many times the short side the long one may be.
+        damaged: whether to take what is there of a file that is cut off.
 
     Raises:
         ImageError: no picture that this project decodes; the message is the reason.
     """
-    with opened(content, max_pixels, "--max-pixels") as image:
+    page, further = None, 0
+    if content.startswith(tiff.BEGINNINGS):
+        page, further = tiff.photograph(content)
+        require_bounds(*page.size, max_pixels, limit, longest)
+        page.require_meaning()
+        if not page.is_plain:
+            return _odd_tiff(content, page, further)
+    with opened(content, max_pixels, limit, page.number[0] if page else 0, longest) as image:
         # First, because reading EXIF may decode the picture, and then its number of bits is lost.
-        deep = sixteen_bits.color(image, content)
-        if deep is not None:
-            turn = orientation(image)
-            pixels, alpha = _upright(deep[0], turn), None if deep[1] is None else _upright(deep[1], turn)
-        else:
-            pixels, alpha = samples_of(image)
-        exif, unread = _exif(image)
-        xmp, dpi = xmp_of(image, content), resolution(image)
-        left_out = (*unread, *lost(image, content, xmp))
-        return Picture(pixels, alpha, exif, dpi, str(image.format), xmp, *texts_of(image), left_out)
+        deep = _sixteen_bit_color(image, content)
+        whole, missing = loaded(image, content, damaged)
+        samples, alpha, unused = _samples(image, whole, deep, content)
+        # What Pillow has cut has no tags, and what is cut off cannot be decoded again.
+        tagged = whole if whole.format else image
+        exif, unread = _exif(tagged.getexif, image.format == "TIFF")
+        xmp, dpi = xmp_of(tagged, content), resolution(tagged)
+        left_out, notes = (*unread, *lost(tagged, content, xmp, page, further)), (*missing, *_not_used(unused))
+        return Picture(samples, alpha, exif, dpi, str(image.format), xmp, *texts_of(tagged), left_out, notes)
 
 
-def _exif(image: Image.Image) -> tuple[bytes, list[str]]:
-    """What of a photograph's EXIF is true of its copy; and its name, where it cannot be read."""
+def _odd_tiff(content: bytes, page: tiff.Page, further: int) -> Picture:
+    """Decode a page of a TIFF that Pillow does not read, or not right."""
+    samples, alpha = tiff.samples(content, page)
+    if samples.ndim == 3 and samples.shape[2] == 4:
+        samples, unused = _from_inks(samples, page.tags.get(tiff.PROFILE))
+    else:
+        samples, unused = profiles.to_srgb(samples, page.tags.get(tiff.PROFILE))
+    turn = int(page.tags.get(tiff.ORIENTATION, 1))
+    tags = Image.Exif()
+
+    def read_tags() -> Image.Exif:
+        tags.endian, tags.bigtiff = "<" if content.startswith(b"II") else ">", b"+" in content[2:4]
+        tags.load_from_fp(io.BytesIO(content), page.offset)
+        return tags
+
+    exif, unread = _exif(read_tags, tiff=True)
+    found = page.tags.get(tiff.XMP, b"")
+    xmp = found if isinstance(found, bytes) else b""
+    left_out, notes = (*unread, *lost(None, content, xmp, page, further)), tuple(_not_used(unused))
+    hidden, dpi = None if alpha is None else _upright(alpha, turn), tiff_resolution(page.tags)
+    return Picture(_upright(samples, turn), hidden, exif, dpi, "TIFF", xmp, lost=left_out, notes=notes)
+
+
+def _exif(read: Callable[[], Image.Exif], tiff: bool) -> tuple[bytes, list[str]]:
+    """Return what of a photograph's EXIF is true of its copy; and its name, where it cannot be read."""
     try:
-        exif = image.getexif()
+        exif = read()
         in_srgb(exif)
-        if image.format == "TIFF":
+        if tiff:
             exif = photograph_tags(exif)
         return exif.tobytes() if len(exif) else b"", []
     except Exception:  # Pillow raises almost anything on tags of odd types
         return b"", ["its EXIF"]
 
 
-def write_picture(path: Path, rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> str:
-    """Write what `encode_picture` makes; the file appears whole or not at all.
-
-    Returns:
-        What the file could not take over, such as "its EXIF"; "" where it has everything.
+def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
+    """Return the samples of a picture that Pillow has opened: (H, W) or (H, W, 3) sRGB, and alpha; upright.
 
     Raises:
-        OSError: it cannot be written.
-        ImageError: the format does not hold it, as where a side is over 16,383 pixels in WebP.
+        ImageError: its samples have no known scale, or Pillow does not read its kind right.
     """
-    content, left_out = encode_picture(rgb, like, kind, origin)
-    with replacing(path) as hidden:
-        hidden.write_bytes(content)
-    return left_out
+    if image.format == "TIFF" and hasattr(image, "tag_v2"):
+        page = tiff.Page((0,), 0, dict(image.tag_v2))
+        page.require_meaning()
+        if not page.is_plain:
+            raise ImageError("a kind of TIFF that Pillow does not read right; `twotone colorize` does")
+    image.load()
+    samples, alpha, _ = _samples(image, image, None, b"")
+    return samples, alpha
 
 
-def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> tuple[bytes, str]:
-    """(H, W, 3) sRGB as a file with the EXIF, XMP, resolution, texts and transparency of `like`.
-
-    16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
+def _samples(
+    image: Image.Image, whole: Image.Image, deep: Samples | None, content: bytes
+) -> tuple[Samples, Samples | None, str]:
+    """Return the samples in sRGB and their transparency, upright; and which statement about color was not used.
 
     Args:
-        kind: the format, as Pillow calls it.
-        origin: what has colored it, to be said in the XMP; without it no XMP is written.
-
-    Returns:
-        The file; and what it could not take over, such as "its EXIF", or "" where it has everything.
-
-    Raises:
-        ImageError: the format does not hold it, as where a side is over 16,383 pixels in WebP.
+        image: as it was opened.
+        whole: the same, decoded; or what there is of it.
+        deep: (H, W, 2 to 4) uint16, where Pillow gives 8 of 16 bits.
+        content: of the file; b"" where only Pillow knows it.
     """
-    alpha, hidden = like.alpha, []
-    if kind not in _SIXTEEN_BITS:
-        rgb, alpha = _eight_bits(rgb), None if alpha is None else _eight_bits(alpha)
-    if alpha is not None and kind in _TRANSPARENT:
-        rgb = np.dstack([rgb, alpha])
-    elif alpha is not None:
-        hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
-        rgb = _over_white(rgb, alpha)
-    encode, problem = _encode_deep if rgb.dtype == np.uint16 else _encode, ""
-    own = Carried(like.exif, like.xmp, like.dpi, like.comment, like.iim)
-    for carried, left_out in attempts(own, kind, origin):
-        try:
-            content, more = encode(rgb, carried, kind)
-            return content, " and ".join([*hidden, *left_out, *more])
-        except Exception as error:  # an encoder raises almost anything on odd tags
-            problem = problem or f"{type(error).__name__}: {error}"
-    raise ImageError(f"cannot be written as {kind}: {problem}")
+    chunks, turn = png.chunks(content), orientation(image)
+    profile = _stated(image, content, chunks.get(b"cICP", b""))
+    if deep is not None:
+        colors, hidden = (deep, None) if deep.shape[2] == 3 else (deep[..., :-1].squeeze(), deep[..., -1])
+        samples, unused = profiles.to_srgb(np.ascontiguousarray(colors), profile)
+        return _upright(samples, turn), None if hidden is None else _upright(hidden, turn), unused
+    samples, alpha = _of_pillow(turned(whole, turn))
+    if samples.ndim == 2:
+        hidden = png.transparent_gray(chunks, samples)
+        alpha = alpha if hidden is None else hidden
+    if samples.ndim == 3 and samples.shape[2] == 4:
+        samples, unused = _from_inks(samples, profile)
+    else:
+        samples, unused = profiles.to_srgb(samples, profile)
+    return samples, alpha, unused
 
 
-def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
-    """(H, W) or (H, W, 3) sRGB and alpha: 8-bit pictures of any mode, and 16-bit gray; upright."""
-    sixteen_bits.require_scale(image)
-    turned = upright(image)
-    if turned.mode.startswith("I"):
-        samples = np.asarray(turned).clip(0, 65535).astype(np.uint16)
-        samples = 65535 - samples if sixteen_bits.zero_is_white(image) else samples
-        return sixteen_bits.as_srgb(samples, image.info.get("icc_profile")), None
+def _stated(image: Image.Image, content: bytes, code_points: bytes) -> bytes | None:
+    """Return the ICC profile of the color space that a file states; None for sRGB, and where it states none."""
+    gray = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+    if image.format == "PNG":
+        return profiles.of_png(image.info, code_points, gray)
+    found: bytes | None = image.info.get("icc_profile")
+    if not found and image.format in ("AVIF", "HEIF"):
+        return profiles.of_boxes(content, gray)
+    if not found and image.format in ("JPEG", "MPO") and image.mode == "RGB":
+        return profiles.of_exif(image)
+    return found
+
+
+def _sixteen_bit_color(image: Image.Image, content: bytes) -> Samples | None:
+    """Return the samples of a PNG of 16 bits in color or with transparency, (H, W, 2 to 4) uint16; None of all else."""
+    if image.format != "PNG" or not content or ";16" not in str(getattr(image, "tile", "")) or image.mode[0] == "I":
+        return None
+    imagecodecs, _ = tiff.codecs()
+    samples: Samples = imagecodecs.png_decode(content)
+    if samples.dtype != np.uint16 or samples.shape[:2] != image.size[::-1] or samples.ndim != 3:
+        raise ImageError(f"unreadable: 16-bit PNG of shape {samples.shape}")
+    return samples
+
+
+def _of_pillow(image: Image.Image) -> tuple[Samples, Samples | None]:
+    """Return the samples of an upright picture, (H, W), (H, W, 3), or (H, W, 4) of inks; and its transparency."""
+    if image.mode == "F":
+        raise ImageError("its samples are floating-point numbers, whose scale is not known; save it with 16 or 8 bits")
+    if image.mode.startswith("I"):
+        samples = np.asarray(image).clip(0, 65535).astype(np.uint16)
+        key = image.info.get("transparency")
+        hidden = np.where(samples == key, 0, 65535).astype(np.uint16) if isinstance(key, int) else None
+        return samples, hidden
     alpha = None
-    if turned.has_transparency_data:
-        with_alpha = turned.convert("RGBA")
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
         alpha = np.asarray(with_alpha.getchannel("A"))
-        turned = turned.convert("L" if turned.mode in ("L", "LA") else "RGB")
-    return np.asarray(_as_srgb(turned)), alpha
+        image = with_alpha.convert("L" if image.mode in ("L", "LA") else "RGB")
+    mode = {"1": "L", "L": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+    return np.asarray(image if image.mode == mode else image.convert(mode)), alpha
 
 
-def _as_srgb(image: Image.Image) -> Image.Image:
-    """L stays L unless a profile says that its values are not sRGB's."""
-    profile = image.info.get("icc_profile")
-    if profile and image.mode == "P":
-        image = image.convert("RGB")
-    if profile and image.mode in ("L", "RGB", "CMYK"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            converted = None  # a damaged profile, or one of another kind of picture: as if there were none
-        if converted is not None:
-            return converted
-    mode = "L" if image.mode in ("L", "1") else "RGB"
-    return image if image.mode == mode else image.convert(mode)
+def _from_inks(samples: Samples, profile: bytes | None) -> tuple[Samples, str]:
+    """Convert (H, W, 4) cyan, magenta, yellow and black to (H, W, 3) uint8 sRGB; 16 bits become 8."""
+    eight = samples if samples.dtype == np.uint8 else np.asarray((samples.astype(np.uint32) + 128) // 257, np.uint8)
+    image = Image.fromarray(eight, "CMYK")
+    return profiles.of_inks(image, profile) if profile else (np.asarray(image.convert("RGB")), "")
+
+
+def _not_used(what: str) -> list[str]:
+    return [f"{what} was not used"] if what else []
 
 
 def _upright(samples: Samples, orientation: int) -> Samples:
-    turned = {
+    """Return samples turned and mirrored as EXIF's orientation asks, 1 to 8."""
+    made = {
         2: lambda s: s[:, ::-1],
         3: lambda s: s[::-1, ::-1],
         4: lambda s: s[::-1],
@@ -222,51 +235,4 @@ def _upright(samples: Samples, orientation: int) -> Samples:
         7: lambda s: s[::-1, ::-1].swapaxes(0, 1),
         8: lambda s: np.rot90(s, 1),
     }.get(orientation, lambda s: s)(samples)
-    return np.ascontiguousarray(turned)
-
-
-def _eight_bits(samples: Samples) -> Samples:
-    """Rounded: 65,535 is 257 times 255."""
-    if samples.dtype == np.uint8:
-        return samples
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _over_white(rgb: Samples, alpha: Samples) -> Samples:
-    layer = Image.fromarray(np.dstack([rgb, alpha]))
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
-
-
-def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
-    """The file, and what it could not take over."""
-    options = dict(_OPTIONS[kind])
-    if carried.dpi:
-        options["dpi"] = carried.dpi
-    if kind == "TIFF":
-        tags = Image.Exif()
-        tags.load(carried.exif)
-        if any(directory in tags for directory in DIRECTORIES):
-            # Only Pillow's own writer holds EXIF's directories, and it does not compress.
-            options["compression"] = "raw"
-        if carried.xmp:
-            tags[XMP_TAG] = carried.xmp
-        options["exif"] = tags
-    elif carried.exif:
-        options["exif"] = carried.exif
-    if carried.xmp and kind == "PNG":
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", carried.xmp.decode())
-    elif carried.xmp and kind != "TIFF":
-        options["xmp"] = carried.xmp
-    if kind == "JPEG":
-        # Not as Pillow's `comment`, for which it keeps no room beside a long EXIF.
-        options["extra"] = text_segments(carried)
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, kind, **options)
-    return buffer.getvalue(), []
-
-
-def _encode_deep(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
-    """The same for 16 bits."""
-    content, kept_all = sixteen_bits.encode(rgb, carried.exif, carried.xmp, carried.dpi, kind)
-    return content, [] if kept_all else ["its EXIF, but for the texts"]
+    return np.ascontiguousarray(made)

@@ -12,17 +12,25 @@ from typing import Any
 from pipeline.errors import VideoError
 from pipeline.files import replacing
 from pipeline.media.copied_streams import CopiedStreams
-from pipeline.media.decoding import LARGEST_ASPECT, SMALLEST_SIDE
-from pipeline.media.video_frames import Deinterlacer, Times, upright
+from pipeline.media.decoding import SMALLEST_SIDE
+from pipeline.media.video_frames import Deinterlacer, Times, exact, upright
 from pipeline.types import Pixels
 
-# Endings of the films that are read, and of what is written: containers that hold any sound the film may have.
-CONTAINERS = {".mp4": ".mp4", ".m4v": ".m4v", ".mov": ".mov", ".mkv": ".mkv", ".webm": ".mkv", ".avi": ".mkv"}
+# Endings of the films that are read, and of what is written: Matroska holds any sound and subtitles.
+CONTAINERS = {
+    **{ending: ending for ending in (".mp4", ".m4v", ".mov", ".mkv")},
+    ".3gp": ".mp4",
+    **dict.fromkeys((".webm", ".avi", ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf"), ".mkv"),
+    **dict.fromkeys((".flv", ".ogv", ".dv"), ".mkv"),
+}
+WRITTEN = tuple(sorted(set(CONTAINERS.values())))
 # Only these: FFmpeg also reads formats that list other files and addresses, and would open those.
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,dv"
 # Constant quality: 18 is what x264's authors call visually lossless, or nearly so.
 _ENCODER = {"crf": "18", "preset": "medium"}
 _ITU709 = 1
+# No film has longer frames.
+_LONGEST = 20
 # What archives write about a film, by FFmpeg's names.
 _TEXTS = ("title", "date", "creation_time", "comment", "description", "artist", "author", "copyright", "language")
 
@@ -53,6 +61,8 @@ class VideoReader:
     """Frames that could be decoded only in part, or not at all."""
     retimed: int = 0
     """Frames with the time of an earlier one."""
+    resized: int = 0
+    """Frames of another size than the first."""
     deinterlacer: Deinterlacer = field(default_factory=Deinterlacer)
 
     @property
@@ -94,7 +104,8 @@ class VideoReader:
         if frame is not None:
             width, height = self.size
             if (frame.width, frame.height) != (width, height):
-                raise VideoError(f"its frames change from {width}x{height} to {frame.width}x{frame.height}")
+                self.resized += 1
+                frame = _resized(frame, width, height)
             self.damaged += frame.is_corrupt
             frame.pts = self._time(frame, times)
         for whole in self.deinterlacer(frame):
@@ -120,6 +131,13 @@ class VideoReader:
             return []
 
 
+def _resized(frame: Any, width: int, height: int) -> Any:
+    """Return a frame at another size, at its time."""
+    made = frame.reformat(width, height, interpolation=exact())
+    made.pts, made.dts, made.time_base = frame.pts, frame.dts, frame.time_base
+    return made
+
+
 @contextmanager
 def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
     """Open a film.
@@ -141,16 +159,15 @@ def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
         if not container.streams.video:
             raise VideoError("no pictures in it")
         video: Any = container.streams.best("video")
-        unknown = [s for s in (video, *container.streams.audio) if s is None or s.codec_context is None]
-        if unknown:
-            raise VideoError("it uses a codec that this FFmpeg does not know")
+        if video is None or video.codec_context is None:
+            raise VideoError("its pictures use a codec that this FFmpeg does not know")
         width, height = video.codec_context.width, video.codec_context.height
         if width * height > max_pixels:
             raise VideoError(f"too many pixels: {width}x{height} a frame is over --max-pixels {max_pixels}")
         short, long = sorted((width, height))
-        if short < SMALLEST_SIDE or long > LARGEST_ASPECT * short:
+        if short < SMALLEST_SIDE or long > _LONGEST * short:
             raise VideoError(f"frames of {width}x{height}: the short side must be >= {SMALLEST_SIDE} pixels and the "
-                            f"long one at most {LARGEST_ASPECT} times it")  # fmt: skip
+                            f"long one at most {_LONGEST} times it")  # fmt: skip
         video.thread_type = "AUTO"
         streams = container.streams
         copied = [*streams.audio, *streams.subtitles, *streams.attachments]
@@ -182,7 +199,8 @@ class VideoWriter:
         if not self._ready:
             self._prepare(rgb, like.turned)
         frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
-        frame = frame.reformat(format=self._video.codec_context.pix_fmt, dst_colorspace=_ITU709)
+        pixel_format = self._video.codec_context.pix_fmt
+        frame = frame.reformat(format=pixel_format, dst_colorspace=_ITU709, interpolation=exact())
         frame.pts, frame.time_base = like.pts, like.time_base
         self._container.mux(self._video.encode(frame))
         self._container.mux(self._early)
@@ -199,6 +217,7 @@ class VideoWriter:
     def finish(self) -> None:
         if self._ready:
             self._container.mux(self._video.encode(None))
+            self._container.mux(self._copies.finish())
 
     def _prepare(self, rgb: Pixels, turned: bool) -> None:
         """Set up the encoder for frames like the first one."""
@@ -216,11 +235,7 @@ class VideoWriter:
 
 @contextmanager
 def open_writer(path: Path, reader: VideoReader, copies: bool) -> Iterator[VideoWriter]:
-    """Write a film with the times of `reader`, and maybe its sound and subtitles; it appears whole or not at all.
-
-    Raises:
-        VideoError: the container cannot hold the sound.
-    """
+    """Write a film with the times of `reader`, and maybe its sound and subtitles; it appears whole or not at all."""
     import av
 
     # Absolute, because FFmpeg takes what stands before a colon for a protocol.

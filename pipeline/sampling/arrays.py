@@ -14,8 +14,8 @@ from PIL import Image
 from skimage.color import lab2rgb
 
 from pipeline.errors import ImageError, SourceError
-from pipeline.media.decoding import Decoded
 from pipeline.sampling.candidates import Candidate, Candidates
+from pipeline.sampling.photographs import Decoded
 
 # STL-10 (Coates et al. 2011): 3 planes of 96 columns of 96 bytes a photograph.
 _STL_SIDE = 96

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.media.decoding import Decoded, decode
+from pipeline.sampling.photographs import Decoded, decode
 from pipeline.types import Box
 
 SPLITS = ("train", "valid", "test")

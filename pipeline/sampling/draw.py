@@ -18,13 +18,13 @@ from pipeline.cores import cores
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
-from pipeline.media.decoding import decode
 from pipeline.params import Sample
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
 from pipeline.sampling.in_order import in_order
 from pipeline.sampling.manifest import Manifest
+from pipeline.sampling.photographs import decode
 from pipeline.types import Pixels
 
 # Pixels of a side that are enough to tell a gray photograph.

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import ImageError, SourceError
-from pipeline.media.decoding import SUFFIXES, Decoded, decode
+from pipeline.media.decoding import SUFFIXES
 from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.on_disk import TemporaryTables
+from pipeline.sampling.photographs import Decoded, decode
 
 
 def folder(root: Path) -> Candidates:

@@ -13,10 +13,11 @@ from PIL import Image
 
 from pipeline.apps.jobs import Naming, Selection, require_output, select
 from pipeline.errors import ImageError, InputError
-from pipeline.media.decoding import decode
-from pipeline.media.pictures import WRITABLE, read_picture, write_picture
+from pipeline.media.pictures import read_picture
 from pipeline.media.provenance import Origin
-from tests.helpers import save_photo, twotone
+from pipeline.media.writing import WRITABLE
+from pipeline.sampling.photographs import decode
+from tests.helpers import save_photo, twotone, write_picture
 
 ORIGIN = Origin("twotone", "a model", "its weights")
 

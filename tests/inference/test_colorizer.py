@@ -53,7 +53,7 @@ def test_what_is_no_photograph_is_refused(colorizer: Colorizer) -> None:
         colorizer(np.zeros((32, 32)))
     with pytest.raises(ValueError, match=r"an array must be .*, got \(2, 32, 32\)"):
         colorizer(np.zeros((2, 32, 32), np.uint8))
-    with pytest.raises(ValueError, match=r"the short side must be >= 16 pixels .*, got 400x8"):
+    with pytest.raises(ValueError, match=r"the short side must be >= 16 pixels, got 400x8"):
         colorizer(np.zeros((8, 400), np.uint8))
     with pytest.raises(ValueError, match=r"render_size must be in 32\.\.2048, got 8"):
         colorizer(np.zeros((32, 32), np.uint8), render_size=8)

@@ -49,9 +49,10 @@ def film(
     times = [40 * i + 7 * (i % 3) for i in range(FRAMES * len(shots))]
     with av.open(str(path), "w") as container:
         height, width = shots[0].shape
-        video = container.add_stream(codec, rate=25, options={"crf": "10"})
+        video = container.add_stream(codec, rate=25, options={"crf": "10"} if codec.startswith("libx264") else {})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.codec_context.time_base = Fraction(1, 1000)
+        if codec not in ("mpeg1video", "mpeg2video"):  # which know only the times of their rate
+            video.codec_context.time_base = Fraction(1, 1000)
         if turned:
             video.set_display_rotation(turned)
         audio = container.add_stream(sound, rate=48000, layout="mono") if sound else None
@@ -59,7 +60,8 @@ def film(
             gray = shots[i // FRAMES] + noise.normal(0, grain, shots[0].shape)
             rgb = np.repeat((gray.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, 2)
             frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            even = codec in ("mpeg1video", "mpeg2video")
+            frame.pts, frame.time_base = (i, Fraction(1, 25)) if even else (time, Fraction(1, 1000))
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         for start in range(0, 48 * times[-1] if audio else 0, 960):
@@ -163,7 +165,12 @@ def test_flicker_is_the_change_of_color_where_lightness_is_still() -> None:
 
 @pytest.mark.parametrize(("name", "codec", "sound"), [("b.avi", "libx264", None),
                                                       ("a.mov", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus"),
-                                                      ("a.avi", "mpeg4", "mp3")])  # fmt: skip
+                                                      ("a.avi", "mpeg4", "mp3"), ("a.mpg", "mpeg2video", "mp2"),
+                                                      ("a.vob", "mpeg2video", "mp2"), ("a.mpeg", "mpeg1video", "mp2"),
+                                                      ("a.ts", "libx264", "ac3"), ("a.m2ts", "libx264", "ac3"),
+                                                      ("a.mts", "libx264", "ac3"), ("a.wmv", "wmv2", None),
+                                                      ("a.asf", "mpeg4", "mp3"), ("a.flv", "flv1", "mp3"),
+                                                      ("a.3gp", "mpeg4", "aac")])  # fmt: skip
 def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec: str, sound: str | None) -> None:
     film(tmp_path / name, [scene(0)], codec=codec, sound=sound)
     options = BatchOptions(Naming(tmp_path / "out", "png"), ColoringOptions(), 0.9, overwrite=False, max_pixels=10**7)
@@ -173,7 +180,8 @@ def test_other_containers(tmp_path: Path, colorizer: Colorizer, name: str, codec
     assert f"{FRAMES} frames, shots: 1" in outcome.detail
     assert "without smoothing" in outcome.detail
     ending = Path(name).suffix
-    changed = [f"{ending} films are written as .mkv"] if ending in (".avi", ".webm") else []
+    written = {".mov": ".mov", ".3gp": ".mp4"}.get(ending, ".mkv")
+    changed = [] if written == ending else [f"{ending} films are written as {written}"]
     assert list(outcome.notes) == changed
     pictures, _, packets = contents(job.targets[0])
     assert len(pictures) == FRAMES
@@ -257,6 +265,19 @@ def test_a_folder_with_a_colon_is_no_protocol(
     film(tmp_path / "clip.mp4", [scene(0)], sound=None)
     color(Path("clip.mp4"), Path("2024:07/out.mp4"), colorizer)
     assert contents(Path("2024:07/out.mp4").absolute())[0]
+
+
+def test_frames_that_change_their_size_take_the_first(tmp_path: Path, colorizer: Colorizer) -> None:
+    """As in a recording of television: two streams of MPEG, one after the other."""
+    film(tmp_path / "one.ts", [scene(0)], sound=None, codec="mpeg2video")
+    film(tmp_path / "two.ts", [scene(0, (96, 144))], sound=None, codec="mpeg2video")
+    both = tmp_path / "both.ts"
+    both.write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "two.ts").read_bytes())
+    report = color(both, tmp_path / "out.mkv", colorizer)
+    assert f"{FRAMES} frames of another size were made as large as the first" in report.notes
+    pictures = contents(tmp_path / "out.mkv")[0]
+    assert len(pictures) >= 2 * FRAMES - 1, "at the seam, FFmpeg's decoder may drop one"
+    assert {picture.shape for picture in pictures} == {(64, 96, 3)}
 
 
 def test_odd_sides(tmp_path: Path, colorizer: Colorizer) -> None:

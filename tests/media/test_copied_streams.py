@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from av.subtitles.subtitle import SubtitleSet
 
-from pipeline.errors import VideoError
 from pipeline.media.video_io import Frame, open_reader, open_writer
 
 HEADER = b"""[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r
@@ -132,17 +131,50 @@ def test_what_cannot_be_kept_is_named(tmp_path: Path) -> None:
     write(tmp_path / "a.mkv", "hdmv_pgs_subtitle")
     assert copy(tmp_path / "a.mkv", tmp_path / "b.mkv") == []
     (named, _) = copy(tmp_path / "a.mkv", tmp_path / "b.mp4")
-    assert named == (
-        "subtitles (pgssub, deu) cannot be kept in .mp4 and were left out; an --out that ends in .mkv holds them"
-    )
+    assert named == ("subtitles (pgssub, deu) cannot be kept in .mp4: left out; an --out that ends in .mkv holds them")
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert not container.streams.subtitles
     with av.open(str(tmp_path / "b.mkv")) as container:
         assert len([packet for packet in container.demux(subtitles=0) if packet.dts is not None]) == 3
 
 
-def test_sound_that_the_container_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_sound_that_the_container_cannot_hold_is_kept_without_loss(tmp_path: Path) -> None:
     write(tmp_path / "a.mkv", None, sound="wavpack")
-    with pytest.raises(VideoError, match=r"its sound \(wavpack\) cannot be copied into \.mov; name an --out .* \.mkv"):
-        copy(tmp_path / "a.mkv", tmp_path / "b.mov")
-    assert not list(tmp_path.glob("*b.mov*"))
+    notes = copy(tmp_path / "a.mkv", tmp_path / "b.mov")
+    assert notes[:1] == ["its sound (wavpack) is not held by .mov and was converted to alac"]
+    assert np.array_equal(*(sound_of(tmp_path / name) for name in ("a.mkv", "b.mov")))
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw", "wmav2"])
+def test_sound_of_old_cameras_is_kept(tmp_path: Path, codec: str, rng: np.random.Generator) -> None:
+    """Matroska could hold them, but PyAV does not write them there."""
+    path = tmp_path / ("a.wmv" if codec == "wmav2" else "a.avi")
+    with av.open(str(path), "w", format="asf" if codec == "wmav2" else None) as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream(codec, rate=44100, layout="mono")
+        audio.codec_context.bit_rate = 64000
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 9 * number, np.uint8), "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        noise = (rng.normal(0, 0.1, (1, 44100)) * 32767).astype(np.int16)
+        piece = av.AudioFrame.from_ndarray(noise, "s16", "mono")
+        piece.sample_rate, piece.pts = 44100, 0
+        fitting = av.AudioResampler(audio.codec_context.format.name, "mono", 44100, audio.codec_context.frame_size)
+        for one in [*fitting.resample(piece), *fitting.resample(None), None]:
+            container.mux(audio.encode(one))
+        container.mux(video.encode(None))
+    notes = copy(path, tmp_path / "b.mkv")
+    assert notes == [f"its sound ({codec}) is not held by .mkv and was converted to flac"]
+    before, after = (sound_of(file) for file in (path, tmp_path / "b.mkv"))
+    assert before.shape == after.shape
+    assert np.abs(before - after).max() < 2**-15
+
+
+def sound_of(path: Path) -> np.ndarray:
+    """All samples, -1 to 1."""
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("flt", "mono")
+        frames = [one for frame in container.decode(audio=0) for one in resampler.resample(frame)]
+        return np.concatenate([frame.to_ndarray().ravel() for frame in frames])

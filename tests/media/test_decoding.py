@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import ImageError
-from pipeline.media.decoding import decode
 from pipeline.sampling.draw import resize_to_square
+from pipeline.sampling.photographs import decode
 
 LIMIT = 10_000
 

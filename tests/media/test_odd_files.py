@@ -12,8 +12,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
-from pipeline.media.decoding import decode
-from pipeline.media.pictures import encode_picture, read_picture
+from pipeline.media.pictures import read_picture
+from pipeline.media.writing import encode_picture
+from pipeline.sampling.photographs import decode
 from tests.helpers import smooth_photos
 
 LIMIT = 10**6
@@ -93,7 +94,7 @@ def test_texts_of_a_png_are_named(tmp_path: Path, photograph: Image.Image) -> No
 def test_samples_of_32_bits_are_refused(tmp_path: Path, photograph: Image.Image, kind: type) -> None:
     tifffile.imwrite(tmp_path / "in.tif", np.asarray(photograph.convert("L")).astype(kind))
     for read in (read_picture, decode):
-        with pytest.raises(ImageError, match=r"whose scale is not known; save it with 16 or 8 bits|rare kind of TIFF"):
+        with pytest.raises(ImageError, match="whose scale is not known; save it with 8 or 16 bits"):
             read(tmp_path / "in.tif", LIMIT)
 
 

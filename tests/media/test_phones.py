@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import ImageError
-from pipeline.media.decoding import decode
-from pipeline.media.pictures import copy_ending, read_picture
+from pipeline.media.pictures import read_picture
+from pipeline.media.writing import copy_ending
 from pipeline.sampling.folder import folder
+from pipeline.sampling.photographs import decode
 from tests.helpers import Array, noisy_photo
 
 LIMIT = 100_000

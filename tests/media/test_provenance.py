@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, IptcImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.media.pictures import Picture, decode_picture, read_picture, write_picture
+from pipeline.media.pictures import Picture, decode_picture, read_picture
 from pipeline.media.provenance import Origin, marked
+from tests.helpers import write_picture
 
 LIMIT = 100_000
 ORIGIN = Origin("twotone-colorizer 9.9", "compact_unet, 32 px", "generator.onnx sha256 c0ffee")

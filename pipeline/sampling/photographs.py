@@ -1,0 +1,84 @@
+"""Decode a photograph for training: 8-bit sRGB."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from pipeline.errors import ImageError
+from pipeline.media import profiles
+from pipeline.media.decoding import opened, orientation, read_bytes, upright
+from pipeline.media.pictures import decode_picture
+from pipeline.media.provenance import colored_here
+from pipeline.media.writing import eight_bits
+from pipeline.types import Pixels
+
+# A longer one would be resized to a smear.
+LONGEST = 20.0
+# Halving by the decoder is a box filter: with two pixels left for each, what it does cannot be seen after resizing.
+_DRAFT_GAP = 2
+# From this orientation on, rows and columns are exchanged.
+_FIRST_TURNED = 5
+_JPEG = b"\xff\xd8\xff"
+_LIMIT = "sample.max_pixels"
+
+
+class Decoded(NamedTuple):
+    image: Image.Image
+    """8-bit sRGB, mode RGB."""
+    sha256: str
+    """Of the file's bytes, hexadecimal."""
+    width: int
+    """Of the photograph, which may have been decoded smaller."""
+    height: int
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W, 3) uint8 sRGB, a copy."""
+        return np.asarray(self.image)
+
+
+def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
+    """Read an image file as 8-bit sRGB.
+
+    Colors, pages and frames are those of `decode_picture`. Transparency is laid over white.
+
+    Args:
+        side: how many pixels of each side will be used; 0: all. A JPEG file much larger than that is decoded at a half,
+            a quarter or an eighth of its size, twice as large as needed at least, which is several times faster.
+            Resized, most pixels differ by less than one of 255 levels, and few by as many as 7.
+
+    Raises:
+        ImageError: not a regular file, not an allowed format, too many pixels, damaged, or colored by this program.
+    """
+    content = read_bytes(path, max_pixels, _LIMIT)
+    if colored_here(content):
+        raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
+    digest = hashlib.sha256(content).hexdigest()
+    if content.startswith(_JPEG):
+        return _decode_jpeg(content, digest, max_pixels, side)
+    picture = decode_picture(content, max_pixels, _LIMIT, LONGEST)
+    samples = eight_bits(picture.pixels)
+    image = Image.fromarray(samples).convert("RGB")
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(eight_bits(picture.alpha)))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return Decoded(image, digest, image.width, image.height)
+
+
+def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Decoded:
+    with opened(content, max_pixels, _LIMIT, longest=LONGEST) as image:
+        width, height = image.size
+        if side:
+            image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
+        turned = upright(image)
+        if orientation(image) >= _FIRST_TURNED:
+            width, height = height, width
+        profile = image.info.get("icc_profile") or profiles.of_exif(image)
+        if profile and turned.mode == "RGB":
+            turned = Image.fromarray(profiles.to_srgb(np.asarray(turned), profile)[0])
+        return Decoded(turned if turned.mode == "RGB" else turned.convert("RGB"), digest, width, height)
