@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from pipeline.apps.inputs import COPIES
 from pipeline.apps.jobs import Job, Selection, require_output, select
 from pipeline.apps.model_choice import choose_model, label, load_signed, used
-from pipeline.apps.one_file import BatchOptions, Outcome, color_file
+from pipeline.apps.one_file import SMOOTHING, BatchOptions, Outcome, color_file
 from pipeline.apps.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.handled_signals import handled
@@ -27,7 +28,7 @@ from pipeline.media.provenance import Origin
 T = TypeVar("T")
 # More photographs than this are counted and not listed, but for those that failed.
 _LONG_LIST = 20
-_NAMED_KEPT = 5
+_NAMED = 5
 
 
 def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -> int:
@@ -43,6 +44,8 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     selection = select(inputs, options.naming)
     path, colorizer, origin = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
+    for sentence in _without_effect(selection, options):
+        print(f"note: {sentence}", file=sys.stderr)
     options = replace(options, origin=origin)
     closed = selection.unreadable.items()
     outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
@@ -110,6 +113,17 @@ def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
             yield job
 
 
+def _without_effect(selection: Selection, options: BatchOptions) -> Iterator[str]:
+    """Yield a sentence for each option that changes nothing here."""
+    films = [job.source for job in selection.jobs if job.is_film]
+    if films and options.naming.ending:
+        yield f"--format is for photographs; films such as {films[0]} keep the kind of file that they have"
+    if films and options.damaged:
+        yield "--damaged is for photographs; of films, what is there is colored in any case"
+    if not films and options.smoothing != SMOOTHING:
+        yield "--smoothing is for films, and there is none"
+
+
 def _require_own_lightness(colorizer: Colorizer, selection: Selection, model: Path, coloring: ColoringOptions) -> None:
     if not coloring.own_lightness:
         return
@@ -130,17 +144,17 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
             if outcome.status == "colored":
                 print("; ".join([f"{outcome.source}: {outcome.detail}", *outcome.notes]))
     else:
-        for note, count in Counter(note for outcome in outcomes for note in outcome.notes).items():
-            print(f"note: {count} of them: {note}")
-    if selection.left_out:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()))
+        for note, names in _by_note(outcomes).items():
+            print(f"note: {len(names)} of them: {note}: {_first(names)}")
+    selection.left_out[COPIES] += counts["copy"]
+    if selection.left_out.total():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()) if count)
         print(f"not colored, being no photographs or films: {kinds}")
     if counts["kept"]:
         names = [outcome.detail for outcome in outcomes if outcome.status == "kept"]
-        more = f" and {len(names) - _NAMED_KEPT} more" if len(names) > _NAMED_KEPT else ""
         print(
             f"kept, because a copy was there already, whichever photograph, model or options it was made with: "
-            f"{', '.join(names[:_NAMED_KEPT])}{more}; --overwrite replaces them, another --out keeps both"
+            f"{_first(names)}; --overwrite replaces them, another --out keeps both"
         )
     for outcome in outcomes:
         if outcome.status == "failed":
@@ -150,3 +164,18 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
         f"model {label(model)}",
         flush=True,
     )
+
+
+def _by_note(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Return the files of which each note is true."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for note in outcome.notes:
+            found.setdefault(note, []).append(str(outcome.source))
+    return found
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

@@ -7,7 +7,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from pipeline.media.provenance import colored_here
-from pipeline.media.video_io import CONTAINERS
+from pipeline.media.video_io import CONTAINERS, is_colored_film
 
 MARK = "-color"
 # With the numbers that other photographs of one name, seeds and comparisons add.
@@ -29,12 +29,15 @@ def original(file: Path) -> Path | None:
     match = _COPY.fullmatch(file.stem)
     if match is None or not file.is_file():
         return None
+    # Films of earlier versions do not say it.
     marked = file.suffix.lower() in UNMARKED or is_colored(file)
     return file.with_name(match["name"]) if marked else None
 
 
 def is_colored(file: Path) -> bool:
-    """Whether its XMP says that this program has colored it; False where it cannot be read."""
+    """Whether its XMP, or a film's comment, says that this program has colored it; False where it cannot be read."""
+    if file.suffix.lower() in CONTAINERS:
+        return is_colored_film(file)
     try:
         # Mapped, not read: the packet lies near the beginning of most, and an archive may have 100,000.
         with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from errno import EACCES
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.apps.copies import original
 from pipeline.errors import InputError
@@ -21,10 +22,20 @@ COPIES = "colored copies"
 """What they are called where files that are left out are counted."""
 
 
+class Found(NamedTuple):
+    """A file that may be colored."""
+
+    source: Path
+    inside: Path
+    """Its path below the output folder."""
+    named: bool = False
+    """Whether it was named itself, rather than its folder or a pattern."""
+
+
 def find(
     inputs: Sequence[str], out: Path | None, left_out: Counter[str], unreadable: dict[Path, str]
-) -> Iterator[tuple[Path, Path]]:
-    """Each photograph in files, folders and patterns, and its path below the output folder.
+) -> Iterator[Found]:
+    """Find each photograph in files, folders and patterns.
 
     Args:
         out: the folder of the colored copies, if there is one.
@@ -41,7 +52,7 @@ def find(
         elif text == "-":
             raise InputError("- is standard input, and is colored alone; a file of that name is ./-")
         elif path.exists():
-            yield path, Path(path.name)
+            yield Found(path, Path(path.name), named=True)
             continue
         elif glob.has_magic(text):
             folder, found = (
@@ -56,7 +67,7 @@ def find(
             if kind:
                 left_out[kind] += 1
             elif file.is_file():
-                yield file, inside
+                yield Found(file, inside)
 
 
 def _below(folder: Path, unreadable: dict[Path, str]) -> list[Path]:

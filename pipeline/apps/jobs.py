@@ -6,11 +6,11 @@ import mimetypes
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.apps.copies import MARK, UNMARKED, comparison, is_colored, original
-from pipeline.apps.inputs import COLORED, COPIES, find, forget_folders, real_path
+from pipeline.apps.inputs import COLORED, COPIES, Found, find, forget_folders, real_path
 from pipeline.errors import InputError
 from pipeline.files import require_writable
 from pipeline.media.video_io import CONTAINERS
@@ -40,6 +40,8 @@ class Job:
     """The colored copy, by seed."""
     renamed: bool = False
     """Whether another photograph has the name that the copy would have had."""
+    named: bool = False
+    """Whether it was named itself: then it is colored even if this program has made it."""
 
     @property
     def is_film(self) -> bool:
@@ -66,10 +68,10 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     require_format(naming)
     forget_folders()
     selection = Selection()
-    sources: dict[Path, tuple[Path, Path]] = {}
+    sources: dict[Path, Found] = {}
     out = naming.out
-    for source, inside in find(inputs, out, selection.left_out, selection.unreadable):
-        sources.setdefault(real_path(source), (source, inside))
+    for found in find(inputs, out, selection.left_out, selection.unreadable):
+        sources.setdefault(real_path(found.source), found)
     for key in _copies_among(sources, naming):
         del sources[key]
         selection.left_out[COPIES] += 1
@@ -80,17 +82,17 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     if out and _is_file_name(out):
         if naming.shard != (1, 1):
             raise InputError(f"--shard shares out many files, and --out {out} names one; name a folder")
-        selection.jobs = [_single_job([source for source, _ in sources.values()], out, naming)]
+        selection.jobs = [_single_job([found.source for found in sources.values()], out, naming)]
         return selection
     if out and len(sources) == 1 and not out.exists() and _looks_like_a_file(out):
         writable = ", ".join(sorted({f".{ending}" for ending in WRITABLE} | set(CONTAINERS.values())))
         raise InputError(f"--out {out}: {out.suffix} cannot be written; name a folder, or a file in {writable}")
     taken = {str(real).casefold() for real in sources}
-    for real, (source, inside) in sources.items():
+    for real, (source, inside, named) in sources.items():
         target = _target(source, inside, naming)
         if real_path(target) == real:
             raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {out}")
-        selection.jobs.append(_job_for(source, target, naming, taken))
+        selection.jobs.append(replace(_job_for(source, target, naming, taken), named=named))
     # After all have their names: whichever machine colors a photograph, its copy is called the same.
     number, count = naming.shard
     selection.jobs = selection.jobs[number - 1 :: count]
@@ -148,14 +150,18 @@ def _why_not_writable(folder: Path) -> str:
     return ""
 
 
-def _copies_among(sources: dict[Path, tuple[Path, Path]], naming: Naming) -> set[Path]:
-    """Of sources by their real path, those that an earlier run has made: a shell's * finds them, too."""
-    named = {source.absolute().with_suffix("") for source, _ in sources.values()}
-    beside = {key for key, (source, _) in sources.items() if original(source.absolute()) in named}
-    own = {key for key, (source, inside) in sources.items() if real_path(_target(source, inside, naming)) == key}
-    both = beside | {key for key in own if key.suffix.lower() in UNMARKED or is_colored(key)}
+def _copies_among(sources: dict[Path, Found], naming: Naming) -> set[Path]:
+    """Find inputs that are themselves colored copies; `*.jpg` in a shell matches those, too.
+
+    Files of folders and patterns are looked into when their turn comes, those that were named now.
+    """
+    originals = {found.source.absolute().with_suffix("") for found in sources.values()}
+    beside = {key for key, found in sources.items() if original(found.source.absolute()) in originals}
+    own = {key for key, (source, inside, _) in sources.items() if real_path(_target(source, inside, naming)) == key}
+    marked = {key for key, found in sources.items() if (found.named or key in own) and is_colored(key)}
+    copies = beside | marked | {key for key in own if key.suffix.lower() in UNMARKED}
     # Where there are no others, they are asked for.
-    return both if len(both) < len(sources) else beside
+    return copies if len(copies) < len(sources) else beside
 
 
 def _target(source: Path, inside: Path, naming: Naming) -> Path:
@@ -175,7 +181,7 @@ def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
     allowed = set(CONTAINERS.values()) if film else {f".{ending}" for ending in WRITABLE}
     if out.suffix.lower() not in allowed:
         raise InputError(f"--out {out}: {source.name} can be written as {', '.join(sorted(allowed))}")
-    return _job_for(source, out, naming, {_key(source)})
+    return replace(_job_for(source, out, naming, {_key(source)}), named=True)
 
 
 def _job_for(source: Path, target: Path, naming: Naming, taken: set[str]) -> Job:

@@ -13,9 +13,14 @@ from pipeline.errors import TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.video import VideoOptions, color_video
-from pipeline.media.pictures import read_picture
-from pipeline.media.provenance import Origin
+from pipeline.media.decoding import read_bytes
+from pipeline.media.pictures import LIMIT, decode_picture
+from pipeline.media.provenance import Origin, colored_here
+from pipeline.media.video_io import is_colored_film
 from pipeline.media.writing import FROM_PHONES, WRITABLE
+
+# How much of its earlier color a thing in a film keeps, unless another share is asked for.
+SMOOTHING = 0.9
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class BatchOptions:
 @dataclass(frozen=True)
 class Outcome:
     source: Path
-    status: Literal["colored", "kept", "failed"]
+    status: Literal["colored", "kept", "copy", "failed"]
+    """A copy is what this program has colored, and nobody named."""
     detail: str
     notes: tuple[str, ...] = ()
     """What is worth knowing about a colored copy, such as another format."""
@@ -69,7 +75,10 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
 
 
 def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
-    picture = read_picture(job.source, options.max_pixels, damaged=options.damaged)
+    content = read_bytes(job.source, options.max_pixels, LIMIT)
+    if not job.named and colored_here(content):
+        return Outcome(job.source, "copy", "")
+    picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     notes = _name_notes(job)
     for seed, target in targets.items():
         kind = WRITABLE[target.suffix[1:].lower()]
@@ -86,10 +95,13 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
 
 
 def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
+    if not job.named and is_colored_film(job.source):
+        return Outcome(job.source, "copy", "")
     texts, notes = [], list(_name_notes(job))
     for seed, target in targets.items():
         coloring = replace(options.coloring, seed=seed)
-        video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.naming.compare)
+        made_by = options.origin.line if options.origin else ""
+        video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.naming.compare, made_by)
         report = color_video(job.source, target, colorizer, video)
         texts.append(
             f"{report.frames} frames, shots: {report.shots} -> {target}, "

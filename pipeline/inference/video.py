@@ -71,6 +71,8 @@ class VideoOptions:
     """Most pixels of a frame."""
     compare: bool
     """Also write a film with before and after side by side."""
+    made_by: str = ""
+    """What the film's comment says of its colors."""
 
 
 def color_video(source: Path, target: Path, colorizer: Colorizer, options: VideoOptions) -> VideoReport:
@@ -94,7 +96,9 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
         with ExitStack() as stack:
             reader = stack.enter_context(open_reader(source, options.max_pixels))
             # The side-by-side film has no sound and no subtitles: it is for looking at.
-            writers = [stack.enter_context(open_writer(path, reader, copies=path is target)) for path in targets]
+            writers = [
+                stack.enter_context(open_writer(path, reader, path is target, options.made_by)) for path in targets
+            ]
             return _color(reader, writers, colorizer, options)
     except av.error.FFmpegError as error:  # an error of reading is a VideoError by now
         raise OSError(error.errno, error.strerror, str(target)) from None

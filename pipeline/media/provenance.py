@@ -53,6 +53,10 @@ _OURS = re.compile(rb"AISystemUsed[^>]*>Twotone, ")
 _LONGEST = 2**22
 
 
+# How a film's comment begins that says so.
+COLORED_BY = "Colors by Twotone: "
+
+
 @dataclass(frozen=True)
 class Origin:
     """What has colored a picture."""
@@ -67,6 +71,11 @@ class Origin:
     """Whether the lightness is the network's own, too."""
     settings: str = ""
     """How it was used, where not as it is: "dial at 0.5", "saturation 1.4"."""
+
+    @property
+    def line(self) -> str:
+        """All of it in a line, for files that hold texts alone, such as films."""
+        return f"{COLORED_BY}{self.model}, {self.program}, {self.version}"
 
     @property
     def version(self) -> str:

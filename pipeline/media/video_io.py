@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +13,7 @@ from pipeline.errors import VideoError
 from pipeline.files import replacing
 from pipeline.media.copied_streams import CopiedStreams
 from pipeline.media.decoding import SMALLEST_SIDE
+from pipeline.media.provenance import COLORED_BY
 from pipeline.media.video_frames import Deinterlacer, Times, exact, upright
 from pipeline.types import Pixels
 
@@ -174,6 +175,21 @@ def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
         yield VideoReader(path.name, container, video, (width, height), copied)
 
 
+def is_colored_film(path: Path) -> bool:
+    """Whether its comment says that this program has colored it; False where it cannot be read."""
+    try:
+        import av
+
+        with path.open("rb") as file, av.open(file, options={"format_whitelist": _DEMUXERS}) as container:
+            return COLORED_BY in _comment(container.metadata)
+    except (ImportError, OSError):  # what FFmpeg raises is one, too
+        return False
+
+
+def _comment(texts: Mapping[str, str]) -> str:
+    return next((text for name, text in texts.items() if name.lower() == "comment"), "")
+
+
 class VideoWriter:
     """A film being written: H.264 frames at the times of the frames they were made from; copied sound and subtitles."""
 
@@ -234,7 +250,7 @@ class VideoWriter:
 
 
 @contextmanager
-def open_writer(path: Path, reader: VideoReader, copies: bool) -> Iterator[VideoWriter]:
+def open_writer(path: Path, reader: VideoReader, copies: bool, made_by: str = "") -> Iterator[VideoWriter]:
     """Write a film with the times of `reader`, and maybe its sound and subtitles; it appears whole or not at all."""
     import av
 
@@ -242,6 +258,8 @@ def open_writer(path: Path, reader: VideoReader, copies: bool) -> Iterator[Video
     with replacing(path) as hidden, av.open(str(hidden.absolute()), "w") as container:
         told = {name: text for name, text in reader.container.metadata.items() if name.lower() in _TEXTS}
         container.metadata.update(told)
+        if made_by:
+            container.metadata["comment"] = "; ".join([*filter(None, [_comment(told)]), made_by])
         writer = VideoWriter(container, path.name, reader, copies)
         yield writer
         writer.finish()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pillow_heif
 import pytest
@@ -193,3 +194,48 @@ def test_photographs_of_a_phone_are_colored_beside_themselves_once(
     assert "not colored, being no photographs or films: 5 colored copies" in second.stdout
     assert twotone(album.parent, *words, "--overwrite").returncode == 0
     assert {path: path.read_bytes() for path in album.rglob("*.*")} == content
+
+
+def test_nothing_is_colored_twice_unless_it_is_named(tmp_path: Path, rng: np.random.Generator, model: Path) -> None:
+    """Copies under any name, in any folder, with comparison sheets, and films; as their own XMP and comments say."""
+    save_photo(tmp_path / "street.jpg", rng, (64, 48))
+    save_photo(tmp_path / "wall.png", rng, (64, 48))
+    gray_film(tmp_path / "walk.mp4")
+    words = ("--model", str(model))
+    assert twotone(tmp_path, "colorize", ".", "-o", "album/colored", "--compare", *words).returncode == 0
+    assert twotone(tmp_path, "colorize", "street.jpg", "-o", "street-in-color.jpg", *words).returncode == 0
+    made = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent != tmp_path]
+    assert len(made) == 3 * 2
+    for again in ((".",), (".", "-o", "elsewhere"), ("**/*.*", "-o", "other"), ("album", "-o", "third")):
+        done = twotone(tmp_path, "colorize", *again, *words)
+        assert done.returncode == 0, done.stderr
+        colored = int(done.stdout.splitlines()[-1].split()[0])
+        assert colored == (0 if again[0] == "album" else 3), done.stdout
+        assert "colored copies" in done.stdout
+    # Named by the shell's star beside photographs, left out; named alone, colored.
+    done = twotone(tmp_path, "colorize", "street.jpg", "street-in-color.jpg", "-o", "fourth", *words)
+    assert "not colored, being no photographs or films: 1 colored copies" in done.stdout
+    done = twotone(tmp_path, "colorize", "street-in-color.jpg", "-o", "fifth", *words)
+    assert done.stdout.splitlines()[-1].startswith("1 colored")
+    done = twotone(tmp_path, "colorize", "album/colored/walk.mp4", "-o", "fifth", *words)
+    assert done.stdout.splitlines()[-1].startswith("1 colored")
+
+
+def test_an_option_that_changes_nothing_says_so(tmp_path: Path, rng: np.random.Generator, model: Path) -> None:
+    save_photo(tmp_path / "street.jpg", rng, (64, 48))
+    gray_film(tmp_path / "walk.mp4")
+    done = twotone(tmp_path, "colorize", ".", "-o", "out", "--format", "png", "--damaged", "--model", str(model))
+    assert "note: --format is for photographs; films such as walk.mp4 keep the kind of file" in done.stderr
+    assert "note: --damaged is for photographs" in done.stderr
+    done = twotone(tmp_path, "colorize", "street.jpg", "-o", "o.png", "--smoothing", "0.5", "--model", str(model))
+    assert "note: --smoothing is for films, and there is none" in done.stderr
+
+
+def gray_film(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 30 * number, np.uint8), "rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
