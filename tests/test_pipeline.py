@@ -79,7 +79,7 @@ def test_what_dvc_compares_fits_a_terminal(done: Project) -> None:
     # fd_lite0 of both comes with 200 test photographs.
     assert 9 == len(numbers) <= 20 - 2
     done.dvc("exp", "run", "--temp", "-n", "l1-10", "-S", "finetune.losses.l1=10")
-    table = done.dvc("exp", "show", "--only-changed", "--no-pager", env={"COLUMNS": "200"}).stdout
+    table = done.dvc("exp", "show", "--only-changed", "--no-pager", env={"COLUMNS": "200", "TERM": "xterm"}).stdout
     done.dvc("exp", "remove", "l1-10")
     assert max(map(len, table.splitlines())) <= 200
     for column in ("finetune.ab_mae", "finetune.slider_margin", "finetune.losses.l1"):

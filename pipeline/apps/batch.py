@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.apps.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
+from pipeline.media.video_io import CONTAINERS
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class Batch:
         found = [item.problem for item in self.items if item.result is None]
         return found + [self.archive_problem] * bool(self.archive_problem)
 
+    @property
+    def notes(self) -> list[str]:
+        """What is worth knowing about results, in a sentence each."""
+        named = [(item.source.name, item.result) for item in self.items if item.result is not None]
+        return [f"{name}: {note}" for name, result in named for note in result.notes]
+
     def delete(self) -> None:
         """Delete the files of all results."""
         for result in self.results.values():
@@ -81,7 +88,7 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
         folder: gets a folder for each result, and for the zip.
     """
     replaced = {item.source: item.result for item in earlier.items}
-    done = {item.source: item for item in earlier.items if item.controls == task.controls and _is_there(item)}
+    done = _done(task, earlier)
     _delete(earlier.archive)
     for source in replaced.keys() - set(task.sources):
         _delete_result(replaced[source])
@@ -96,6 +103,15 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
     yield _with_archive(finished, folder) if len(finished.results) > 1 else finished
 
 
+def is_done(task: Task, earlier: Batch) -> bool:
+    """Whether all was colored already, with the same controls, and nothing else."""
+    return _done(task, earlier).keys() == set(task.sources) and len(earlier.items) == len(task.sources)
+
+
+def _done(task: Task, earlier: Batch) -> dict[Path, Item]:
+    return {item.source: item for item in earlier.items if item.controls == task.controls and _is_there(item)}
+
+
 def _is_there(item: Item) -> bool:
     return item.result is None or all(path.exists() for path in item.result.full)
 
@@ -107,6 +123,9 @@ def _ordered(sources: Sequence[Path], done: dict[Path, Item]) -> Batch:
 def _color(source: Path, controls: Controls, worker: Worker, folder: Path) -> Item:
     if not source.exists():
         return Item(source, controls, None, f"{source.name}: deleted after an hour; send it again")
+    if source.suffix.lower() in CONTAINERS:
+        reason = f"a film; this page colors photographs, and `twotone colorize {source.name}` colors films"
+        return Item(source, controls, None, f"{source.name}: {reason}")
     work = Path(tempfile.mkdtemp(dir=folder))
     options = ColoringOptions(controls.size, seed=0, saturation=controls.saturation)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,10 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 
-from pipeline.apps.batch import Batch, Controls, Task, color_all
+from pipeline.apps.batch import Batch, Controls, Task, color_all, is_done
 from pipeline.apps.page_texts import LANGUAGES
 from pipeline.apps.worker import Result, Worker
 from pipeline.inference.colorizer import Colorizer
-from pipeline.media.decoding import SUFFIXES
 
 # Photographs are private: every ten minutes, all that is older than an hour is deleted.
 KEEP_SECONDS, CLEAN_SECONDS = 3600, 600
@@ -60,6 +60,38 @@ class _View:
     problems: gr.HTML
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What somebody sent, how the controls stood, and what came out."""
+
+    paths: tuple[str, ...]
+    values: tuple[float, ...]
+    batch: Batch
+
+
+class Sessions:
+    """What is shown again when a page is loaded again, by a key that its browser alone knows; for an hour."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Kept]] = {}
+
+    def keep(self, key: str, kept: Kept) -> None:
+        now = time.monotonic()
+        self._kept = {k: entry for k, entry in self._kept.items() if now - entry[0] < KEEP_SECONDS}
+        self._kept[key] = (now, kept)
+
+    def find(self, key: str) -> Kept | None:
+        """Return what is there; None where files of it have been deleted."""
+        if key not in self._kept:
+            return None
+        _, kept = self._kept[key]
+        files = [path for result in kept.batch.results.values() for path in result.full]
+        return kept if all(path.exists() for path in [*files, *map(Path, kept.paths)]) else None
+
+    def forget(self, key: str) -> None:
+        self._kept.pop(key, None)
+
+
 def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool = False) -> gr.Blocks:
     """The page: an upload, before and after under one slider, the controls, and the downloads.
 
@@ -69,9 +101,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
     """
     with gr.Blocks(analytics_enabled=False, title="Twotone", delete_cache=(CLEAN_SECONDS, KEEP_SECONDS)) as page:
         gr.Markdown("# Twotone\n" + _TEXTS("intro"))
-        photos = gr.File(label=_TEXTS("photographs"), file_types=sorted(SUFFIXES), file_count="multiple", height=180,
-                         elem_id="upload")  # fmt: skip
-        photos.preprocess = _without_traceback(photos.preprocess)
+        # Of any kind: gradio drops others without a word that stays, and here each gets its reason.
+        photos = gr.File(label=_TEXTS("photographs"), file_count="multiple", height=180, elem_id="upload")
         with gr.Row():
             # First: on a phone, columns lie below each other.
             with gr.Column(scale=3):
@@ -80,15 +111,25 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
                 controls = _controls(colorizer, dial)
         batch = gr.State(Batch(), time_to_live=KEEP_SECONDS, delete_callback=Batch.delete)
         chosen = gr.State(None)
+        # What the browser remembers when the page is loaded again.
+        token, sessions = gr.BrowserState("", storage_key="twotone"), Sessions()
 
         @apart
-        def color(paths: list[str] | None, earlier: Batch, looked_at: str | None, *values: float) -> Iterator[Any]:
+        def color(
+            paths: list[str] | None, earlier: Batch, looked_at: str | None, key: str, *values: float
+        ) -> Iterator[Any]:
             saturation, share, count, size = values
+            key = key or secrets.token_urlsafe()
             wanted = Controls(int(size), saturation, share if dial else None, int(count))
             task = Task(_sources(paths), wanted, Path(looked_at) if looked_at else None)
+            if task.sources and is_done(task, earlier):
+                # As where the page was loaded again: what is shown stays.
+                yield {batch: earlier}
+                return
             yield _waiting(view, len(task.sources))
             if not task.sources:
                 earlier.delete()
+                sessions.forget(key)
                 yield {batch: Batch()}
                 return
             shown: list[Result | None] = []
@@ -97,13 +138,23 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
                 # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
                 changed = {} if shown == [result] else _show(view, result)
                 shown = [result]
-                yield {batch: now, **_progress(view, now, len(task.sources)), **changed}
+                sessions.keep(key, Kept(tuple(paths or ()), values, now))
+                yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
+
+        def restore(key: str) -> dict[Any, Any]:
+            kept = sessions.find(key)
+            if kept is None:
+                return {batch: Batch()}
+            parts = dict(zip(controls, kept.values, strict=True))
+            shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
+            return {photos: list(kept.paths), batch: kept.batch, **parts, **shown}
 
         changes = [photos.change, *(control.change for control in controls)]
-        outputs = [*vars(view).values(), batch]
+        outputs = [*vars(view).values(), batch, token]
         # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
-        gr.on(changes, color, [photos, batch, chosen, *controls], outputs, trigger_mode="always_last",
-              show_progress_on=view.status)  # fmt: skip
+        gr.on(changes, color, [photos, batch, chosen, token, *controls], outputs, trigger_mode="always_last",
+              show_progress_on=view.status, js=_clamping(controls))  # fmt: skip
+        page.load(restore, token, [photos, batch, *controls, *vars(view).values()], show_progress="hidden")
         _choosing(view, batch, chosen)
     return page
 
@@ -135,6 +186,16 @@ def _controls(colorizer: Colorizer, dial: bool) -> list[gr.Slider]:
     size = gr.Slider(32, largest, colorizer.image_size, step=32, label=_TEXTS("size"),
                      info=_TEXTS("size_info"))  # fmt: skip
     return [saturation, vivid, variants, size]
+
+
+def _clamping(sliders: Sequence[gr.Slider]) -> str:
+    """Return JavaScript that takes a slider's end for a number typed beyond it, of which gradio says "Error" alone."""
+    bounds = [[slider.minimum, slider.maximum] for slider in sliders]
+    return f"""(...values) => {{
+        const bounds = {bounds}, first = values.length - bounds.length;
+        return values.map((value, i) => i < first ? value
+            : Math.min(Math.max(value, bounds[i - first][0]), bounds[i - first][1]));
+    }}"""
 
 
 def _results() -> _View:
@@ -183,18 +244,6 @@ def _choosing(view: _View, batch: gr.State, chosen: gr.State) -> None:
     view.colorings.select(coloring, [batch, chosen], [view.slider, view.download])
 
 
-def _without_traceback(preprocess: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """gradio writes a traceback into the log when somebody sends another type of file."""
-
-    def quiet(payload: Any) -> Any:
-        try:
-            return preprocess(payload)
-        except gr.Error as error:
-            raise gr.Error(error.message, print_exception=False) from None
-
-    return quiet
-
-
 def _sources(paths: list[str] | None) -> list[Path]:
     """Each photograph once: what has the same name and the same bytes has the same path."""
     sources = [Path(path) for path in dict.fromkeys(paths or [])]
@@ -215,7 +264,7 @@ def _waiting(view: _View, count: int) -> dict[Any, Any]:
         view.download: gr.DownloadButton(value=None, interactive=False),
         view.archive: gr.DownloadButton(value=None, interactive=False, visible=count > 1),
     }
-    return update if count else {**update, **_show(view, None), **_thumbnails(view, Batch()), **_problems(view, [])}
+    return update if count else {**update, **_show(view, None), **_thumbnails(view, Batch()), **_said(view, [], [])}
 
 
 def _progress(view: _View, now: Batch, count: int) -> dict[Any, Any]:
@@ -226,7 +275,7 @@ def _progress(view: _View, now: Batch, count: int) -> dict[Any, Any]:
         view.status: _status(_TEXTS("colored" if finished else "coloring") + f" {done} / {count}"),
         view.archive: gr.DownloadButton(value=archive, interactive=archive is not None, visible=count > 1),
         **_thumbnails(view, now),
-        **_problems(view, now.problems),
+        **_said(view, now.problems, now.notes),
     }
 
 
@@ -261,10 +310,14 @@ def _status(text: Any) -> str:
     return f'<p role="status">{text}</p>'
 
 
-def _problems(view: _View, problems: Sequence[str]) -> dict[Any, Any]:
-    lines = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
-    html = f'<div role="alert"><p>{_TEXTS("failed")}</p><ul>{lines}</ul></div>' if problems else ""
-    return {view.problems: gr.HTML(html, visible=bool(problems))}
+def _said(view: _View, problems: Sequence[str], notes: Sequence[str]) -> dict[Any, Any]:
+    """Return the lists of what failed, and of what the colored copies have not."""
+    html = ""
+    for role, title, sentences in (("alert", "failed", problems), ("note", "notes", notes)):
+        if sentences:
+            lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+            html += f'<div role="{role}"><p>{_TEXTS(title)}</p><ul>{lines}</ul></div>'
+    return {view.problems: gr.HTML(html, visible=bool(html))}
 
 
 def _divide(percent: float) -> Any:
