@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,6 +17,20 @@ def as_tuple(value: Any) -> Any:
 def plain_int(value: Any) -> Any:
     """1, true and 1.0 are equal to Python, but only one of them is a number of pixels."""
     return value if type(value) is int else str(value)
+
+
+def weights_by_name(value: Any) -> Any:
+    """l1:100 mse:10 -> {l1: 100.0, mse: 10.0}; what is no text stays as it is."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.replace("=", ":").split(":") for pair in value.replace(",", " ").split()]
+    try:
+        weights = {name: float(weight) for name, weight in pairs}
+    except ValueError:
+        weights = {}
+    if not weights or len(weights) < len(pairs):
+        raise ValueError("must be weights by name, such as {l1: 100} or the text l1:100 mse:10")
+    return weights
 
 
 def check_group(value: Any) -> Any:
@@ -33,6 +48,9 @@ def check_processes(value: Any) -> Any:
 def check_path(value: str) -> str:
     if "\0" in value or len(value) > 4000:
         raise ValueError("must be a path of at most 4,000 characters without NUL")
+    if value.startswith("~"):
+        whole = os.path.expanduser(value)
+        raise ValueError(f"must not begin with ~, which only a shell knows; write the folder out: {whole}")
     return value
 
 

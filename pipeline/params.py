@@ -13,7 +13,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.allowed_values import as_tuple, check_group, check_path, check_processes, check_start, plain_int
+from pipeline.allowed_values import (
+    as_tuple,
+    check_group,
+    check_path,
+    check_processes,
+    check_start,
+    plain_int,
+    weights_by_name,
+)
 from pipeline.contradictions import contradictions
 from pipeline.errors import ParamsError
 from pipeline.validation_messages import sentence, short
@@ -38,7 +46,10 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 EpochNumbers = tuple[Annotated[int, Field(ge=1)], ...]
 # Sorted, because the order of a sum decides how it rounds, and must not depend on how the file was written.
 Losses = Annotated[
-    dict[LossName, NonNegative], Field(min_length=1), AfterValidator(lambda weights: dict(sorted(weights.items())))
+    dict[LossName, NonNegative],
+    Field(min_length=1),
+    BeforeValidator(weights_by_name),
+    AfterValidator(lambda weights: dict(sorted(weights.items()))),
 ]
 StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), AfterValidator(check_start)]
 WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
@@ -142,7 +153,8 @@ class Pretrain(Block):
     schedule: Schedule
     """Learning rate by progress. one_cycle: up, then down to nearly 0. linear_decay: to 0 in the second half."""
     losses: Losses
-    """Weight of each content loss in the sum that is minimized. smooth_l1: squared within one Lab unit. l1_chromatic:
+    """Weight of each content loss in the sum that is minimized: `{l1: 1}`; or the text `l1:1 mse:10`, which replaces
+    all of them where `-S` would merge a block. smooth_l1: squared within one Lab unit. l1_chromatic:
     strong colors weigh more. color_distribution: as much of each color as the photograph has, wherever in it.
     feature_lite0: what an ImageNet classifier sees (the extra `weights`)."""
     l1_penalty: NonNegative
@@ -156,7 +168,8 @@ class Pretrain(Block):
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
-    """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
+    """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average. At the
+    n-th step it is (1 + n) / (10 + n) at most: 0.9 is reached after 80 steps, 0.999 after 8,990."""
     sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
     """Epochs (from 1) after which preview grids are drawn, besides the last one."""
     sample_steps: Annotated[int, Field(ge=0)]
@@ -209,7 +222,7 @@ class Finetune(Block):
     clip_norm: NonNegative
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta
-    """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average."""
+    """As pretrain.ema_decay."""
     publish: Literal["best", "last"]
     """best: of the epochs that beat the colors which the stage began with, times a factor, the nearest in color
     distribution, or the generator that it began with where none does (pipeline/training/selection.py)."""

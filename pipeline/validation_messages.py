@@ -50,6 +50,8 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
     if error["type"] in ("model_type", "model_attributes_type"):
         return f"{key} must be a block of keys, got {short(error['input'])}"
     bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+    if error["type"] == "string_type" and isinstance(error["input"], int | float | list | dict):
+        return f"{key} must be a string, got {short(error['input'])}; in quotes it is one (with -S, in inner quotes)"
     rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"].removeprefix("Value error, ")
     return f"{key} {rule}, got {short(error['input'])}"
 

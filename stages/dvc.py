@@ -62,6 +62,11 @@ def resume_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", "."), ".resume")
 
 
+def trackers_folder() -> Path:
+    """Return the folder of trackers' runs: in the main repository, too, so that no experiment loses its own."""
+    return Path(os.environ.get("DVC_ROOT", "."), "logs/trackers")
+
+
 def _closure(file: Path, seen: set[Path]) -> set[Path]:
     seen.add(file)
     for imported in imported_files(file):

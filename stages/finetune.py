@@ -16,14 +16,14 @@ from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.run import train_and_publish
-from stages.dvc import code_files, resume_folder
+from stages.dvc import code_files, resume_folder, trackers_folder
 
 _PRETRAINED = Path("checkpoints/pretrain")
 
 
 def run(params: Params) -> None:
     base, block = params.base, params.finetune
-    accelerator, pretrained = start(base, "finetune"), load_generator(_PRETRAINED)
+    accelerator, pretrained = start(base, trackers_folder()), load_generator(_PRETRAINED)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
     begun, parents = pretrained, [_PRETRAINED]
     folder = start_folder(block.start_from)
@@ -52,4 +52,4 @@ def run(params: Params) -> None:
         "finetune", block.epochs, loader, previews, block.keep_epochs, block.publish, scored=True, started_from=before
     )
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
-    train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)
+    train_and_publish(prepare(config, objective, inputs, model, resume_folder(), trackers_folder()), model)

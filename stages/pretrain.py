@@ -19,19 +19,19 @@ from pipeline.training.objectives import ContentObjective
 from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.run import train_and_publish
-from stages.dvc import code_files, resume_folder
+from stages.dvc import code_files, resume_folder, trackers_folder
 
 
 def run(params: Params) -> None:
     base, block = params.base, params.pretrain
-    accelerator, space = start(base, "pretrain"), ColorSpace(base.color_space)
+    accelerator, space = start(base, trackers_folder()), ColorSpace(base.color_space)
     generator, model = _generator(params)
     objective = ContentObjective(generator, block, space, accelerator)
     loader = LoaderConfig(block.batch_size, base.seed, block.flip, block.crop, block.epoch_steps, base.num_workers)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, started_from=model.training)
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
-    train_and_publish(prepare(config, objective, inputs, model, resume_folder()), model)
+    train_and_publish(prepare(config, objective, inputs, model, resume_folder(), trackers_folder()), model)
 
 
 def _starts(params: Params) -> tuple[Path, ...]:

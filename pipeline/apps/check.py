@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,9 +38,8 @@ def check_project(path: Path, changes: list[str]) -> None:
     """
     params = _changed(path, changes) if changes else read(path)
     print(f"{path}: valid")
-    problems = [
-        problem for check in (_device, _source, _generator, _starts, _judges) if (problem := _problem(check, params))
-    ]
+    checks = (_device, _source, _generator, _starts, _judges, _plans, _known_to_git)
+    problems = [problem for check in checks if (problem := _problem(check, params))]
     if problems:
         raise InputError("; ".join(problems))
 
@@ -78,6 +79,9 @@ def _source(params: Params) -> str:
 
     sample = params.sample
     if sample.source == "fastai":
+        from pipeline.sampling.fastai_data import require_dataset
+
+        require_dataset(sample.dataset)
         return f"sample: fastai's {sample.dataset}, which is downloaded when it is sampled"
     candidates = list_candidates(sample, params.base.seed)
     refuse_impossible(candidates, sample)
@@ -143,6 +147,31 @@ def _judges(params: Params) -> str:
     return f"evaluate: classifier {asked.classifier}, LPIPS {asked.lpips_weights}, FID {asked.fid_weights}"
 
 
+def _plans(params: Params) -> str:
+    from pipeline.training.plan import plan
+
+    lines: list[str] = []
+    for stage, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        each = params.sample.train // block.batch_size
+        lines += plan(stage, block, block.epochs * min(each, block.epoch_steps or each))
+    return "\n".join(lines)
+
+
+def _known_to_git(_params: Params) -> str:
+    """Say which files an experiment in a copy would not have: DVC copies what git knows."""
+    command = ["git", "ls-files", "--others", "--exclude-standard", "--", "pipeline", "stages", "dvc.yaml"]
+    try:
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.split()
+    except OSError:
+        found = []
+    if not found:
+        return "git: no file of the code is unknown to it"
+    return (
+        f"git: does not know {', '.join(found[:5])}; `dvc exp run --temp` and `--queue` leave such files out: type git "
+        f"add {' '.join(found[:5])}"
+    )
+
+
 def _changed(path: Path, changes: list[str]) -> Params:
     """params.yaml with the changes laid over it by DVC's own means, in a process of its own, as DVC itself runs."""
     if recipes.current(path) is None:
@@ -151,10 +180,38 @@ def _changed(path: Path, changes: list[str]) -> Params:
     with tempfile.TemporaryDirectory() as folder:
         copied = shutil.copy(path, folder)
         words = [change.removeprefix(f"{path.name}:") for change in changes]
-        done = subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, encoding="utf-8")
+        done = _laid_over(copied, words)
         if done.returncode:
-            raise ParamsError(
-                f"{listed}: {' '.join(done.stderr.split())}; expected block.key=value, with ++ before it for a key "
-                "that is not there yet, such as -S ++finetune.losses.mse=10"
-            )
+            said = f"{listed}: {' '.join(done.stderr.split()).partition(' See https')[0]}"
+            raise ParamsError(f"{said}; {_advice(path, words, copied)}")
         return parse(recipes.current(Path(copied)), f"{path} with {listed}")
+
+
+def _laid_over(copied: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, encoding="utf-8")
+
+
+def _advice(path: Path, words: list[str], copied: str) -> str:
+    """Say how to write a change that DVC does not take; tried before it is said."""
+    for word in words:
+        shutil.copy(path, copied)
+        if _laid_over(copied, [word]).returncode == 0:
+            continue
+        key, _, value = word.partition("=")
+        if key.endswith(".losses") and value.startswith("{"):
+            pairs = value.strip("{} ").replace(": ", ":").replace(",", " ").split()
+            quoted = f"{key}={' '.join(pairs)}"
+        else:
+            value = os.path.expanduser(value)
+            quoted = f'{key}="{value}"' if "'" in value else f"{key}='{value}'"
+        shutil.copy(path, copied)
+        if _laid_over(copied, [quoted]).returncode == 0:
+            return f"type -S {_for_a_shell(quoted)}"
+    return (
+        "expected block.key=value, with inner quotes around a value with brackets, commas, quotes or letters beyond "
+        "a to z, such as -S \"sample.path='/data/Müller (1)'\""
+    )
+
+
+def _for_a_shell(text: str) -> str:
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'

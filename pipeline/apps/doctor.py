@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -23,6 +22,7 @@ _DISTRIBUTION = "twotone-colorizer"
 _PACKAGES = ("torch", "torchvision", "fastai", "timm", "accelerate", "dvc")
 # A difference below it is noise of a short measurement.
 _NOTICEABLE = 0.1
+_NOBODY = "git does not know who you are, so dvc exp run cannot commit"
 # A layer in the middle of a U-Net: photographs, channels, side.
 _LAYER = (8, 64, 32)
 
@@ -57,7 +57,8 @@ def examine(path: Path) -> int:
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if not problems:
-        print("ready for dvc repro; `twotone check` tries the parameters and the source of photographs")
+        later = " (not yet for dvc exp run: git)" if any(_NOBODY in finding.found for finding in findings) else ""
+        print(f"ready for dvc repro{later}; `twotone check` tries the parameters and the source of photographs")
     return 1 if problems else 0
 
 
@@ -243,10 +244,11 @@ def _git(folder: Path) -> Iterator[Finding]:
         yield Finding("git", f"{git}; no repository here", "no git repository here; type `git init`, then `git add -A`")
         return
     commit = _answer(folder, "git", "rev-parse", "--short", "HEAD")
-    name = _answer(folder, "git", "config", "user.email") or os.environ.get("GIT_AUTHOR_EMAIL")
+    # What git itself asks for before it commits, and dvc exp run commits.
+    known = _answer(folder, "git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT") is not None
     found = [git, f"at commit {commit}" if commit else "no commit yet, which dvc exp run needs"]
-    if name is None:
-        found.append("commits need `git config user.name` and user.email")
+    if not known:
+        found.append(f"{_NOBODY}: type `git config --global user.name NAME`, and user.email ADDRESS")
     yield Finding("git", "; ".join(found))
 
 

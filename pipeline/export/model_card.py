@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
 from pipeline.models.config import GENERATOR_FILE, ModelConfig, Training
-from pipeline.params import NOTHING, LossName, Params
+from pipeline.params import NOTHING, Params
+from pipeline.training.plan import losses_text
 
 # https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.
 _CARD = """---
@@ -179,7 +179,7 @@ def _unchanged(config: ModelConfig) -> bool:
 def _first_stage(params: Params) -> str:
     if params.finetune.goes_on:
         return f"what the model {params.finetune.start_from} had learnt"
-    learnt = f"{_epochs(params.pretrain.epochs)} of {_losses(params.pretrain.losses)} alone"
+    learnt = f"{_epochs(params.pretrain.epochs)} of {losses_text(params.pretrain.losses)} alone"
     began = "" if params.pretrain.start_from == NOTHING else f" from the model {params.pretrain.start_from}"
     return learnt + began
 
@@ -191,17 +191,12 @@ def _second_stage(params: Params, config: ModelConfig) -> str:
             f"{_epochs(block.epochs)} of a second stage, none of which was better than a saturation slider: "
             "this is what it began with"
         )
-    epochs, losses = _epochs(block.epochs), _losses(block.losses)
+    epochs, losses = _epochs(block.epochs), losses_text(block.losses)
     best = ", of which the best is published" if block.publish == "best" and block.epochs > 1 else ""
     if not block.judged:
         return f"{epochs} of {losses}{best}"
     patch = params.discriminator.receptive_field
     return f"{epochs} against a {patch}-pixel PatchGAN ({block.adversarial_loss} + {losses}){best}"
-
-
-def _losses(weights: Mapping[LossName, float]) -> str:
-    """{l1: 100, mse: 1} -> "100 l1 + 1 mse"."""
-    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
 
 
 def _table(scores: dict[str, dict[str, float]]) -> str:

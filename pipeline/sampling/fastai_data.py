@@ -42,14 +42,26 @@ def fastai_photographs(sample: Sample, seed: int) -> Candidates:
     return Candidates(len(candidates), make)
 
 
-def _fastai_folder(name: str) -> Path:
-    from fastai.data.external import URLs, untar_data
+def require_dataset(name: str) -> str:
+    """Return the address of a fastai data set.
+
+    Raises:
+        SourceError: there is none of this name.
+    """
+    from fastai.data.external import URLs
 
     url = getattr(URLs, name, None)
     if not (isinstance(url, str) and url.endswith((".tgz", ".zip"))):
         known = [key for key, value in vars(URLs).items() if str(value).endswith((".tgz", ".zip"))]
         similar = ", ".join(difflib.get_close_matches(name, known, n=3)) or "COCO_SAMPLE"
         raise SourceError(f"sample.dataset {name!r} is no fastai data set; similar names: {similar}")
+    return url
+
+
+def _fastai_folder(name: str) -> Path:
+    from fastai.data.external import untar_data
+
+    url = require_dataset(name)
     try:
         return Path(untar_data(url))
     except Exception as error:  # urllib, tarfile and fastai raise many kinds

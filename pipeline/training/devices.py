@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -11,11 +12,14 @@ from pipeline.distributed.group import join
 from pipeline.distributed.world import world_size
 from pipeline.errors import DeviceError
 from pipeline.params import Base, DeviceName, Precision
-from pipeline.training.trackers import FOLDER, require_trackers, start_trackers
+from pipeline.training.trackers import require_trackers
 
 
-def start(base: Base, stage: str | None = None) -> Accelerator:
+def start(base: Base, trackers_folder: Path | None = None) -> Accelerator:
     """Set up determinism, device, mixed precision and, for a stage that trains, trackers.
+
+    Args:
+        trackers_folder: where the runs of trackers are; None for a stage that trains nothing.
 
     Raises:
         DeviceError: base.device is not available or cannot compute in base.precision, or a tracker is not installed.
@@ -38,18 +42,15 @@ def start(base: Base, stage: str | None = None) -> Accelerator:
     # On its own torch lets CUDA round the inputs of convolutions to TF32's 10 bits.
     torch.backends.cudnn.conv.fp32_precision = "tf32" if precision == "tf32" else "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    trackers = list(base.trackers) if stage else []
+    trackers = list(base.trackers) if trackers_folder else []
     require_trackers(trackers)
-    accelerator = Accelerator(
+    return Accelerator(
         cpu=device == "cpu",
         mixed_precision="no" if precision in ("fp32", "tf32") else precision,
         dynamo_backend="no",
         log_with=list(trackers) or None,
-        project_dir=str(FOLDER) if trackers else None,
+        project_dir=str(trackers_folder) if trackers else None,
     )
-    if stage and trackers:
-        start_trackers(accelerator, stage)
-    return accelerator
 
 
 def require_devices(device: str, processes: int) -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+
+def largest_decay(step: int) -> float:
+    """Return the largest decay at the n-th update: (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
+
+    Early on the average follows faster. Otherwise a short training would publish its first weights.
+    """
+    return (1 + step) / (10 + step)
+
+
+def steps_to_reach(decay: float) -> int:
+    """Return after how many steps a decay is no longer limited."""
+    return max(0, math.ceil((10 * decay - 1) / (1 - decay) - 1e-9))
 
 
 class Ema:
@@ -26,13 +40,12 @@ class Ema:
     def update(self) -> None:
         """Move the average (1 - decay) of the way to the weights; counters and the like are copied.
 
-        At the n-th update the decay is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
+        The decay is warmed up: see `largest_decay`.
         """
         if not self.average:
             return
         self.updates += 1
-        # Early on the average follows faster; otherwise a short training would publish its first weights.
-        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        decay = min(self._decay, largest_decay(self.updates))
         state = self._network.state_dict()
         moving = [name for name, value in state.items() if value.is_floating_point()]
         # All at once: a GPU would otherwise start hundreds of tiny kernels.

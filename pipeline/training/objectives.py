@@ -52,7 +52,7 @@ class Objective(ABC):
             name: accelerator.prepare_optimizer(optimizer) for name, optimizer in optimizers.items()
         }
         self.generator = self.networks["generator"]
-        self.space, self.accelerator, self._degrade = space, accelerator, params.degrade
+        self.params, self.space, self.accelerator, self._degrade = params, space, accelerator, params.degrade
         self.ema = Ema(self.generator, params.ema_decay)
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
         self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty

@@ -19,6 +19,7 @@ from pipeline.models.config import ModelConfig, Training
 from pipeline.training.objectives import Objective
 from pipeline.training.recorder import PreviewTimes, Recorder
 from pipeline.training.selection import Selection
+from pipeline.training.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class TrainingRun:
     recorder: Recorder
     states: SavedStates
     finished: Finished
+    trackers: Trackers
     selection: Selection | None = None
     """Scores the epochs of the second stage against what it began with; in the first process alone."""
 
@@ -69,13 +71,19 @@ class TrainingRun:
 
 
 def prepare(
-    config: TrainConfig, objective: Objective, inputs: Inputs, model: ModelConfig, resume_folder: Path
+    config: TrainConfig,
+    objective: Objective,
+    inputs: Inputs,
+    model: ModelConfig,
+    resume_folder: Path,
+    trackers_folder: Path,
 ) -> TrainingRun:
     """Open the sample, and find the place of the run's record and of its saved states.
 
     Args:
         model: what will be published.
         resume_folder: where saved states are kept, by stage and fingerprint.
+        trackers_folder: where trackers keep their runs.
 
     Raises:
         SampleError: the sample is absent, damaged or of another image size.
@@ -104,4 +112,6 @@ def prepare(
         generator = objective.unwrapped()["generator"]
         with inference(generator):
             selection = Selection(generator, objective.space, splits["valid"], config.loader)
-    return TrainingRun(config, objective, splits, sample_source(inputs.sample), recorder, states, finished, selection)
+    trackers = Trackers(accelerator, trackers_folder, config.stage, key)
+    source = sample_source(inputs.sample)
+    return TrainingRun(config, objective, splits, source, recorder, states, finished, trackers, selection)

@@ -40,7 +40,7 @@ def keep(run: TrainingRun, epoch: int, model: ModelConfig) -> None:
 
 def save_results(run: TrainingRun, model: ModelConfig) -> None:
     """Write the model, and what experiments are compared by, beside the record of the run."""
-    run.objective.accelerator.end_training()
+    run.trackers.finish()
     chosen = best_epoch(run.recorder.history) if run.choosing else run.config.epochs
     # Of epoch 0 is published what the stage began with, which has learnt nothing here.
     if chosen:

@@ -23,9 +23,9 @@ from pipeline.locks import held
 from pipeline.models.config import ModelConfig
 from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import Objective
+from pipeline.training.plan import plan
 from pipeline.training.prepare import TrainConfig, TrainingRun
 from pipeline.training.results import keep, publish_results, save_results
-from pipeline.training.trackers import log_pictures
 
 # Reading a loss makes a GPU wait; after so many steps it is soon enough to stop a failing run.
 _CHECK_EVERY = 10
@@ -84,11 +84,16 @@ def _locked(run: TrainingRun) -> Iterator[None]:
 def train(run: TrainingRun, model: ModelConfig) -> None:
     """Run all epochs, from saved state where there is some."""
     epochs = run.config.epochs
+    if run.group.first:
+        for sentence in plan(run.config.stage, run.objective.params, epochs * run.steps_per_epoch):
+            tqdm.write(sentence)
     if epochs == 0:
         run.recorder.record({"epoch": 0, "valid_ab_mae": validate(run)})
         return
     with listening() as stop, translated_errors(), _written(run):
         position = resume(run)
+        if run.group.first:
+            run.trackers.start(begins=not (position.epoch or position.batches))
         while position.epoch < epochs:
             losses = run_epoch(run, position, stop)
             position = Position(position.epoch + 1)
@@ -196,7 +201,8 @@ def close_epoch(run: TrainingRun, epoch: int, losses: dict[str, float]) -> None:
         row = {"epoch": epoch, **losses, **objective.rates(), "valid_ab_mae": error}
         run.recorder.record(row | scores_for_selection(run))
     draw_previews(run, run.recorder.preview_due(epoch=epoch), epoch * run.steps_per_epoch)
-    objective.accelerator.log(run.recorder.history[-1], step=epoch * run.steps_per_epoch)
+    if run.group.first:
+        run.trackers.log(run.recorder.history[-1], epoch * run.steps_per_epoch)
     text = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     tqdm.write(f"epoch {epoch}/{run.config.epochs}: {text}, valid ab_mae {error:.3f}")
 
@@ -216,7 +222,7 @@ def draw_previews(run: TrainingRun, name: str, step: int) -> None:
         objective = run.objective
         with objective.ema.applied():
             files = run.recorder.preview(name, objective.generator, run.splits, objective.accelerator.device)
-        log_pictures(objective.accelerator, files, step)
+        run.trackers.show(files, step)
 
 
 def validate(run: TrainingRun) -> float:

@@ -116,7 +116,7 @@ def test_git_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     (finding,) = doctor._git(tmp_path)
     assert "no commit yet, which dvc exp run needs" in finding.found
-    assert "git config user.name" in finding.found
+    assert "so dvc exp run cannot commit: type `git config --global user.name NAME`" in finding.found
     assert not finding.problem
     monkeypatch.setenv("PATH", str(tmp_path))
     (finding,) = doctor._git(tmp_path)

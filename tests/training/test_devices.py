@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def test_a_tracker_that_is_not_installed_is_refused(params: Params, monkeypatch:
     with pytest.raises(
         DeviceError, match=r"mlflow is not installed; install the extra mlflow: .*`uv sync --extra mlflow`"
     ):
-        start(base, "pretrain")
+        start(base, Path("logs/trackers"))
 
 
 def test_processes_share_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

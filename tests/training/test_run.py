@@ -27,6 +27,7 @@ from pipeline.training.objectives import ContentObjective
 from pipeline.training.prepare import TrainConfig, TrainingRun
 from pipeline.training.recorder import PreviewTimes, Recorder
 from pipeline.training.run import train
+from pipeline.training.trackers import Trackers
 from tests.helpers import QUICKSTART
 
 LAB = ColorSpace("lab")
@@ -67,7 +68,8 @@ def run(params: Params, photographs: Photographs, tmp_path: Path) -> TrainingRun
     recorder.begin()
     splits = {"train": photographs, "valid": photographs}
     states, finished = SavedStates(tmp_path / "states", every=300), Finished(tmp_path / "log", "key", ())
-    return TrainingRun(config, objective, splits, "orange", recorder, states, finished)
+    trackers = Trackers(objective.accelerator, tmp_path / "trackers", "pretrain", "key")
+    return TrainingRun(config, objective, splits, "orange", recorder, states, finished, trackers)
 
 
 def conv(run: TrainingRun) -> Conv:
