@@ -1,7 +1,8 @@
 """Write docs/params.md, every parameter of params.yaml, from its schema: `python docs/make_reference.py`.
 
-The meaning is the docstring under each field of pipeline/params.py, what is allowed the field's annotation, the value
-that of recipes/quickstart.yaml, and the stages that rerun are those whose `params` in dvc.yaml watch it.
+The meaning is the docstring under each field of pipeline/params.py and pipeline/models/config.py, what is allowed the
+field's annotation, the value that of recipes/quickstart.yaml, and the stages that rerun are those whose `params` in
+dvc.yaml watch it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pipeline.params import Params
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/params.md"
+SCHEMAS = ("pipeline/params.py", "pipeline/models/config.py")
 OPENING = """\
 <!-- made by docs/make_reference.py; change pipeline/params.py instead -->
 
@@ -73,7 +75,8 @@ def page() -> str:
 def docstrings() -> dict[str, str]:
     """block.key -> the string under the field, in one line."""
     found = {}
-    for node in ast.parse((ROOT / "pipeline/params.py").read_bytes()).body:
+    nodes = [node for file in SCHEMAS for node in ast.parse((ROOT / file).read_bytes()).body]
+    for node in nodes:
         if isinstance(node, ast.ClassDef):
             for field, text in zip(node.body, node.body[1:], strict=False):
                 match field, text:

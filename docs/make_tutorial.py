@@ -20,8 +20,8 @@ from skimage import data
 from pipeline.color.arrays import chromaticity, colored, lightness
 from pipeline.color.tensors import ColorSpace, rgb_to_lab
 from pipeline.evaluation.baselines import MedianColors, lightness_bin
+from pipeline.models.config import Discriminator
 from pipeline.models.discriminators import build_discriminator
-from pipeline.params import Discriminator
 from pipeline.types import Floats, Pixels
 
 PAGE = Path(__file__).parent / "tutorial.md"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,11 +11,6 @@ RESULTS = ("pretrain", "finetune", "export")
 
 def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def plain_int(value: Any) -> Any:
-    """1, true and 1.0 are equal to Python, but only one of them is a number of pixels."""
-    return value if type(value) is int else str(value)
 
 
 def weights_by_name(value: Any) -> Any:
@@ -42,15 +36,6 @@ def check_group(value: Any) -> Any:
 def check_processes(value: Any) -> Any:
     if value != "auto" and (type(value) is not int or not 1 <= value <= 1024):
         raise ValueError("must be auto or a number from 1 to 1024")
-    return value
-
-
-def check_path(value: str) -> str:
-    if "\0" in value or len(value) > 4000:
-        raise ValueError("must be a path of at most 4,000 characters without NUL")
-    if value.startswith("~"):
-        whole = os.path.expanduser(value)
-        raise ValueError(f"must not begin with ~, which only a shell knows; write the folder out: {whole}")
     return value
 
 

@@ -20,6 +20,14 @@ from pipeline.locks import locked
 HIDDEN = ".writing-"
 
 
+CONFLICT = "holds the conflict of a merge (<<<<<<<); docs/merges.md says how to go on"
+
+
+def has_conflict(text: str) -> bool:
+    """Whether git has left both sides of a merge in a text."""
+    return any(line.startswith("<<<<<<< ") for line in text.splitlines())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a hidden path beside `path` to write a file or a folder to; one rename then puts it in place of `path`.

@@ -9,26 +9,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.allowed_values import (
     as_tuple,
     check_group,
-    check_path,
     check_processes,
     check_start,
-    plain_int,
     weights_by_name,
 )
+from pipeline.color.constants import ColorSpaceName
 from pipeline.contradictions import contradictions
 from pipeline.errors import ParamsError
+from pipeline.files import CONFLICT, has_conflict
+from pipeline.models.config import Block, Discriminator, Generator, check_path
 from pipeline.validation_messages import sentence, short
 
-ColorSpaceName = Literal["lab", "rgb"]
 SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
-Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
@@ -55,10 +54,6 @@ StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), Af
 WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
 NOTHING = "none"
 """What start_from says where a training starts from nothing. DVC watches checkpoints/none then, so that must exist."""
-
-
-class Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Base(Block):
@@ -114,26 +109,6 @@ class Sample(Block):
     """Most pixels of a file; one whose header claims more is rejected before it is decoded."""
 
 
-class Generator(Block):
-    architecture: Architecture
-    """dynamic_unet: a U-Net on a timm backbone. The others: docs/references.md."""
-    backbone: Annotated[str, Field(min_length=1)]
-    """A timm name: the encoder of dynamic_unet."""
-    weights: Annotated[str, Field(min_length=1)]
-    """The encoder's first weights: none, imagenet (from an installed package of the extra `weights`, else the hub's
-    cache, else timm's hub), or a path to safetensors, which DVC does not watch: after a change of that file, type
-    `dvc repro --force pretrain`."""
-    decoder: Literal["fastai", "halved"]
-    """dynamic_unet: fastai: the blocks of fastai's DynamicUnet. halved: blocks with half as many output channels, a
-    third of the work, for quick trials; not the network of any publication."""
-    last_cross: bool
-    """decoder fastai: join the input to the last layer at full resolution, as fastai does, at twice the work."""
-    max_width: Annotated[int, Field(ge=0, le=4096)]
-    """dynamic_unet: most channels of the backbone's last feature map; a 1x1 convolution reduces more. 0: no limit."""
-    noise: Literal["none", "dropout", "input"]
-    """Where the randomness of several colorings comes from: dropout that stays on, or a Gaussian input channel."""
-
-
 class Pretrain(Block):
     start_from: StartFolder
     """The folder in checkpoints/ whose generator goes on learning, watched by DVC. starter: the starter model. none:
@@ -176,17 +151,6 @@ class Pretrain(Block):
     """Steps between more preview grids; 0: none."""
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
     """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
-
-
-class Discriminator(Block):
-    receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(plain_int)]
-    """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
-    channels: Annotated[int, Field(ge=1, le=512)]
-    """Output channels of the first layer; 64 in the paper."""
-    norm: Literal["batch", "spectral"]
-    """Normalization: batch as in pix2pix, spectral as in Miyato et al. 2018."""
-    conditional: bool
-    """Whether it sees the generator's input beside the colors."""
 
 
 class Finetune(Block):
@@ -261,6 +225,9 @@ class Export(Block):
     """fp16 is half the size of fp32, int8 a quarter; reports/export/metrics.json says what each loses."""
     dial: bool
     """Put the weights of both generators into the file, twice its size, so that `--vivid` can mix them; not int8."""
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$", max_length=64)]
+    """Terms of the model for its card, by an identifier of SPDX such as apache-2.0; other where none fits. The terms of
+    its photographs decide, and nobody but you knows them."""
 
 
 class Params(Block):
@@ -302,9 +269,14 @@ def read(path: Path) -> Params:
         ParamsError: the file is missing, is no YAML, or holds what the schema refuses.
     """
     try:
-        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if has_conflict(text):
+            raise ParamsError(f"{path}: {CONFLICT}")
+        raw = YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the top of the project") from None
+    except ParamsError:
+        raise
     except (OSError, YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, Mapping):

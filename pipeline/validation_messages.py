@@ -14,6 +14,8 @@ _RULES = {
     "less_than": "must be < {lt}",
     "less_than_equal": "must be <= {le}",
     "multiple_of": "must be a multiple of {multiple_of}",
+    "string_pattern_mismatch": "must be an identifier such as apache-2.0 or other",
+    "string_too_long": "must have at most {max_length} characters",
     "literal_error": "must be {expected}",
     "string_too_short": "must not be empty",
     "string_type": "must be a string",

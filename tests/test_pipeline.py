@@ -190,7 +190,7 @@ def test_the_exported_model_is_checked_and_described(done: Project) -> None:
     evaluated = json.loads((done.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
     assert metrics["fp32"]["ab_mae"] == pytest.approx(evaluated["finetune"]["ab_mae"], abs=1e-3)
     card = (done.folder / "checkpoints/export/README.md").read_text(encoding="utf-8")
-    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert card.startswith("---\nlicense: other\n")
     assert f"| finetune | {evaluated['finetune']['ab_mae']:.4g} |" in card
     assert "8 photographs for training and 3 for validation, from the source `bundled`" in card
     exported = (done.folder / "checkpoints/export/generator.onnx").read_bytes()

@@ -15,9 +15,10 @@ from pipeline.apps.tables import print_table
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, InputError
 from pipeline.models.backbones import TESTED, build_body, levels
+from pipeline.models.config import Generator
 from pipeline.models.generators import build_generator
 from pipeline.models.weights import imagenet_source
-from pipeline.params import Generator, Params
+from pipeline.params import Params
 from pipeline.training.devices import start
 from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import ContentObjective

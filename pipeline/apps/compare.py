@@ -17,7 +17,7 @@ from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.paired import Difference, Verdict, difference, fewest, verdicts
-from pipeline.files import replacing
+from pipeline.files import CONFLICT, has_conflict, replacing
 
 _FILE = Path("reports/evaluate/per_image.csv")
 # Scores by photograph and metric; and those of each colorizer.
@@ -190,11 +190,14 @@ def _committed_protocol(revision: str) -> str | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run dvc repro evaluate") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: damaged ({error}); run dvc repro evaluate") from None
+    if has_conflict(text):
+        raise InputError(f"{path}: {CONFLICT}")
+    return text
 
 
 def at_revision(revision: str, file: Path = _FILE) -> str:

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from pipeline.allowed_values import check_start
 from pipeline.apps.foreign_weights import Fit, fit, listed, of_neither, part_of, read_weights, swap_joined
+from pipeline.color.constants import ColorSpaceName
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import InputError, WeightsError
 from pipeline.files import replacing, require_writable
 from pipeline.models.checkpoint import no_number, save_model
-from pipeline.models.config import ModelConfig
+from pipeline.models.config import Architecture, Discriminator, Generator, ModelConfig
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import NOTHING, Architecture, ColorSpaceName, Discriminator, Generator
+from pipeline.params import NOTHING
 
 # How programs name the blocks of the pix2pix U-Net tells in which form they have written it.
 _NESTED, _NUMBERED = re.compile(r"model\.\d+\.model\.\d+\."), re.compile(r"(d|u)\d\.block\d\.|bottom\.0\.|up\.0\.")

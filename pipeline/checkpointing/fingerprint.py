@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from pipeline.params import Base, Block
+from pipeline.models.config import Block
+from pipeline.params import Base
 
 _PACKAGES = ("accelerate", "fastai", "numpy", "timm", "torch")
 # Parameters that change no bit of what is trained; processes count as they have been started.

@@ -1,5 +1,10 @@
 """Constants of L*a*b*: sRGB (IEC 61966-2-1), D65, 2 degree observer, as skimage.color uses them."""
 
+from typing import Literal
+
+ColorSpaceName = Literal["lab", "rgb"]
+"""The color spaces that networks compute in."""
+
 # Linear sRGB -> XYZ.
 XYZ_FROM_RGB = (
     (0.412453, 0.357580, 0.180423),

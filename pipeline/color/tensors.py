@@ -12,8 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.color.constants import AB_SCALE, EPSILON, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
-from pipeline.params import ColorSpaceName
+from pipeline.color.constants import AB_SCALE, EPSILON, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB, ColorSpaceName
 
 
 @dataclass(frozen=True)

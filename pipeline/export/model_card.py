@@ -13,7 +13,7 @@ from pipeline.training.plan import losses_text
 
 # https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.
 _CARD = """---
-license: apache-2.0
+license: {license}
 library_name: onnx
 pipeline_tag: image-to-image
 tags:
@@ -114,6 +114,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
     lab = config.color_space == "lab"
     path.write_text(
         _CARD.format(
+            license=params.export.license,
             generator=f"{generator.architecture}{body}",
             image_size=config.image_size,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
@@ -226,5 +227,7 @@ def _parameters(params: Params) -> str:
         lines.append(f"{block}:")
         # How it was run changes no model; the path is private.
         hidden = {"path", "num_workers", "trackers", "device", "processes", "save_every_minutes"}
+        # Only fastai's photographs come from a data set by that name.
+        hidden |= set() if params.sample.source == "fastai" else {"dataset"}
         lines += [f"  {key}: {json.dumps(value)}" for key, value in values.items() if key not in hidden]
     return "\n".join(lines)

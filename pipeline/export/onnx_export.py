@@ -76,6 +76,7 @@ def interface(config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> Int
         colors=("a* / 110", "b* / 110") if lab else ("R / 127.5 - 1", "G / 127.5 - 1", "B / 127.5 - 1"),
         dropout=tuple(Dropout(input=f"dropout_{n}", channels=channels, smaller=d) for n, (channels, d) in numbered),
         multiple_of=config.multiple,
+        short_side=config.image_size,
     )
 
 

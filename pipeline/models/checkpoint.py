@@ -18,13 +18,13 @@ from pipeline.errors import BackboneError, ModelError
 from pipeline.models.config import (
     GENERATOR_FILE,
     ONNX_FILE,
+    Discriminator,
     ModelConfig,
     read_config,
     read_weights,
     write_config,
 )
 from pipeline.models.generators import NoiseInput, build_generator
-from pipeline.params import Discriminator
 
 
 @dataclass(frozen=True)

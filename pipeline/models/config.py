@@ -3,19 +3,80 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ModelError
 from pipeline.files import write_json
-from pipeline.params import Architecture, Block, ColorSpaceName, Discriminator, Generator
 
-FORMAT = 1
+FORMAT = 2
+"""Of model.json. A key that is added needs a default here; anything else a new format, and a line in _MIGRATIONS."""
+Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 GENERATOR_FILE, ONNX_FILE = "generator.safetensors", "generator.onnx"
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
 _MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256, "pix2pix_unet_leaky": 256}
+
+
+class Block(BaseModel):
+    """Keys that are all known, each of its very type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def plain_int(value: Any) -> Any:
+    """Return an int as it is, all else as text: to Python, 1, true and 1.0 are equal."""
+    return value if type(value) is int else str(value)
+
+
+def check_path(value: str) -> str:
+    if "\0" in value or len(value) > 4000:
+        raise ValueError("must be a path of at most 4,000 characters without NUL")
+    if value.startswith("~"):
+        whole = os.path.expanduser(value)
+        raise ValueError(f"must not begin with ~, which only a shell knows; write the folder out: {whole}")
+    return value
+
+
+class Generator(Block):
+    """Which network a generator is. The block of params.yaml, too."""
+
+    architecture: Architecture = "dynamic_unet"
+    """dynamic_unet: a U-Net on a timm backbone. The others: docs/references.md."""
+    backbone: Annotated[str, Field(min_length=1)] = "resnet18"
+    """A timm name: the encoder of dynamic_unet."""
+    weights: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "none"
+    """The encoder's first weights: none, imagenet (from an installed package of the extra `weights`, else the hub's
+    cache, else timm's hub), or a path to safetensors, which DVC does not watch: after a change of that file, type
+    `dvc repro --force pretrain`."""
+    decoder: Literal["fastai", "halved"] = "fastai"
+    """dynamic_unet: fastai: the blocks of fastai's DynamicUnet. halved: blocks with half as many output channels, a
+    third of the work, for quick trials; not the network of any publication."""
+    last_cross: bool = False
+    """decoder fastai: join the input to the last layer at full resolution, as fastai does, at twice the work."""
+    max_width: Annotated[int, Field(ge=0, le=4096)] = 512
+    """dynamic_unet: most channels of the backbone's last feature map; a 1x1 convolution reduces more. 0: no limit."""
+    noise: Literal["none", "dropout", "input"] = "none"
+    """Where the randomness of several colorings comes from: dropout that stays on, or a Gaussian input channel."""
+
+
+class Discriminator(Block):
+    """Which network a discriminator is. The block of params.yaml, too."""
+
+    receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(plain_int)] = 70
+    """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
+    channels: Annotated[int, Field(ge=1, le=512)] = 64
+    """Output channels of the first layer; 64 in the paper."""
+    norm: Literal["batch", "spectral"] = "batch"
+    """Normalization: batch as in pix2pix, spectral as in Miyato et al. 2018."""
+    conditional: bool = True
+    """Whether it sees the generator's input beside the colors."""
 
 
 class Dropout(Block):
@@ -42,6 +103,22 @@ class Interface(Block):
     """Name of one more input, (1,) float32 in [0, 1]: 0 for the pretrained weights, 1 for the fine-tuned ones."""
     multiple_of: int
     """What H and W must be a multiple of: mirror the photograph at its right and bottom, and cut the colors back."""
+    layout: str = "NCHW, float32, any N"
+    color: str = "CIE 1976 L*a*b* of sRGB (IEC 61966-2-1), white D65 (X 0.95047, Y 1, Z 1.08883), 2 degree observer"
+    short_side: int | None = None
+    """Pixels to which the short side of the photograph is resized; the network was trained on squares of this side."""
+    resize: str = (
+        "8-bit gray or sRGB, bicubic (a = -0.5) with a support that grows with the reduction, both sides by the same "
+        "factor: squashing to a square changes colors"
+    )
+    enlarge: str = (
+        "a* and b* to the photograph's size: bilinear is enough; Twotone fits a line from L* to color around each "
+        "pixel of the small picture and applies it to the full-size L*, so that color keeps to the edges"
+    )
+    join: str = (
+        "L* is the full-size photograph's at each pixel; where L*, a*, b* is outside of sRGB, a* and b* are multiplied "
+        "by the largest factor under 1 with which it is inside"
+    )
 
 
 class Training(Block):
@@ -140,8 +217,8 @@ class ModelConfig(Block):
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
-    """Write model.json."""
-    write_json(folder / "model.json", config.model_dump(mode="json", exclude_defaults=True))
+    """Write model.json, defaults and all: another version may have others."""
+    write_json(folder / "model.json", config.model_dump(mode="json", exclude_none=True))
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -152,15 +229,34 @@ def read_config(folder: Path) -> ModelConfig:
     """
     path = folder / "model.json"
     try:
-        text = path.read_text(encoding="utf-8")
-        config = ModelConfig.model_validate_json(text)
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict) or type(raw.get("format")) is not int:
+            raise ValueError("it has no format")
+        made = raw["format"]
+        if made > FORMAT:
+            raise ModelError(
+                f"{path}: made by a newer version of Twotone (format {made}; this version reads up to {FORMAT}); "
+                "install that version, or export the model again with this one"
+            )
+        for older in range(made, FORMAT):
+            raw = _MIGRATIONS[older](raw)
+        return ModelConfig.model_validate_json(json.dumps(raw))
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; has the stage that writes it run?") from None
-    except (OSError, ValueError, RecursionError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, RecursionError, ValidationError) as error:
         raise ModelError(f"{path}: not a model description: {' '.join(str(error).split())}") from None
-    if config.format != FORMAT:
-        raise ModelError(f"{path}: format {config.format}, this version reads {FORMAT}")
-    return config
+
+
+def _from_1(raw: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 did not say how a photograph is brought to the network's size: it was done as now."""
+    interface = raw.get("interface")
+    if interface:
+        raw = raw | {"interface": interface | {"short_side": raw["image_size"]}}
+    return raw | {"format": 2}
+
+
+# From each older format to the next.
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 
 
 def read_weights(path: Path, config: ModelConfig) -> bytes:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.params import Discriminator
+from pipeline.models.config import Discriminator
 
 # Multiples of the first width, as published: C64-C128, C64-C128, C64-C128-C256-C512, and two more C512.
 _WIDTHS = {1: (1, 2), 16: (1, 2), 70: (1, 2, 4, 8), 286: (1, 2, 4, 8, 8, 8)}

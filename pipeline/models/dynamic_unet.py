@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.models.backbones import build_body, levels
+from pipeline.models.config import Generator
 from pipeline.models.layers import KeptDropout, conv3, pixel_shuffle_up
-from pipeline.params import Generator
 
 
 def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, image_size: int) -> nn.Module:

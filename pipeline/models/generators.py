@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.compact_unet import CompactUnet
+from pipeline.models.config import Architecture, Generator
 from pipeline.models.layers import FromNoise
 from pipeline.models.pix2pix_unet import Pix2PixUnet
-from pipeline.params import Architecture, Generator
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ class Trackers:
         for tracker in self._accelerator.trackers:
             for file in files:
                 _show(tracker, file, step)
+            if tracker.name == "tensorboard":
+                tracker.tracker.flush()  # before it counts as reported
         self._remember("pictures", step)
 
     def finish(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.helpers import ROOT, Project, environment, twotone
+from tests.nursery import Nursery
 
 
 @pytest.fixture
@@ -56,6 +58,78 @@ def test_what_would_be_refused_is_refused(project: Project, change: str, sentenc
     assert "Traceback" not in refused.stderr
     assert (project.folder / "params.yaml").read_bytes() == before
     assert not (project.folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "quoted"),
+    [
+        ("sample.path=/data/Müller", "\"sample.path='/data/Müller'\""),
+        ("sample.path=照片", "\"sample.path='照片'\""),
+        ("sample.path=Photos (1)", "\"sample.path='Photos (1)'\""),
+        ("sample.path=a,b", "\"sample.path='a,b'\""),
+        ("sample.path=it's", "'sample.path=\"it'\"'\"'s\"'"),
+        ("sample.path=~/pics", f"\"sample.path='{os.path.expanduser('~/pics')}'\""),
+        ("finetune.losses={l1: 100, mse: 10}", '"finetune.losses=l1:100 mse:10"'),
+    ],
+)
+def test_the_quoting_that_works_is_said(project: Project, change: str, quoted: str) -> None:
+    refused = twotone(project.folder, "check", "-S", change)
+    assert refused.returncode == 2
+    assert f"; type -S {quoted}\n" in refused.stderr
+    # What a shell makes of it is taken, and arrives as it was meant.
+    (word,) = shlex.split(quoted)
+    taken = twotone(project.folder, "check", "-S", word)
+    meant = os.path.expanduser(change.partition("=")[2])
+    assert "mismatched" not in taken.stderr
+    assert "losses 100 l1 + 10 mse" in taken.stdout if "losses" in change else f"sample.path {meant}: " in taken.stderr
+
+
+def test_a_tilde_is_refused_in_words(project: Project) -> None:
+    for key in ("sample.path", "evaluate.lpips_weights", "evaluate.fid_weights"):
+        refused = twotone(project.folder, "check", "-S", f"{key}='~/x'")
+        assert f"{key} must not begin with ~, which only a shell knows; write the folder out: /" in refused.stderr
+
+
+@pytest.mark.parametrize("key", ["pretrain.sample_epochs", "finetune.keep_epochs", "base.trackers"])
+def test_lists_are_replaced(project: Project, key: str) -> None:
+    block, name = key.split(".")
+    value = "[tensorboard]" if name == "trackers" else "[1]"
+    project.dvc("exp", "run", "--queue", "-S", f"{key}={value}")
+    shown = json.loads(project.dvc("exp", "show", "--json").stdout)
+    (queued,) = [
+        run["revs"][0]["data"]["params"]["params.yaml"]["data"]
+        for base in shown
+        for run in base.get("experiments") or []
+    ]
+    assert queued[block][name] == (["tensorboard"] if name == "trackers" else [1])
+    project.dvc("queue", "remove", "--all")
+
+
+def test_losses_are_replaced_by_a_text(project: Project) -> None:
+    done = twotone(project.folder, "check", "-S", "pretrain.losses=mse:10", "-S", "finetune.losses=l1:1 mse:0.5")
+    assert done.returncode == 0, done.stderr
+    assert "pretrain: 2 steps in 1 epoch, losses 10 mse\n" in done.stdout
+    assert "finetune: 2 steps in 1 epoch, losses 1 l1 + 0.5 mse, against a discriminator (bce)\n" in done.stdout
+
+
+def test_what_is_trained_stands_in_the_stages_first_lines(project: Project, nursery: Nursery) -> None:
+    project.change(pretrain={"losses": "l1:1 mse:10", "ema_decay": 0.999})
+    nursery.run(project.folder, "sample")
+    said = nursery.run(project.folder, "pretrain")
+    assert "pretrain: 2 steps in 1 epoch, losses 1 l1 + 10 mse\n" in said
+    assert "ema_decay 0.999 is reached after 8990 steps, and there are 2: its average forgets with 0.25 at most" in said
+
+
+def test_files_that_experiments_in_a_copy_would_lack_are_named(project: Project) -> None:
+    (project.folder / "pipeline/mine.py").write_text("", encoding="utf-8")
+    done = twotone(project.folder, "check")
+    assert "git: does not know pipeline/mine.py; `dvc exp run --temp` and `--queue` leave such files out" in done.stdout
+
+
+def test_a_fastai_data_set_that_is_none_is_refused(project: Project) -> None:
+    refused = twotone(project.folder, "check", "-S", "sample.source=fastai", "-S", "sample.dataset=COCO_SAMPEL")
+    assert refused.returncode == 2
+    assert "sample.dataset 'COCO_SAMPEL' is no fastai data set; similar names: COCO_SAMPLE" in refused.stderr
 
 
 def test_a_change_may_mend_what_params_yaml_says(project: Project) -> None:

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
 from pipeline.color.arrays import lightness
 from pipeline.data.loader import plain_batches
@@ -182,20 +183,36 @@ def test_a_damaged_or_foreign_file_is_refused(model: Path, tmp_path: Path, photo
         Colorizer.load(folder)  # without its .onnx the folder is a checkpoint without weights
 
 
-def test_model_json_says_how_to_feed_it(make_model: MakeModel, tmp_path: Path, photographs: Photographs) -> None:
-    """Someone with onnxruntime and these words alone gets the colors."""
+def test_model_json_says_all_that_another_program_needs(
+    make_model: MakeModel, tmp_path: Path, photographs: Photographs
+) -> None:
+    """Someone with ONNX Runtime, scikit-image and this file alone colors a photograph as we do."""
     import onnxruntime
 
     folder = export(make_model(), tmp_path, photographs)
     said = json.loads((folder / "model.json").read_text(encoding="utf-8"))["interface"]
-    assert said == {
-        "input": "condition",
-        "channels": ["L* / 50 - 1"],
-        "output": "colors",
-        "colors": ["a* / 110", "b* / 110"],
-        "multiple_of": 32,
-    }
-    light = rgb2lab(noisy_photo(np.random.default_rng(2), 64, 96))[..., 0].astype(np.float32)
+    assert said["channels"] == ["L* / 50 - 1"]
+    assert said["colors"] == ["a* / 110", "b* / 110"]
+    assert said["layout"].startswith("NCHW, float32")
+    assert "D65" in said["color"]
+    photograph = Image.fromarray(noisy_photo(np.random.default_rng(2), 90, 160)).convert("L")
+    # resize: "bicubic ... both sides by the same factor"
+    factor = said["short_side"] / min(photograph.size)
+    small = photograph.resize([round(side * factor) for side in photograph.size], Image.Resampling.BICUBIC)
+    light = rgb2lab(np.repeat(np.asarray(small)[..., None], 3, 2))[..., 0].astype(np.float32)
+    # multiple_of: "mirror the photograph at its right and bottom, and cut the colors back"
+    (height, width), unit = light.shape, said["multiple_of"]
+    padded = np.pad(light, ((0, -height % unit), (0, -width % unit)), "symmetric")
     session = onnxruntime.InferenceSession(str(folder / "generator.onnx"))
-    (colors,) = session.run([said["output"]], {said["input"]: (light / 50 - 1)[None, None]})
-    np.testing.assert_allclose(colors[0] * 110, Colorizer.load(folder).ab(light), atol=1e-3)
+    (colors,) = session.run([said["output"]], {said["input"]: (padded / 50 - 1)[None, None]})
+    ab = colors[0, :, :height, :width] * 110
+    colorizer = Colorizer.load(folder)
+    ours = colorizer.ab(colorizer.reduced_lightness(np.asarray(photograph)))
+    assert ours.shape == ab.shape
+    np.testing.assert_allclose(ab, ours, atol=0.02)
+    # enlarge: "bilinear is enough"; join: "L* is the full-size photograph's"
+    full = rgb2lab(np.repeat(np.asarray(photograph)[..., None], 3, 2))
+    planes = [Image.fromarray(plane).resize(photograph.size, Image.Resampling.BILINEAR) for plane in ab]
+    with warnings.catch_warnings(action="ignore"):  # of colors beyond sRGB, which it clips
+        theirs = lab2rgb(np.dstack([full[..., 0], *map(np.asarray, planes)])) * 255
+    assert np.abs(theirs - colorizer(np.asarray(photograph))).mean() < 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import ModelError
 from pipeline.export.onnx_export import write_onnx
 from pipeline.models.checkpoint import load_generator, save_model
-from pipeline.models.config import ModelConfig
+from pipeline.models.config import FORMAT, ModelConfig, read_config, write_config
 from pipeline.models.generators import build_generator
 from pipeline.params import OnnxVariant, Params
 from tests.conftest import MakeModel
@@ -96,8 +97,54 @@ def test_another_format_and_another_network_are_refused(saved: Path) -> None:
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_generator(saved)
     change_config(saved, format=99)
-    with pytest.raises(ModelError, match="format 99, this version reads 1"):
+    with pytest.raises(
+        ModelError, match=r"made by a newer version of Twotone \(format 99; this version reads up to 2\)"
+    ):
         load_generator(saved)
+
+
+def test_a_newer_version_is_named_whatever_else_it_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"format": 3, "networks": [{"of": "the future"}]}', encoding="utf-8")
+    with pytest.raises(ModelError, match="made by a newer version of Twotone"):
+        read_config(tmp_path)
+
+
+# As they were written by the versions of those days.
+OLDER = {
+    1: {
+        "began_with": "76b433f8f9d881c04162da5a406496b54d0176b36985a171003ac787e34e5649",
+        "color_space": "lab",
+        "format": 1,
+        "generator": {
+            "architecture": "dynamic_unet", "backbone": "tf_efficientnet_lite0", "decoder": "halved",
+            "last_cross": False, "max_width": 512, "noise": "none", "weights": "imagenet",
+        },
+        "image_size": 96,
+        "interface": {
+            "channels": ["L* / 50 - 1"], "colors": ["a* / 110", "b* / 110"], "input": "condition", "multiple_of": 32,
+            "output": "colors",
+        },
+        "scores": {"ab_mae": 7.80929, "lightness_table_ab_mae": 8.78696, "photographs": 1000},
+        "sha256": {"generator.onnx": "bbded14e6f97719d71b23ed526276326ba9af4ee172358a58fd2ebd7f65a3f3b"},
+        "training": {"ab_mae": 7.83695, "photographs": 80000, "source": "folder", "validation_photographs": 1000},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [*OLDER, "without a key that was added later"])
+def test_models_of_every_format_are_read(tmp_path: Path, made: int | str) -> None:
+    raw: dict[str, Any] = copy.deepcopy(OLDER[made if isinstance(made, int) else 1])
+    if isinstance(made, str):
+        del raw["generator"]["max_width"]
+    (tmp_path / "model.json").write_text(json.dumps(raw), encoding="utf-8")
+    config = read_config(tmp_path)
+    assert config.format == FORMAT
+    assert config.generator.backbone == "tf_efficientnet_lite0"
+    assert config.generator.max_width == 512
+    assert config.interface is not None
+    assert config.interface.short_side == 96
+    write_config(tmp_path, config)
+    assert read_config(tmp_path) == config
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from pipeline.apps.backbones import survey
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, WeightsError
 from pipeline.models.backbones import TESTED, build_body, levels
+from pipeline.models.config import Generator
 from pipeline.models.generators import build_generator
 from pipeline.models.pix2pix_unet import Pix2PixUnet
-from pipeline.params import Generator, Params
+from pipeline.params import Params
 
 LAB = ColorSpace("lab")
 
