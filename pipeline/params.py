@@ -1,10 +1,11 @@
-"""The schema of params.yaml: typed, bounded, without defaults; unknown keys are refused.
+"""The schema of params.yaml: typed and bounded; unknown keys are refused, absent ones have the value of quickstart.
 
 Imports neither torch nor numpy, so a bad value is refused before anything slow happens.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,143 +57,149 @@ NOTHING = "none"
 """What start_from says where a training starts from nothing. DVC watches checkpoints/none then, so that must exist."""
 
 
+def _only_l1(weight: float) -> dict[LossName, float]:
+    return {"l1": weight}
+
+
 class Base(Block):
-    seed: Seed
+    seed: Seed = 123
     """Seed of every random choice: the sample, the weights, the order of batches, flips."""
-    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 64
     """Side of the square photographs the networks are trained on, pixels."""
-    color_space: ColorSpaceName
+    color_space: ColorSpaceName = "lab"
     """lab: L in, ab out. rgb: gray repeated to three channels in, RGB out."""
-    device: DeviceName
+    device: DeviceName = "auto"
     """auto: cuda where there is an NVIDIA GPU, else mps where there is Apple's and deterministic is false, else cpu."""
-    precision: Precision
+    precision: Precision = "auto"
     """auto is bf16 where the hardware gains by it, fp32 elsewhere. tf32: fp32 whose products NVIDIA GPUs round."""
-    deterministic: bool
+    deterministic: bool = True
     """Refuse operations that may give other bits on the next run."""
-    processes: Annotated[Any, AfterValidator(check_processes)]
+    processes: Annotated[Any, AfterValidator(check_processes)] = 1
     """Processes that share the batches of pretrain and finetune: a number, or auto for one on each GPU. Another number
     gives the same training but for rounding, and for what a generator with noise draws. Under torchrun, accelerate
     launch or srun theirs counts."""
-    num_workers: Annotated[int, Field(ge=0, le=64)]
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
     """Loader processes of each of them; any number gives the same batches, so DVC does not watch it."""
-    save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)]
+    save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)] = 5.0
     """Minutes between two saves of a training's state, besides that after the last epoch. DVC does not watch it."""
-    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(as_tuple)]
+    trackers: Annotated[
+        tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(as_tuple)
+    ] = ()
     """Report each epoch to these too, through Accelerate; each needs the extra of its name. DVC does not watch it."""
 
 
 class Sample(Block):
-    source: SourceName
+    source: SourceName = "bundled"
     """Where photographs come from; path or dataset says which."""
-    path: Annotated[str, Field(min_length=1), AfterValidator(check_path)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "pipeline/sampling/bundled.csv"
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
     bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
-    dataset: Annotated[str, Field(min_length=1)]
+    dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
-    train: Count
+    train: Count = 352
     """Photographs that both trainings learn from."""
-    valid: Count
+    valid: Count = 20
     """Photographs that each epoch is scored on, and, as far as they have 8 megapixels together, the published one is
     chosen by."""
-    test: Annotated[int, Field(ge=0)]
+    test: Annotated[int, Field(ge=0)] = 20
     """0: no photograph is kept for the end, and evaluate measures on those of validation."""
-    group: Annotated[Any, AfterValidator(check_group)]
+    group: Annotated[Any, AfterValidator(check_group)] = "none"
     """Photographs that stay on one side of the split, such as frames of one shot: those of one folder, or so many
     consecutive file names. none: each photograph is on its own."""
-    fit: Literal["crop", "stretch"]
+    fit: Literal["crop", "stretch"] = "crop"
     """crop: the short side to image_size, then the center. stretch: both sides to image_size."""
-    min_chroma: Annotated[float, Field(ge=0, le=100)]
+    min_chroma: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Least mean chroma of a photograph, Lab units: grayer ones are rejected, because they teach gray."""
-    max_rejected: Annotated[float, Field(ge=0, le=1)]
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Largest share of the examined photographs that may be rejected; beyond it the stage fails."""
-    max_pixels: Annotated[int, Field(ge=1024)]
+    max_pixels: Annotated[int, Field(ge=1024)] = 100000000
     """Most pixels of a file; one whose header claims more is rejected before it is decoded."""
 
 
 class Pretrain(Block):
-    start_from: StartFolder
+    start_from: StartFolder = "none"
     """The folder in checkpoints/ whose generator goes on learning, watched by DVC. starter: the starter model. none:
     weights are drawn."""
-    epochs: Epochs
+    epochs: Epochs = 10
     """Times that training goes through the photographs; 0 publishes what it starts from."""
-    epoch_steps: Annotated[int, Field(ge=0)]
+    epoch_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all of them."""
-    batch_size: Count
+    batch_size: Count = 16
     """Photographs of a step, those of all processes together."""
-    lr: Rate
+    lr: Rate = 0.001
     """Peak learning rate of AdamW."""
-    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)]
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Times the learning rate of dynamic_unet's backbone: a pretrained one may learn slower than its decoder."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Decoupled weight decay of AdamW."""
-    schedule: Schedule
+    schedule: Schedule = "one_cycle"
     """Learning rate by progress. one_cycle: up, then down to nearly 0. linear_decay: to 0 in the second half."""
-    losses: Losses
+    losses: Losses = Field(default_factory=lambda: _only_l1(1.0))
     """Weight of each content loss in the sum that is minimized: `{l1: 1}`; or the text `l1:1 mse:10`, which replaces
     all of them where `-S` would merge a block. smooth_l1: squared within one Lab unit. l1_chromatic:
     strong colors weigh more. color_distribution: as much of each color as the photograph has, wherever in it.
     feature_lite0: what an ImageNet classifier sees (the extra `weights`)."""
-    l1_penalty: NonNegative
+    l1_penalty: NonNegative = 0.0
     """Weight of the sum of the absolute values of the generator's weights (not biases) in that sum; 0: none."""
-    flip: bool
+    flip: bool = True
     """Mirror each photograph with probability 1/2."""
-    crop: Share
+    crop: Share = 1.0
     """Least side of the square that is cut out of each photograph at random and enlarged again, as a share; 1: none."""
-    degrade: Annotated[float, Field(ge=0, le=1)]
+    degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the photographs whose input, not whose colors, is made to look like that of an old photograph."""
-    clip_norm: NonNegative
+    clip_norm: NonNegative = 0.0
     """Largest norm of a network's gradient; 0 clips nothing."""
-    ema_decay: Beta
+    ema_decay: Beta = 0.0
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average. At the
     n-th step it is (1 + n) / (10 + n) at most: 0.9 is reached after 80 steps, 0.999 after 8,990."""
-    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = (1, 10)
     """Epochs (from 1) after which preview grids are drawn, besides the last one."""
-    sample_steps: Annotated[int, Field(ge=0)]
+    sample_steps: Annotated[int, Field(ge=0)] = 0
     """Steps between more preview grids; 0: none."""
-    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
     """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
 
 
 class Finetune(Block):
-    start_from: StartFolder
+    start_from: StartFolder = "none"
     """The folder in checkpoints/ whose generator, and discriminator where it has one, go on learning instead of
     pretrain's, watched by DVC. none: pretrain's generator and a discriminator whose weights are drawn."""
-    epochs: Epochs
-    epoch_steps: Annotated[int, Field(ge=0)]
-    batch_size: Count
-    lr_generator: Rate
+    epochs: Epochs = 1
+    epoch_steps: Annotated[int, Field(ge=0)] = 0
+    batch_size: Count = 16
+    lr_generator: Rate = 0.0002
     """Peak learning rate of the generator's Adam."""
-    lr_discriminator: Rate
+    lr_discriminator: Rate = 0.0002
     """Peak learning rate of the discriminator's Adam."""
-    beta1: Beta
+    beta1: Beta = 0.5
     """Decay of Adam's mean of the gradients; 0.5 in pix2pix."""
-    beta2: Beta
+    beta2: Beta = 0.999
     """Decay of Adam's mean of their squares."""
-    adversarial_loss: AdversarialLoss
+    adversarial_loss: AdversarialLoss = "bce"
     """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: there is no
     discriminator, and the generator learns on from the content losses alone."""
-    losses: Losses
+    losses: Losses = Field(default_factory=lambda: _only_l1(100.0))
     """Weight of each content loss beside the adversarial loss, whose weight is 1."""
-    target_saturation: Annotated[float, Field(ge=1, le=2)]
+    target_saturation: Annotated[float, Field(ge=1, le=2)] = 1.0
     """The discriminator and color_distribution are given the true a and b times this, the other losses the true ones.
     (DDColor's code shows its discriminator a truth with 1.2 times the color.)"""
-    l1_penalty: NonNegative
-    schedule: Schedule
-    warmup_steps: Annotated[int, Field(ge=0)]
+    l1_penalty: NonNegative = 0.0
+    schedule: Schedule = "linear_decay"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
     """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
-    flip: bool
-    crop: Share
-    degrade: Annotated[float, Field(ge=0, le=1)]
-    clip_norm: NonNegative
+    flip: bool = True
+    crop: Share = 1.0
+    degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
+    clip_norm: NonNegative = 0.0
     """Largest norm of a network's gradient; 0 clips nothing."""
-    ema_decay: Beta
+    ema_decay: Beta = 0.9
     """As pretrain.ema_decay."""
-    publish: Literal["best", "last"]
+    publish: Literal["best", "last"] = "best"
     """best: of the epochs that beat the colors which the stage began with, times a factor, the nearest in color
     distribution, or the generator that it began with where none does (pipeline/training/selection.py)."""
-    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
-    sample_steps: Annotated[int, Field(ge=0)]
-    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)]
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = (1,)
+    sample_steps: Annotated[int, Field(ge=0)] = 0
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
 
     @property
     def goes_on(self) -> bool:
@@ -206,39 +213,39 @@ class Finetune(Block):
 
 
 class Evaluate(Block):
-    batch_size: Count
+    batch_size: Count = 32
     """Photographs that are colored at a time."""
-    lightness_bins: Annotated[int, Field(ge=1, le=1001)]
+    lightness_bins: Annotated[int, Field(ge=1, le=1001)] = 101
     """Rows of the lightness_table baseline."""
-    classifier: Literal["none", "tf_efficientnet_lite0"]
+    classifier: Literal["none", "tf_efficientnet_lite0"] = "tf_efficientnet_lite0"
     """The network of top1, top5, feature_lite0 and fd_lite0; it needs the extra `weights`, which a checkout has."""
-    lpips_weights: WeightsFile
+    lpips_weights: WeightsFile = "none"
     """none, fetch, or the path of torchvision's AlexNet: measure LPIPS in it; needs the extra `perceptual`."""
-    fid_weights: WeightsFile
+    fid_weights: WeightsFile = "none"
     """none, fetch, or the path of torch-fidelity's Inception: measure FID in it; needs the extra `perceptual`."""
-    columns: Count
+    columns: Count = 8
     """Photographs in samples.png."""
 
 
 class Export(Block):
-    variant: OnnxVariant
+    variant: OnnxVariant = "fp32"
     """fp16 is half the size of fp32, int8 a quarter; reports/export/metrics.json says what each loses."""
-    dial: bool
+    dial: bool = False
     """Put the weights of both generators into the file, twice its size, so that `--vivid` can mix them; not int8."""
-    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$", max_length=64)]
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$", max_length=64)] = "other"
     """Terms of the model for its card, by an identifier of SPDX such as apache-2.0; other where none fits. The terms of
     its photographs decide, and nobody but you knows them."""
 
 
 class Params(Block):
-    base: Base
-    sample: Sample
-    generator: Generator
-    pretrain: Pretrain
-    discriminator: Discriminator
-    finetune: Finetune
-    evaluate: Evaluate
-    export: Export
+    base: Base = Base()
+    sample: Sample = Sample()
+    generator: Generator = Generator()
+    pretrain: Pretrain = Pretrain()
+    discriminator: Discriminator = Discriminator()
+    finetune: Finetune = Finetune()
+    evaluate: Evaluate = Evaluate()
+    export: Export = Export()
 
 
 def start_folder(start_from: str) -> Path | None:
@@ -260,6 +267,16 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     if problems:
         raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems))
     return params
+
+
+def absent(raw: Mapping[str, Any], params: Params) -> list[str]:
+    """Name each key that a params.yaml does not have, with the value that was taken: `export.license: other`."""
+    return [
+        f"{block}.{key}: {json.dumps(value)}"
+        for block, keys in params.model_dump(mode="json").items()
+        for key, value in keys.items()
+        if key not in (raw.get(block) or {})
+    ]
 
 
 def read(path: Path) -> Params:

@@ -45,8 +45,6 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
     key = ".".join([*path, last])
     if key in _RENAMED:
         return f"{key} is now {_RENAMED[key]}"
-    if error["type"] == "missing":
-        return f"{key} is missing; recipes/quickstart.yaml has a value for it"
     if error["type"] == "extra_forbidden":
         return f"{key} is not a key this project knows; {_similar_keys(path, last, schema)}"
     if error["type"] in ("model_type", "model_attributes_type"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline import recipes
 from pipeline.errors import InputError, ParamsError, TwotoneError
-from pipeline.params import NOTHING, Params, parse, read, start_folder
+from pipeline.params import NOTHING, Params, absent, parse, read, start_folder
 
 _LAY_OVER = """
 import sys
@@ -38,6 +38,9 @@ def check_project(path: Path, changes: list[str]) -> None:
     """
     params = _changed(path, changes) if changes else read(path)
     print(f"{path}: valid")
+    missing = absent(recipes.current(path), params)
+    if missing:
+        print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
     checks = (_device, _source, _generator, _starts, _judges, _plans, _known_to_git)
     problems = [problem for check in checks if (problem := _problem(check, params))]
     if problems:

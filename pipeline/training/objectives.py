@@ -19,6 +19,7 @@ from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters
 from pipeline.params import Finetune, Pretrain
 from pipeline.training.degradation import Damage, damage_seeds, degraded
+from pipeline.training.depthwise import speed_up_depthwise
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
 from pipeline.training.schedules import lr_factor
@@ -44,6 +45,8 @@ class Objective(ABC):
         if self.group.count > 1:
             for network in networks.values():
                 share_batch_norm(network)
+        for network in networks.values():
+            speed_up_depthwise(network, accelerator)
         # Not to be wrapped in DistributedDataParallel: `Group.average_gradients` takes its place.
         self.networks: dict[str, nn.Module] = {
             name: accelerator.prepare_model(network, evaluation_mode=True) for name, network in networks.items()

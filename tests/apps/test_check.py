@@ -84,6 +84,14 @@ def test_the_quoting_that_works_is_said(project: Project, change: str, quoted: s
     assert "losses 100 l1 + 10 mse" in taken.stdout if "losses" in change else f"sample.path {meant}: " in taken.stderr
 
 
+def test_what_is_not_in_params_yaml_is_named(project: Project) -> None:
+    """As in one of an earlier version."""
+    text = (project.folder / "params.yaml").read_text(encoding="utf-8")
+    (project.folder / "params.yaml").write_text(text.replace("  license: other\n", ""), encoding="utf-8")
+    done = twotone(project.folder, "check")
+    assert 'params.yaml: not in it, and taken as in quickstart: export.license: "other"\n' in done.stdout
+
+
 def test_a_tilde_is_refused_in_words(project: Project) -> None:
     for key in ("sample.path", "evaluate.lpips_weights", "evaluate.fid_weights"):
         refused = twotone(project.folder, "check", "-S", f"{key}='~/x'")
