@@ -35,6 +35,14 @@ def contradictions(params: Params) -> list[str]:
             f"sample.group must be none for sample.source {params.sample.source}, got {params.sample.group!r}; only "
             "the files of a folder have folders and neighbors"
         )
+    if params.sample.weights != "none" and params.sample.source != "folder":
+        problems.append(
+            f"sample.weights must be none for sample.source {params.sample.source}; only a folder has kinds below it"
+        )
+    if params.generator.hints and (params.base.color_space != "lab" or params.generator.noise == "input"):
+        problems.append(
+            "generator.hints must be false with base.color_space rgb, and with generator.noise input; got true"
+        )
     learns_nothing = not params.finetune.judged and not any(params.finetune.losses.values())
     if params.finetune.epochs and learns_nothing:
         problems.append(

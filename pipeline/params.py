@@ -51,6 +51,10 @@ Losses = Annotated[
     BeforeValidator(weights_by_name),
     AfterValidator(lambda weights: dict(sorted(weights.items()))),
 ]
+Fit = Literal["crop", "random", "stretch"]
+Weights = Annotated[
+    dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1), BeforeValidator(weights_by_name)
+]
 StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), AfterValidator(check_start)]
 WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
 NOTHING = "none"
@@ -106,8 +110,12 @@ class Sample(Block):
     group: Annotated[Any, AfterValidator(check_group)] = "none"
     """Photographs that stay on one side of the split, such as frames of one shot: those of one folder, or so many
     consecutive file names. none: each photograph is on its own."""
-    fit: Literal["crop", "stretch"] = "crop"
-    """crop: the short side to image_size, then the center. stretch: both sides to image_size."""
+    weights: Literal["none"] | Weights = "none"
+    """Kinds of photographs: folders of path, and how much each counts in train, such as `{places: 2, people: 1}` or the
+    text `places:2 people:1`. Held-out photographs are shared out evenly. none: all that are there count alike."""
+    fit: Fit = "crop"
+    """crop: the short side to image_size, then the center. random: then any place along the long side, by the name.
+    stretch: both sides to image_size."""
     min_chroma: Annotated[float, Field(ge=0, le=100)] = 2.0
     """Least mean chroma of a photograph, Lab units: grayer ones are rejected, because they teach gray."""
     max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -147,6 +155,8 @@ class Pretrain(Block):
     """Least side of the square that is cut out of each photograph at random and enlarged again, as a share; 1: none."""
     degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the photographs whose input, not whose colors, is made to look like that of an old photograph."""
+    without_hints: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """With generator.hints, share of the photographs that get no hint: of these it learns to color by itself."""
     clip_norm: NonNegative = 0.0
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta = 0.0
@@ -190,6 +200,7 @@ class Finetune(Block):
     flip: bool = True
     crop: Share = 1.0
     degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
+    without_hints: Annotated[float, Field(ge=0, le=1)] = 0.3
     clip_norm: NonNegative = 0.0
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta = 0.9

@@ -69,9 +69,11 @@ def interface(config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> Int
     lab = config.color_space == "lab"
     level = "gray / 127.5 - 1, gray being the 8-bit sRGB value of a neutral of lightness L*"
     noise = ("standard normal noise",) if config.generator.noise == "input" else ()
+    said = ("a* / 110 of a hint, 0 elsewhere", "b* / 110 of a hint, 0 elsewhere", "1 in a hint, 0 elsewhere")
+    hints = said if config.generator.hints else ()
     return Interface(
         input="condition",
-        channels=(*(("L* / 50 - 1",) if lab else (level,) * 3), *noise),
+        channels=(*(("L* / 50 - 1",) if lab else (level,) * 3), *noise, *hints),
         output="colors",
         colors=("a* / 110", "b* / 110") if lab else ("R / 127.5 - 1", "G / 127.5 - 1", "B / 127.5 - 1"),
         dropout=tuple(Dropout(input=f"dropout_{n}", channels=channels, smaller=d) for n, (channels, d) in numbered),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError, missing_extra
-from pipeline.models.config import ONNX_FILE, ModelConfig, read_config, read_weights
+from pipeline.models.config import HINT_CHANNELS, ONNX_FILE, ModelConfig, read_config, read_weights
 from pipeline.types import Floats
 
 
@@ -140,7 +140,9 @@ def inputs(x: Floats, seed: int, config: ModelConfig, shapes: tuple[tuple[int, i
     Returns:
         x, with a channel of Gaussian noise where the network takes one; and for each dropout numbers in [0, 1).
     """
-    rng, (n, _, height, width) = np.random.default_rng(seed), x.shape
+    rng, (n, channels, height, width) = np.random.default_rng(seed), x.shape
+    if config.generator.hints and channels == 1:
+        x = np.concatenate([x, np.zeros((n, HINT_CHANNELS, height, width), np.float32)], 1)
     if config.generator.noise == "input":
         x = np.concatenate([x, rng.standard_normal((n, 1, height, width), np.float32)], 1)
-    return [x, *(rng.random((n, channels, height // d, width // d), np.float32) for channels, d in shapes)]
+    return [x, *(rng.random((n, kept, height // d, width // d), np.float32) for kept, d in shapes)]

@@ -57,16 +57,29 @@ def levels(body: nn.Sequential, in_channels: int) -> list[tuple[int, int]]:
     Raises:
         RuntimeError and others: the layers are no plain sequence.
     """
+    return [(reduction, channels) for _, reduction, channels in hooked_layers(body, in_channels)]
+
+
+def hooked_layers(body: nn.Sequential, in_channels: int) -> list[tuple[int, int, int]]:
+    """Return the number of each layer before a halving, and of the last one, with its reduction and channels.
+
+    Full resolution is left out.
+
+    Raises:
+        RuntimeError and others: the layers are no plain sequence.
+    """
     device = next(body.parameters()).device
     x = torch.zeros(1, in_channels, 64, 64, device=device)
-    sizes, before = [], x
+    found, before, training = [], x, body.training
+    body.eval()  # so that looking changes no running mean
     with torch.no_grad():
-        for layer in body:
+        for number, layer in enumerate(body):
             before, x = x, layer(x)
             if x.shape[-1] != before.shape[-1]:
-                sizes.append((64 // before.shape[-1], before.shape[1]))
-    sizes.append((64 // x.shape[-1], x.shape[1]))
-    return [level for level in sizes if level[0] > 1]
+                found.append((number - 1, 64 // before.shape[-1], before.shape[1]))
+    body.train(training)
+    found.append((len(body) - 1, 64 // x.shape[-1], x.shape[1]))
+    return [level for level in found if level[1] > 1]
 
 
 def _create(name: str, in_channels: int, weights: str) -> Any:

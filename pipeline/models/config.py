@@ -18,6 +18,8 @@ from pipeline.files import write_json
 FORMAT = 2
 """Of model.json. A key that is added needs a default here; anything else a new format, and a line in _MIGRATIONS."""
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
+# a* and b* as fractions of 110 where a color is said, 0 elsewhere; and 1 where one is said, 0 elsewhere.
+HINT_CHANNELS = 3
 GENERATOR_FILE, ONNX_FILE = "generator.safetensors", "generator.onnx"
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
@@ -64,6 +66,8 @@ class Generator(Block):
     """dynamic_unet: most channels of the backbone's last feature map; a 1x1 convolution reduces more. 0: no limit."""
     noise: Literal["none", "dropout", "input"] = "none"
     """Where the randomness of several colorings comes from: dropout that stays on, or a Gaussian input channel."""
+    hints: bool = False
+    """Whether it sees colors that somebody says for places, beside the lightness; color_space lab, no noise input."""
 
 
 class Discriminator(Block):
@@ -178,7 +182,7 @@ class ModelConfig(Block):
 
     def network(self) -> dict[str, object]:
         """The parameters that decide which network it is. What its encoder started from is none of them."""
-        keys = {"architecture", "noise"}
+        keys = {"architecture", "noise", "hints"}
         if self.generator.architecture == "dynamic_unet":
             keys |= {"backbone", "decoder", "max_width"}
             keys |= {"last_cross"} if self.generator.decoder == "fastai" else set()

@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from pipeline.models.backbones import build_body, levels
 from pipeline.models.config import Generator
+from pipeline.models.hints import Hinted
 from pipeline.models.layers import KeptDropout, conv3, pixel_shuffle_up
 
 
 def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, image_size: int) -> nn.Module:
     """A U-Net on params.backbone: (N, in, H, W) -> (N, out, H, W); H and W are multiples of 32.
+
+    With params.hints, further channels of its input are hints (models/hints.py).
 
     Its weights are drawn from torch's global random numbers.
 
@@ -25,9 +28,13 @@ def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, i
     """
     noisy = params.noise == "dropout"
     body = build_body(params.backbone, in_channels, params.weights, params.max_width)
-    if params.decoder == "halved":
-        return HalvedUnet(body, in_channels, out_channels, noisy=noisy)
-    return _fastai_unet(body, params, out_channels, image_size)
+
+    def build() -> nn.Module:
+        if params.decoder == "halved":
+            return HalvedUnet(body, in_channels, out_channels, noisy=noisy)
+        return _fastai_unet(body, params, out_channels, image_size)
+
+    return Hinted(build, body) if params.hints else build()
 
 
 def _fastai_unet(body: nn.Sequential, params: Generator, out_channels: int, image_size: int) -> nn.Module:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.compact_unet import CompactUnet
-from pipeline.models.config import Architecture, Generator
+from pipeline.models.config import HINT_CHANNELS, Architecture, Generator
+from pipeline.models.hints import HintChannels, Hinted, without_hints
 from pipeline.models.layers import FromNoise
 from pipeline.models.pix2pix_unet import Pix2PixUnet
 
@@ -64,17 +65,25 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
         WeightsError: the encoder's weights are missing or do not fit.
     """
     noise_channels = 1 if params.noise == "input" else 0
+    own_hints = params.architecture == "dynamic_unet"
     # The CPU's random numbers alone: the others' would open every GPU of the machine in every process.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        shape = Shape(space.in_channels + noise_channels, space.out_channels, image_size)
-        network = GENERATORS[params.architecture](params, shape)
+        seen = space.in_channels + noise_channels + (HINT_CHANNELS if params.hints and not own_hints else 0)
+        network = GENERATORS[params.architecture](params, Shape(seen, space.out_channels, image_size))
+    if params.hints and not own_hints:
+        return HintChannels(network)
     return NoiseInput(network) if noise_channels else network
+
+
+def takes_hints(network: nn.Module) -> bool:
+    """Whether a generator sees hints beside the lightness."""
+    return isinstance(network, Hinted | HintChannels)
 
 
 def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
     """Those of a dynamic_unet's backbone, without the layers that this project adds to it; none for the others."""
-    inner = network.network if isinstance(network, NoiseInput) else network
+    inner = without_hints(network.network if isinstance(network, NoiseInput) else network)
     layers = getattr(inner, "layers", None)  # fastai's DynamicUnet
     body = layers[0] if isinstance(layers, nn.ModuleList) else getattr(inner, "encoder", None)
     if body is None:
@@ -87,7 +96,8 @@ def with_noise_given(network: nn.Module, space: ColorSpace) -> FromNoise:
     """A generator in evaluation mode that draws no noise itself: all of it is given."""
     noisy = isinstance(network, NoiseInput)
     inner = network.network if isinstance(network, NoiseInput) else network
-    return FromNoise(inner.eval(), space.in_channels + noisy)
+    hints = HINT_CHANNELS if takes_hints(inner) else 0
+    return FromNoise(inner.eval(), space.in_channels + noisy + hints)
 
 
 class NoiseInput(nn.Module):

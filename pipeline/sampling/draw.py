@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +19,20 @@ from pipeline.cores import cores
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
-from pipeline.params import Sample
+from pipeline.params import Fit, Sample
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
 from pipeline.sampling.in_order import in_order
 from pipeline.sampling.manifest import Manifest
 from pipeline.sampling.photographs import decode
+from pipeline.sampling.quotas import ALL, Quotas
 from pipeline.types import Pixels
 
 # Pixels of a side that are enough to tell a gray photograph.
 _CHROMA_SIDE = 64
+# A file in the folder of a kind whose first line says on which terms its photographs are.
+_TERMS = "TERMS.txt"
 
 
 @dataclass(frozen=True)
@@ -62,47 +66,73 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     """Draw sample.train / valid / test photographs by seed; write shards and manifest.csv into `out`.
 
     Returns:
-        Counts: candidates, train, valid, test, and rejected by kind of reason.
+        Counts: candidates, train, valid, test, and rejected by kind of reason; with sample.weights, of each kind, too.
 
     Raises:
         SourceError: there are fewer usable photographs than asked for, or too large a share is rejected; says
             how many there are.
     """
     refuse_impossible(candidates, sample)
-    wanted = _wanted(sample)
+    quotas = Quotas(sample)
     writers = {split: ShardWriter(out, split) for split in SPLITS}
-    drawn: Counter[str] = Counter()
     duplicates = DuplicateFinder()
     groups = Groups(sample.group, candidates)
     ordered = groups.together(_random_order(candidates, seed))
-    pool = (candidate for candidate in ordered if groups.split_for(candidate, drawn, wanted))
+    pool = (candidate for candidate in ordered if _split_for(candidate, groups, quotas))
     # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
     work, threads = partial(examine, sample=sample, size=size), cores()
     # Before the counts are judged: after a shortage people look into the manifest for the reasons.
-    bar = tqdm(total=sum(wanted.values()), desc="sample", unit="photo")
+    bar = tqdm(total=sum(quotas.wanted.values()), desc="sample", unit="photo")
     with Manifest(out / "manifest.csv") as manifest, bar:
         for examined in in_order(work, pool, threads, ahead=threads * 16):
-            split = groups.split_for(examined.candidate, drawn, wanted)
+            split = _split_for(examined.candidate, groups, quotas)
             if split is None:  # its split was filled while it was being decoded
                 continue
             groups.bind(examined.candidate, split)
-            others = any(drawn[other] < wanted[other] for other in SPLITS if other != split)
+            others = any(not quotas.is_full(other) for other in SPLITS if other != split)
             reason = examined.reason or _duplicate(examined, split, duplicates, remember=others)
             manifest.add(examined.row(split, reason))
             if not reason and examined.pixels is not None:
                 writers[split].add(examined.pixels)
-                drawn[split] += 1
+                quotas.add(split, quotas.kind_of(examined.candidate) or ALL)
                 bar.update()
-                if drawn[split] == wanted[split]:
+                if quotas.is_full(split):
                     writers[split].close()
-    write_json(out / "sample.json", {"source": sample.dataset if sample.source == "fastai" else sample.source})
+    kinds = _kinds(quotas, sample)
+    source = {"source": sample.dataset if sample.source == "fastai" else sample.source}
+    write_json(out / "sample.json", source | ({"kinds": kinds} if kinds else {}))
     rejected = manifest.rejected
     _refuse_too_many(rejected, manifest.rows, sample, out / "manifest.csv")
     grouped = f" in {len(groups)} groups, each in one split" if len(groups) else ""
-    usable = f"{_label(sample)} has {drawn.total()} usable: {len(candidates)} candidates{grouped}, {_summary(rejected)}"
+    taken = f"{len(candidates)} candidates{grouped}, {_summary(rejected)}"
+    usable = f"{_label(sample)} has {quotas.drawn.total()} usable: {taken}"
     smaller = ", or for smaller groups (sample.group)" if grouped else ""
-    _refuse_shortage(drawn, wanted, f"{usable}; {out / 'manifest.csv'} has each reason; ask for fewer{smaller}")
-    return {"candidates": len(candidates), **{s: drawn[s] for s in SPLITS}, "rejected": dict(rejected)}
+    _refuse_shortage(quotas, quotas.drawn, f"{usable}; {out / 'manifest.csv'} has each reason; ask for fewer{smaller}")
+    counts = {split: quotas.total(split) for split in SPLITS}
+    more = {"kinds": kinds} if kinds else {}
+    return {"candidates": len(candidates), **counts, "rejected": dict(rejected), **more}
+
+
+def _split_for(candidate: Candidate, groups: Groups, quotas: Quotas) -> str | None:
+    """Return the split that takes a candidate; None where none has room for its kind."""
+    kind = quotas.kind_of(candidate)
+    return None if kind is None else groups.split_for(candidate, lambda split: quotas.has_room(split, kind))
+
+
+def _kinds(quotas: Quotas, sample: Sample) -> dict[str, dict[str, Any]]:
+    """Return what was drawn of each kind, with the terms that its folder states; {} without sample.weights."""
+    if quotas.kinds == [ALL]:
+        return {}
+    return {kind: {**counts, "terms": _terms(Path(sample.path, kind))} for kind, counts in quotas.counts().items()}
+
+
+def _terms(folder: Path) -> str:
+    """Return the first line of TERMS.txt in the folder of a kind; "not stated" where there is none."""
+    try:
+        lines = (folder / _TERMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "not stated"
+    return next((line.strip()[:200] for line in lines if line.strip()), "not stated")
 
 
 def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
@@ -116,7 +146,7 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
             width, height = image.size
     except ImageError as rejected:
         return Examined(candidate, reason=str(rejected))
-    pixels = resize_to_square(image, size, sample.fit)
+    pixels = resize_to_square(image, size, sample.fit, candidate.name)
     chroma = mean_chroma(pixels)
     reason = f"hardly any color: mean chroma {chroma:.2f}" if chroma < sample.min_chroma else ""
     return Examined(candidate, digest, width, height, chroma, image_hash(image, pixels), pixels, reason)
@@ -131,15 +161,17 @@ def mean_chroma(pixels: Pixels) -> float:
     return float(np.hypot(a, b).mean())
 
 
-def resize_to_square(image: Image.Image, size: int, how: Literal["crop", "stretch"]) -> Pixels:
+def resize_to_square(image: Image.Image, size: int, how: Fit, name: str = "") -> Pixels:
     """Resize (bicubic) a picture in RGB: (size, size, 3) uint8.
 
     Args:
-        how: crop: the short side to `size`, then the center. stretch: both sides to `size`.
+        how: crop: the short side to `size`, then the center. random: then a place that the name decides. stretch: both
+            sides to `size`.
     """
     if how == "stretch":
         return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+    share = 0.5 if how == "crop" else int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC, centering=(share, share)))
 
 
 def _duplicate(examined: Examined, split: str, duplicates: DuplicateFinder, *, remember: bool) -> str:
@@ -162,11 +194,6 @@ def _duplicate(examined: Examined, split: str, duplicates: DuplicateFinder, *, r
 _decode_cached = lru_cache(maxsize=8)(decode)
 
 
-def _wanted(sample: Sample) -> dict[str, int]:
-    """How many photographs each split gets."""
-    return {split: int(getattr(sample, split)) for split in SPLITS}
-
-
 def _label(sample: Sample) -> str:
     return sample.dataset if sample.source == "fastai" else sample.path
 
@@ -184,17 +211,22 @@ def refuse_impossible(candidates: Candidates, sample: Sample) -> None:
     Raises:
         SourceError: there are fewer candidates than photographs asked for.
     """
-    wanted, label = _wanted(sample), _label(sample)
-    own = Counter(candidate.split for candidate in candidates)
-    most = Counter({split: own[split] + own[None] for split in SPLITS})
-    _refuse_shortage(most, wanted, f"{label} has {len(candidates)}; ask for fewer")
-    if sum(wanted.values()) > len(candidates):
-        asked = " + ".join(f"{wanted[split]} ({split})" for split in SPLITS)
-        raise SourceError(f"not enough photographs for {asked}: {label} has {len(candidates)}; ask for fewer")
+    quotas, label = Quotas(sample), _label(sample)
+    own = Counter((candidate.split, quotas.kind_of(candidate)) for candidate in candidates)
+    most = Counter({(split, kind): own[split, kind] + own[None, kind] for split, kind in quotas.wanted})
+    _refuse_shortage(quotas, most, f"{label} has {len(candidates)}; ask for fewer")
+    for kind in quotas.kinds:
+        wanted, there = (
+            {split: quotas.wanted[split, kind] for split in SPLITS},
+            sum(own[s, kind] for s in (*SPLITS, None)),
+        )
+        if sum(wanted.values()) > there:
+            asked, of = " + ".join(f"{wanted[split]} ({split})" for split in SPLITS), f" of {kind}" if kind else ""
+            raise SourceError(f"not enough photographs{of} for {asked}: {label} has {there}; ask for fewer")
 
 
-def _refuse_shortage(have: Counter[str], wanted: dict[str, int], situation: str) -> None:
-    short = [f"sample.{s} {wanted[s]} (there are {have[s]})" for s in SPLITS if have[s] < wanted[s]]
+def _refuse_shortage(quotas: Quotas, have: Counter[tuple[str, str]], situation: str) -> None:
+    short = quotas.shortages(have)
     if short:
         raise SourceError(f"not enough photographs for {', '.join(short)}: {situation}")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -45,13 +44,13 @@ class Groups:
         for number in order[np.argsort(first[groups], kind="stable")]:
             yield replace(self._candidates[int(number)], group=int(self._group_of[number]))
 
-    def split_for(self, candidate: Candidate, drawn: Counter[str], wanted: dict[str, int]) -> str | None:
-        """The split that takes the candidate: its own, that of its group, or the first that is not full yet."""
+    def split_for(self, candidate: Candidate, has_room: Callable[[str], bool]) -> str | None:
+        """The split that takes the candidate: its own, that of its group, or the first that has room."""
         own = candidate.split
         if own is None and candidate.group is not None and self._split_of[candidate.group] != _NOT_BOUND:
             own = SPLITS[self._split_of[candidate.group]]
         for split in FILL_ORDER:
-            if own in (None, split) and drawn[split] < wanted[split]:
+            if own in (None, split) and has_room(split):
                 return split
         return None
 

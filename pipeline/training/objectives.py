@@ -16,11 +16,12 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.distributed.batch_norm import share_batch_norm
 from pipeline.distributed.group import Group
 from pipeline.errors import SavedStateError
-from pipeline.models.generators import backbone_parameters
+from pipeline.models.generators import backbone_parameters, takes_hints
 from pipeline.params import Finetune, Pretrain
 from pipeline.training.degradation import Damage, damage_seeds, degraded
 from pipeline.training.depthwise import speed_up_depthwise
 from pipeline.training.ema import Ema
+from pipeline.training.hints import simulated, with_hints
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
 from pipeline.training.schedules import lr_factor
 
@@ -55,6 +56,7 @@ class Objective(ABC):
             name: accelerator.prepare_optimizer(optimizer) for name, optimizer in optimizers.items()
         }
         self.generator = self.networks["generator"]
+        self.hinted = takes_hints(networks["generator"])
         self.params, self.space, self.accelerator, self._degrade = params, space, accelerator, params.degrade
         self.ema = Ema(self.generator, params.ema_decay)
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
@@ -70,12 +72,16 @@ class Objective(ABC):
             seed: of the training. With the step and a photograph's place in the batch, it decides what becomes of it.
         """
         condition, target = self.space.encode(rgb)
-        if not self._degrade:
+        if not (self._degrade or self.hinted):
             return condition, target
         count, (height, width) = len(rgb), rgb.shape[2:]
         places = range(self.group.rank * count, (self.group.rank + 1) * count)
-        damage = Damage.draw(damage_seeds(seed, step, places), (height, width))
-        return degraded(condition, rgb, self.space, self._degrade, damage), target
+        seeds = damage_seeds(seed, step, places)
+        if self._degrade:
+            condition = degraded(condition, rgb, self.space, self._degrade, Damage.draw(seeds, (height, width)))
+        if self.hinted:
+            condition = with_hints(condition, simulated(target, seeds, self.params.without_hints))
+        return condition, target
 
     @abstractmethod
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
@@ -139,6 +145,10 @@ class Objective(ABC):
                 "--clear` and run again to train from the beginning"
             ) from None
 
+    def _shown(self, condition: Tensor) -> Tensor:
+        """Return what losses and the discriminator see of a generator's input: all but the hints."""
+        return condition[:, : self.space.in_channels]
+
     def _penalty(self) -> dict[str, Tensor]:
         """`l1_penalty`: its weight times the sum of the absolute weights of the generator; {} where it has none.
 
@@ -173,7 +183,8 @@ class ContentObjective(Objective):
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:  # noqa: ARG002
         output = self.generator(condition).float()
-        losses, penalty = self._content(Answer(output, target, condition, self.space)), self._penalty()
+        answer = Answer(output, target, self._shown(condition), self.space)
+        losses, penalty = self._content(answer), self._penalty()
         self._update(self._content.weight * losses["content"] + sum(penalty.values()), "generator")
         self.ema.update()
         return {name: loss.detach() for name, loss in {**losses, **penalty}.items()}
@@ -226,13 +237,15 @@ class AdversarialObjective(Objective):
         discriminator, real = self._discriminator, self.space.saturated(target, self._params.target_saturation)
         if discriminator is None:
             fake = self.generator(condition).float()
-            return self._update_generator({}, Answer(fake, target, condition, self.space, real), learns=True)
+            answer = Answer(fake, target, self._shown(condition), self.space, real)
+            return self._update_generator({}, answer, learns=True)
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
             fake = self.generator(condition).float()
+        shown = self._shown(condition)
         return {
-            **self._step_discriminator(discriminator, condition, real, fake.detach()),
-            **self._step_generator(discriminator, Answer(fake, target, condition, self.space, real), learns),
+            **self._step_discriminator(discriminator, shown, real, fake.detach()),
+            **self._step_generator(discriminator, Answer(fake, target, shown, self.space, real), learns),
         }
 
     def _step_discriminator(
