@@ -95,10 +95,12 @@ def allowed(rule: dict[str, Any]) -> str:
     """A JSON schema in words: its names, or its type with its bounds."""
     if "const" in rule or "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule.get("enum", [rule.get("const")]))
+    if "anyOf" in rule:
+        return ", or ".join(allowed(choice) for choice in rule["anyOf"])
     if rule.get("type") == "array":
         return f"list of: {allowed(rule['items'])}"
     if rule.get("type") == "object":
-        names, weights = allowed(rule["propertyNames"]), allowed(rule["additionalProperties"])
+        names, weights = allowed(rule.get("propertyNames", {"type": "string"})), allowed(rule["additionalProperties"])
         return f"weights by name; names: {names}; weights: {weights}"
     words = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {rule[word]:.15g}" for word, sign in words.items() if word in rule]
