@@ -127,7 +127,7 @@ class Sample(Block):
 class Pretrain(Block):
     start_from: StartFolder = "none"
     """The folder in checkpoints/ whose generator goes on learning, watched by DVC. starter: the starter model. none:
-    weights are drawn."""
+    weights are drawn. One that takes no hints may be started from where generator.hints is true."""
     epochs: Epochs = 10
     """Times that training goes through the photographs; 0 publishes what it starts from."""
     epoch_steps: Annotated[int, Field(ge=0)] = 0

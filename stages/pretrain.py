@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig
-from pipeline.models.checkpoint import load_generator, require_same_architecture
+from pipeline.models.checkpoint import load_start
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
 from pipeline.models.packaged_weights import packaged_file
@@ -48,6 +48,5 @@ def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:
     model = ModelConfig.describe(params.generator, base.color_space, base.image_size)
     if folder is None:
         return build_generator(params.generator, ColorSpace(base.color_space), base.image_size, base.seed), model
-    loaded = load_generator(folder)
-    require_same_architecture(folder, loaded.config, model, "pretrain.start_from")
+    loaded = load_start(folder, model, "pretrain.start_from", base.seed)
     return loaded.network, loaded.config.learning_on(base.image_size, discriminator=None, began_with=None)

@@ -111,7 +111,12 @@ def _generator(params: Params) -> str:
 
 def _starts(params: Params) -> str:
     from pipeline.color.tensors import ColorSpace
-    from pipeline.models.checkpoint import load_discriminator, load_generator, require_same_architecture
+    from pipeline.models.checkpoint import (
+        load_discriminator,
+        load_generator,
+        load_start,
+        require_same_architecture,
+    )
     from pipeline.models.config import ModelConfig, read_config
     from pipeline.models.discriminators import build_discriminator
 
@@ -124,8 +129,11 @@ def _starts(params: Params) -> str:
                 f"{key} {folder}: no such folder; allowed: the name of one in checkpoints/ with a model, or {NOTHING}"
             )
         config = read_config(folder)
-        require_same_architecture(folder, config, asked, key)
-        load_generator(folder)
+        if key == "pretrain.start_from":
+            load_start(folder, asked, key, seed=0)
+        else:
+            require_same_architecture(folder, config, asked, key)
+            load_generator(folder)
         if key == "finetune.start_from" and params.finetune.judged:
             judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
             load_discriminator(folder, config, judge, params.discriminator)

@@ -25,6 +25,7 @@ from pipeline.models.config import (
     write_config,
 )
 from pipeline.models.generators import NoiseInput, build_generator
+from pipeline.models.hints import begin_without_hints
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,28 @@ def load_generator(folder: Path) -> LoadedGenerator:
     else:
         _load_exported(network, folder, config)
     return LoadedGenerator(network.eval(), config)
+
+
+def load_start(folder: Path, asked: ModelConfig, key: str, seed: int) -> LoadedGenerator:
+    """Load the generator that a training goes on from; where only the asked one takes hints, it learns to.
+
+    Args:
+        asked: the network that the parameters ask for.
+        key: of params.yaml, that names the folder.
+        seed: of the weights that a generator without hints has not.
+
+    Raises:
+        ModelError: no model there, a damaged one, or another network; says in what.
+    """
+    loaded = load_generator(folder)
+    if asked.generator.hints and not loaded.config.generator.hints:
+        params = loaded.config.generator.model_copy(update={"weights": "none", "hints": True})
+        network = build_generator(params, loaded.space, loaded.config.image_size, seed)
+        begin_without_hints(network, loaded.network)
+        update = {"generator": loaded.config.generator.model_copy(update={"hints": True})}
+        loaded = LoadedGenerator(network.eval(), loaded.config.model_copy(update=update))
+    require_same_architecture(folder, loaded.config, asked, key)
+    return loaded
 
 
 def require_same_architecture(folder: Path, config: ModelConfig, asked: ModelConfig, key: str) -> None:

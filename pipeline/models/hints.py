@@ -94,6 +94,21 @@ def summary(hints: Tensor, reduction: int) -> Tensor:
     return torch.cat([colors, (share > 0).to(hints.dtype), share], 1)
 
 
+def begin_without_hints(hinted: nn.Module, plain: nn.Module) -> None:
+    """Give a generator with hints the weights of the same one without; its answer is the same at first.
+
+    A convolution that sees hints as further channels gets zeros for them.
+    """
+    own, given = hinted.state_dict(), plain.state_dict()
+    for name, tensor in given.items():
+        target = own[f"network.{name}"]
+        if target.shape != tensor.shape:
+            target.zero_()
+            target[:, : tensor.shape[1]] = tensor
+        else:
+            target.copy_(tensor)
+
+
 def without_hints(network: nn.Module) -> nn.Module:
     """Return the network that a generator with hints is built on; itself where it takes none."""
     return network.network if isinstance(network, Hinted | HintChannels) else network

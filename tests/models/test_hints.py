@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.models.checkpoint import load_generator, save_model
+from pipeline.errors import ModelError
+from pipeline.models.checkpoint import load_generator, load_start, save_model
 from pipeline.models.config import Generator, ModelConfig
 from pipeline.models.generators import backbone_parameters, build_generator, takes_hints
 from pipeline.models.hints import summary, without_hints
@@ -48,6 +49,23 @@ def test_it_begins_as_one_that_takes_none(keys: dict[str, str]) -> None:
     light = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
         assert torch.equal(hinted(torch.cat([light, one_hint()], 1)), plain(light))
+
+
+@pytest.mark.parametrize("keys", NETWORKS, ids=lambda keys: "-".join(keys))
+def test_a_training_may_go_on_from_one_that_takes_none(keys: dict[str, str], tmp_path: Path) -> None:
+    """Its answer is the same at first, and the same with a hint: nothing was learnt yet."""
+    plain = build_generator(Generator.model_validate(keys), LAB, 64, 3).eval()
+    config = ModelConfig.describe(Generator.model_validate(keys), "lab", 64)
+    save_model(tmp_path, {"generator": plain}, config)
+    asked = ModelConfig.describe(Generator.model_validate({**keys, "hints": True}), "lab", 64)
+    loaded = load_start(tmp_path, asked, "pretrain.start_from", seed=4)
+    assert loaded.config.generator.hints
+    light = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(loaded.network(torch.cat([light, one_hint()], 1)), plain(light), atol=1e-6)
+    save_model(tmp_path, {"generator": loaded.network}, loaded.config)
+    with pytest.raises(ModelError, match=r"generator\.hints is False here and True there"):
+        load_start(tmp_path, config, "pretrain.start_from", seed=4)
 
 
 @pytest.mark.parametrize("keys", NETWORKS, ids=lambda keys: "-".join(keys))
