@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.apps.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
-from pipeline.media.video_io import CONTAINERS
+from pipeline.media.video_reader import CONTAINERS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from pipeline.media.provenance import colored_here
-from pipeline.media.video_io import CONTAINERS, is_colored_film
+from pipeline.media.video_reader import CONTAINERS, is_colored_film
 
 MARK = "-color"
 # With the numbers that other photographs of one name, seeds and comparisons add.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pipeline.apps.copies import original
 from pipeline.errors import InputError
 from pipeline.media.decoding import SUFFIXES
-from pipeline.media.video_io import CONTAINERS
+from pipeline.media.video_reader import CONTAINERS
 
 COLORED = SUFFIXES | set(CONTAINERS)
 """The endings of what can be colored."""

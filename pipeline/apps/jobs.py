@@ -13,7 +13,7 @@ from pipeline.apps.copies import MARK, UNMARKED, comparison, is_colored, origina
 from pipeline.apps.inputs import COLORED, COPIES, Found, find, forget_folders, real_path
 from pipeline.errors import InputError
 from pipeline.files import require_writable
-from pipeline.media.video_io import CONTAINERS
+from pipeline.media.video_reader import CONTAINERS
 from pipeline.media.writing import WRITABLE, copy_ending
 
 

@@ -16,7 +16,7 @@ from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
 from pipeline.media.pictures import LIMIT, decode_picture
 from pipeline.media.provenance import Origin, colored_here
-from pipeline.media.video_io import is_colored_film
+from pipeline.media.video_reader import is_colored_film
 from pipeline.media.writing import FROM_PHONES, WRITABLE
 
 # How much of its earlier color a thing in a film keeps, unless another share is asked for.

@@ -15,7 +15,8 @@ from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.motion import Motion
 from pipeline.inference.smoothing import Flicker, Smoother
-from pipeline.media.video_io import Frame, VideoReader, VideoWriter, open_reader, open_writer
+from pipeline.media.video_reader import Frame, VideoReader, open_reader
+from pipeline.media.video_writer import VideoWriter, open_writer
 from pipeline.types import Pixels
 
 # Threshold of FFmpeg's scene detector scdet, percent: its own default.
@@ -44,15 +45,18 @@ class VideoReport:
     resized: int = 0
     """Frames of another size than the first, which were made as large."""
     end: float = 0.0
-    """Seconds from the beginning to the end of the last frame, as long as the one before; 0 where there is one."""
+    """Seconds from the beginning to the end of the last frame."""
     promised: float = 0.0
-    """Seconds that it should have by its header; 0 where it does not say."""
+    """Seconds that it should have by its header; 0 where it does not say, or its clock jumped."""
+    jumps: int = 0
+    """How often its clock jumped; the jumps were closed."""
 
     @property
     def notes(self) -> list[str]:
         """What is worth knowing about the film, in a sentence each."""
         counted = {
             "damaged frames": self.damaged,
+            "jumps of its clock were closed, as where films were joined or a recorder paused": self.jumps,
             "frames had the time of an earlier one and were shown after it": self.retimed,
             "interlaced frames were deinterlaced": self.deinterlaced,
             "frames of another size were made as large as the first": self.resized,
@@ -126,15 +130,15 @@ def _color(
             for writer, picture in zip(writers, (rgb, np.hstack([part.pixels, rgb])), strict=False):
                 writer.add(picture, part)
             frames, shots, shown = frames + 1, shots + cut, float(part.pts * part.time_base)
-            last, end = shown, 0.0 if last is None else 2 * shown - last
+            lasting = float(part.duration * part.time_base) or (0.0 if last is None else shown - last)
+            last, end = shown, shown + lasting
             bar.update()
     if not frames:
         raise VideoError("no frames in it")
     counts = (frames, reader.damaged, reader.retimed, shots)
     flicker, left_out = (without.mean, written.mean), tuple(writers[0].left_out)
-    return VideoReport(
-        *counts, *flicker, reader.deinterlacer.frames, left_out, reader.resized, end=end, promised=reader.seconds
-    )
+    promised, jumps = 0.0 if reader.jumps else reader.seconds, reader.jumps
+    return VideoReport(*counts, *flicker, reader.deinterlacer.frames, left_out, reader.resized, end, promised, jumps)
 
 
 class _Cuts:

@@ -13,6 +13,8 @@ _TEXT_ELSEWHERE = "mov_text"
 _LOSSLESS = {".mkv": ("flac", "s16", "s32")}
 _LOSSLESS_ELSEWHERE = ("alac", "s16p", "s32p")
 _SIXTEEN_BITS = ("u8", "u8p", "s16", "s16p")
+# Seconds by which a stated time may lie before the end of the sound that was there: times are rounded.
+_CLOSE = 0.1
 # What is said of a stream; the last two, of an attachment.
 _DESCRIPTIONS = ("language", "title", "handler_name", "filename", "mimetype")
 
@@ -33,6 +35,7 @@ class CopiedStreams:
         self._streams: dict[int, Any] = {}
         self._encoders: dict[int, Any] = {}
         self._sounds: dict[int, _LosslessSound] = {}
+        self._ends: dict[int, int] = {}
         for stream in streams:
             made = self._made(stream)
             if made is None:
@@ -54,6 +57,11 @@ class CopiedStreams:
             return []
         if encoder is not None:
             return _encoded(packet, encoder, made)
+        # Where a clock went back a little: FFmpeg writes no packet before the one that came before it.
+        least = self._ends.get(packet.stream.index, packet.dts)
+        packet.dts = max(packet.dts, least)
+        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+        self._ends[packet.stream.index] = packet.dts + 1
         packet.stream = made
         return [packet]
 
@@ -119,8 +127,9 @@ class _LosslessSound:
         ready: list[Any] = []
         try:
             for frame in packet.decode():
-                # The last frames of some have no time.
-                frame.pts = self._end if frame.pts is None else frame.pts
+                # The last frames of some have no time; and a clock may go back.
+                least = self._end - round(_CLOSE / frame.time_base)
+                frame.pts = self._end if frame.pts is None or frame.pts < least else frame.pts
                 self._end = frame.pts + round(frame.samples / frame.sample_rate / frame.time_base)
                 for piece in self._resampler.resample(frame):
                     ready += self._made.encode(piece)

@@ -1,44 +1,22 @@
-"""Decoded frames of a film as a player shows them: at increasing times, deinterlaced, and upright."""
+"""Decoded frames of a film as a player shows them: deinterlaced, in RGB, and upright."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from pipeline.errors import VideoError
 from pipeline.types import Pixels
 
 _ITU709, _ITU601 = 1, 5
 _FULL_RANGE, _EIGHT = 2, 8
+# ITU-T H.273, table 3: curves whose white is not that of a screen.
+_NOT_FOR_SCREENS = {8: "linear light", 16: "HDR (PQ)", 18: "HDR (HLG)"}
 # One frame of two fields, and only of those that the film marks as interlaced.
 _DEINTERLACER = "mode=send_frame:deint=interlaced"
-
-
-class Times:
-    """Times that increase from frame to frame, whatever the film states."""
-
-    _last: float = -math.inf
-    _stated: float = -math.inf
-
-    def next(self, stated: int | None, step: int) -> int:
-        """The time of the next frame.
-
-        Args:
-            stated: by the film; None where it states none, as for the last frames of some.
-            step: the length of a frame.
-        """
-        if stated is None:
-            time = max(0, self._last) + step
-        elif stated > self._last:
-            time = stated
-        else:
-            # A frame that repeats a time is shown a frame's length later; those after it catch up with their own.
-            time = self._last + (step if stated <= self._stated else 1)
-        self._last, self._stated = time, self._stated if stated is None else stated
-        return int(time)
 
 
 class Deinterlacer:
@@ -69,7 +47,9 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):  # it waits for the next frame, or has no more
                 return
             # The filter counts in half units.
-            whole.pts, whole.time_base = int(whole.pts * whole.time_base / self._time_base), self._time_base
+            units = whole.time_base / self._time_base
+            whole.pts, whole.duration = int(whole.pts * units), int((whole.duration or 0) * units)
+            whole.time_base = self._time_base
             yield whole
 
     def _open(self, frame: Any) -> None:
@@ -119,7 +99,13 @@ def exact() -> Any:
 
 
 def upright(frame: Any) -> tuple[Pixels, bool]:
-    """(H, W, 3) uint8, turned and mirrored as the film's header asks; and whether width and height were exchanged."""
+    """(H, W, 3) uint8, turned and mirrored as the film's header asks; and whether width and height were exchanged.
+
+    Raises:
+        VideoError: its curve is one for screens brighter than white.
+    """
+    if frame.color_trc in _NOT_FOR_SCREENS:
+        raise VideoError(f"its samples are {_NOT_FOR_SCREENS[frame.color_trc]}; convert it to SDR (BT.709) first")
     # Where the header names no color matrix, players take BT.709 for high definition and BT.601 for less.
     named = frame.colorspace not in (0, 2)
     space = None if named else (_ITU709 if frame.height >= 720 else _ITU601)

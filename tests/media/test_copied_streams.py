@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from av.subtitles.subtitle import SubtitleSet
 
-from pipeline.media.video_io import Frame, open_reader, open_writer
+from pipeline.media.video_reader import Frame, open_reader
+from pipeline.media.video_writer import open_writer
 
 HEADER = b"""[Script Info]\r\nScriptType: v4.00+\r\n\r\n[V4+ Styles]\r
 Format: Name, Fontname, Fontsize, PrimaryColour, Bold, Italic, Alignment\r

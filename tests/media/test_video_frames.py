@@ -9,8 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.media import video_io
-from pipeline.media.video_io import Frame, VideoReader, open_reader, open_writer
+from pipeline.media import video_writer
+from pipeline.media.video_reader import Frame, VideoReader, open_reader
+from pipeline.media.video_writer import open_writer
 
 SIZE = (48, 64)
 
@@ -140,7 +141,7 @@ def test_films_come_out_as_bright_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, matrix: int, range_: int
 ) -> None:
     """H of the cases: FFmpeg's quick converter darkened 8 bits by 0.6 and 10 bits by 1.6 of 255 levels."""
-    monkeypatch.setitem(video_io._ENCODER, "crf", "0")  # what x264 rounds is another matter
+    monkeypatch.setitem(video_writer._ENCODER, "crf", "0")  # what x264 rounds is another matter
     bits = max(part.bits for part in av.VideoFormat(form, 16, 16).components)
     # Not noise, whose mean the encoder moves.
     shares = np.add.outer(np.linspace(0.05, 0.3, 96), np.linspace(0, 0.65, 128))
