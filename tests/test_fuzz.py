@@ -24,7 +24,7 @@ from pipeline.checkpointing.store import read_state
 from pipeline.data.shards import split_names
 from pipeline.errors import ImageError, ModelError, ParamsError, SampleError, SavedStateError, WeightsError
 from pipeline.media.pictures import read_picture
-from pipeline.models.config import read_config
+from pipeline.models.config import FORMAT, read_config
 from pipeline.params import parse, read
 from pipeline.sampling.photographs import decode
 from tests.helpers import QUICKSTART
@@ -130,7 +130,7 @@ def test_model_json_gives_a_config_or_a_model_error(tmp_path: Path, examples: in
     def try_it(content: bytes) -> None:
         (tmp_path / "model.json").write_bytes(content)
         with suppress(ModelError):
-            assert read_config(tmp_path).format == 1
+            assert read_config(tmp_path).format == FORMAT
 
     try_it()
 

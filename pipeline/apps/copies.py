@@ -36,6 +36,8 @@ def original(file: Path) -> Path | None:
 
 def is_colored(file: Path) -> bool:
     """Whether its XMP, or a film's comment, says that this program has colored it; False where it cannot be read."""
+    if not file.is_file():  # reading from a pipe would wait
+        return False
     if file.suffix.lower() in CONTAINERS:
         return is_colored_film(file)
     try:

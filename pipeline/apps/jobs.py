@@ -91,7 +91,8 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     for real, (source, inside, named) in sources.items():
         target = _target(source, inside, naming)
         if real_path(target) == real:
-            raise InputError(f"{source} would be overwritten by its own colors; choose another --out than {out}")
+            other = f"another --out than {out}" if out else "the place of its copy with --out"
+            raise InputError(f"{source} would be overwritten by its own colors; choose {other}")
         selection.jobs.append(replace(_job_for(source, target, naming, taken), named=named))
     # After all have their names: whichever machine colors a photograph, its copy is called the same.
     number, count = naming.shard
@@ -166,8 +167,10 @@ def _copies_among(sources: dict[Path, Found], naming: Naming) -> set[Path]:
 
 def _target(source: Path, inside: Path, naming: Naming) -> Path:
     """Where the copy would go, if no other file had its name."""
-    place = naming.out / inside if naming.out else source.with_name(f"{source.stem}{MARK}{source.suffix}")
-    return place.with_suffix(_ending(source, naming.ending))
+    place = naming.out / inside if naming.out else source
+    # "Mr. Smith 1935" has no ending.
+    stem = place.stem if source.suffix.lower() in COLORED else place.name
+    return place.with_name(f"{stem}{'' if naming.out else MARK}{_ending(source, naming.ending)}")
 
 
 def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:

@@ -17,7 +17,7 @@ from pipeline.media.decoding import read_bytes
 from pipeline.media.pictures import LIMIT, decode_picture
 from pipeline.media.provenance import Origin, colored_here
 from pipeline.media.video_reader import is_colored_film
-from pipeline.media.writing import FROM_PHONES, WRITABLE
+from pipeline.media.writing import FROM_PHONES, RARE_JPEGS, WRITABLE
 
 # How much of its earlier color a thing in a film keeps, unless another share is asked for.
 SMOOTHING = 0.9
@@ -83,10 +83,10 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
     for seed, target in targets.items():
         kind = WRITABLE[target.suffix[1:].lower()]
         colored = color_picture(picture, colorizer, replace(options.coloring, seed=seed), kind, options.origin)
-        if options.overwrite or not target.exists():
+        if options.overwrite or not target.is_file():
             write_whole(target, colored.content)
         beside = comparison(target)
-        if options.naming.compare and (options.overwrite or not beside.exists()):
+        if options.naming.compare and (options.overwrite or not beside.is_file()):
             write_whole(beside, side_by_side(picture, colored.rgb, kind, options.origin))
         notes += [note for note in colored.notes if note not in notes]
     height, width = picture.pixels.shape[:2]
@@ -112,7 +112,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
 
 
 def _all_there(target: Path, options: BatchOptions) -> bool:
-    return target.exists() and (not options.naming.compare or comparison(target).exists())
+    return target.is_file() and (not options.naming.compare or comparison(target).is_file())
 
 
 def _name_notes(job: Job) -> list[str]:
@@ -125,6 +125,6 @@ def _name_notes(job: Job) -> list[str]:
         notes.append(f"{before} films are written as {after}")
     elif before == ".gif":
         notes.append(f".gif pictures are written as {after}")
-    elif before[1:] in FROM_PHONES:
+    elif before[1:] in (*FROM_PHONES, *RARE_JPEGS):
         notes.append(f"{before} photographs are written as {after}")
     return notes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import random
 import stat
 import threading
 import warnings
@@ -12,15 +11,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from pipeline.errors import ImageError, missing_extra
+from pipeline.media import jpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 """What Pillow reads by itself; HEIC needs the extra `heic`."""
 SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"},
+    {
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".jpe",
+        ".jif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+    },
 )
 
 # A smaller picture shows a color, but no thing that could have it.
@@ -43,7 +57,6 @@ _TURNS = {
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _HEIF_BRANDS = frozenset({b"mif1", b"msf1"})
 
-_JPEG_END = b"\xff\xd9"
 # LOAD_TRUNCATED_IMAGES is the whole process's.
 _padding = threading.Lock()
 
@@ -128,7 +141,7 @@ def opened(
     except ImageError:
         raise
     except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
-        raise ImageError(f"unreadable: {_reason(error)}") from None
+        raise ImageError(f"unreadable: {_reason(error, content)}") from None
 
 
 def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Image, list[str]]:
@@ -139,19 +152,19 @@ def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Ima
         damaged: whether what is there is enough.
 
     Returns:
-        The picture, and what is missing of it.
+        The picture, and what is missing of it or wrong.
 
     Raises:
         ImageError: the file is cut off, and what is there is not enough.
     """
+    if image.format in ("JPEG", "MPO"):
+        return jpeg.loaded(image, content, damaged)
     try:
         image.load()
         return image, []
     except OSError:
         if not content:
             raise
-    if image.format == "JPEG":
-        return _cut_jpeg(content, damaged)
     if not damaged:
         part = _padded(content)
         hint = "; --damaged colors what is there" if part else ""
@@ -160,38 +173,6 @@ def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Ima
     if part is None:
         raise ImageError("unreadable: it is cut off or damaged, and nothing of it can be decoded")
     return part, ["what was missing of it is gray or black"]
-
-
-def _cut_jpeg(content: bytes, damaged: bool) -> tuple[Image.Image, list[str]]:
-    """Decode a JPEG that has no end: whole where only its end marker is missing, else the rows that are there.
-
-    Whether data is missing, two different continuations show: rows that they change are not in the file.
-    """
-    # A marker of which half is there would make one of what follows.
-    content = content.removesuffix(b"\xff")
-    noise = random.Random(0).randbytes(2**16).replace(b"\xff", b"")
-    whole, other = (_decoded(content + more + _JPEG_END) for more in (b"", noise))
-    differ = np.flatnonzero((np.asarray(whole) != np.asarray(other)).reshape(whole.height, -1).any(1))
-    if not differ.size:
-        return whole, ["its end marker was missing"]
-    if whole.info.get("progressive"):
-        # All rows are there, if only coarsely.
-        if not damaged:
-            raise ImageError("cut off; --damaged colors what is there")
-        return whole, ["what was missing of it is gray or black"]
-    rows = int(differ[0])
-    share = f"{rows / whole.height:.0%}"
-    if rows < SMALLEST_SIDE:
-        raise ImageError(f"cut off after {rows} rows, and the short side must be >= {SMALLEST_SIDE}")
-    if not damaged:
-        raise ImageError(f"cut off after {share} of its rows; --damaged colors those")
-    return whole.crop((0, 0, whole.width, rows)), [f"it is cut off: only the first {share} of its rows are there"]
-
-
-def _decoded(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=("JPEG",))
-    image.load()
-    return image
 
 
 def _padded(content: bytes) -> Image.Image | None:
@@ -234,10 +215,16 @@ def _is_heic(content: bytes) -> bool:
     return brand in _HEIC_BRANDS or (brand in _HEIF_BRANDS and not others & {b"avif", b"avis"})
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, content: bytes) -> str:
+    if content.startswith(jpeg.BEGINNING):
+        why = jpeg.not_decoded(content)
+        if why:
+            return f"{why}, which is not decoded; save it with 8 bits"
+    if isinstance(error, UnidentifiedImageError) and content[4:8] == b"ftyp":
+        return "it is damaged or cut off, or HEIF of another kind than HEIC and AVIF"
     if isinstance(error, UnidentifiedImageError):
         return f"none of {', '.join(FORMATS)}, HEIC"
-    return str(error) if type(error) is OSError else type(error).__name__
+    return str(error) if type(error) is OSError else f"it is damaged or cut off ({type(error).__name__})"
 
 
 def require_bounds(width: int, height: int, max_pixels: int, limit: str, longest: float = math.inf) -> None:

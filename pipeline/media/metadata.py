@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from PIL import Image
 
 from pipeline.errors import ImageError
 from pipeline.media.decoding import ORIENTATION
-from pipeline.media.provenance import Origin, marked
+from pipeline.media.provenance import Origin, has_regions, marked
 from pipeline.media.tiff import MOST_PAGES, Page, Tags
 
 # In a TIFF the same directory holds EXIF and the layout of its samples: only tags about the photograph are copied.
-_TEXTS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+# The last six are those of Windows: its rating, and texts in UTF-16.
+_TEXTS = (0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x4746,
+          *range(0x9C9B, 0x9CA0))  # fmt: skip
 DIRECTORIES = (0x8769, 0x8825)
 XMP_TAG = 0x02BC
 # Orientation, size, bits and number of samples, how they lie, and what they are: those of the file that was read. In a
@@ -37,6 +40,8 @@ _OTHER_TEXTS = {
     "date:timestamp",
 }
 _COLOR_SPACE, _SRGB = 0xA001, 1
+_SIZE = (0xA002, 0xA003)
+_INTEROPERABILITY, _INDEX, _INDEX_SRGB = 0xA005, 1, "R98"
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
 _IIM_HEAD = b"Photoshop 3.0\0" + b"8BIM" + _IIM_BLOCK.to_bytes(2, "big") + b"\0\0"
@@ -116,13 +121,36 @@ def texts_of(image: Image.Image) -> tuple[bytes, bytes]:
     return image.info.get("comment", b""), image.info.get("photoshop", {}).get(_IIM_BLOCK, b"")
 
 
-def in_srgb(exif: Image.Exif) -> None:
-    """Take out of a photograph's tags what is not true of a copy that is upright, in color and in sRGB."""
+def in_srgb(exif: Image.Exif, turned: bool) -> None:
+    """Take out of a photograph's tags what is not true of a copy that is upright, in color and in sRGB.
+
+    Args:
+        turned: whether width and height were exchanged to make it upright.
+    """
     for tag in _LAYOUT:
         exif.pop(tag, None)
     photograph = exif.get_ifd(DIRECTORIES[0])
     if _COLOR_SPACE in photograph:
         photograph[_COLOR_SPACE] = _SRGB
+    if turned and all(tag in photograph for tag in _SIZE):
+        width, height = _SIZE
+        photograph[width], photograph[height] = photograph[height], photograph[width]
+    interoperability = _directory(exif, _INTEROPERABILITY)
+    if _INDEX in interoperability:
+        interoperability[_INDEX] = _INDEX_SRGB
+    for tags in (exif, *(exif.get_ifd(directory) for directory in DIRECTORIES), interoperability):
+        for tag, value in list(tags.items()):
+            # Pillow reads texts as Latin-1, and would write them as ASCII: most of them are UTF-8.
+            if isinstance(value, str) and not value.isascii():
+                tags[tag] = value.encode("latin-1", "replace")
+
+
+def _directory(exif: Image.Exif, number: int) -> dict[int, Any]:
+    """Return a directory of EXIF; an empty one where it has none."""
+    if number == _INTEROPERABILITY and number not in exif.get_ifd(DIRECTORIES[0]):
+        return {}
+    found: dict[int, Any] = exif.get_ifd(number)
+    return found
 
 
 def photograph_tags(exif: Image.Exif) -> Image.Exif:
@@ -131,8 +159,8 @@ def photograph_tags(exif: Image.Exif) -> Image.Exif:
     for tag in _TEXTS:
         if tag in exif:
             copied[tag] = exif[tag]
-    for directory in DIRECTORIES:
-        tags = exif.get_ifd(directory)
+    for directory in (*DIRECTORIES, _INTEROPERABILITY):
+        tags = _directory(exif, directory)
         if tags:
             copied.get_ifd(directory).update(tags)
     return copied
@@ -168,10 +196,13 @@ def xmp_of(image: Image.Image, content: bytes) -> bytes:
     return found if isinstance(found, bytes) else b""
 
 
-def lost(image: Image.Image | None, content: bytes, xmp: bytes, page: Page | None, further: int) -> Iterator[str]:
+def lost(
+    image: Image.Image | None, content: bytes, xmp: bytes, page: Page | None, further: int, turned: bool
+) -> Iterator[str]:
     """Yield what of a file is not read, such as "2 of its 10 bits".
 
     Args:
+        turned: whether it was turned or mirrored to be upright.
         image: open; None where Pillow cannot open it.
         page: of a TIFF.
         further: photographs in a TIFF besides that page.
@@ -181,6 +212,10 @@ def lost(image: Image.Image | None, content: bytes, xmp: bytes, page: Page | Non
         yield f"{bits - 8} of its {bits} bits"
     if b"HasExtendedXMP" in xmp:
         yield "the long part of its XMP"
+    if turned and has_regions(xmp):
+        yield "the regions in its XMP, since it was turned,"
+    if image and image.format == "GIF" and image.info.get("comment"):
+        yield "its comment"
     if page:
         yield from page.lost
         if _IIM_TAG in page.tags:

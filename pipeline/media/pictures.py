@@ -15,9 +15,12 @@ from pipeline.errors import ImageError
 from pipeline.media import png, profiles, tiff
 from pipeline.media.decoding import loaded, opened, orientation, read_bytes, require_bounds, turned
 from pipeline.media.metadata import in_srgb, lost, photograph_tags, resolution, texts_of, tiff_resolution, xmp_of
+from pipeline.media.provenance import without_regions
 from pipeline.types import Samples
 
 LIMIT = "--max-pixels"
+# From this orientation on, rows and columns are exchanged.
+_FIRST_TURNED = 5
 
 
 @dataclass(frozen=True)
@@ -78,23 +81,45 @@ def decode_picture(
         require_bounds(*page.size, max_pixels, limit, longest)
         page.require_meaning()
         if not page.is_plain:
-            return _odd_tiff(content, page, further)
+            return _odd_tiff(content, page, further, damaged)
+    try:
+        return _plain(content, max_pixels, limit, page, further, longest, damaged)
+    except ImageError:
+        if not (page and damaged):
+            raise
+        # Of most compressions, Pillow gives nothing of a page that is cut off.
+        return _odd_tiff(content, page, further, damaged)
+
+
+def _plain(
+    content: bytes,
+    max_pixels: int,
+    limit: str,
+    page: tiff.Page | None,
+    further: int,
+    longest: float,
+    damaged: bool,
+) -> Picture:
+    """Decode what Pillow reads."""
     with opened(content, max_pixels, limit, page.number[0] if page else 0, longest) as image:
         # First, because reading EXIF may decode the picture, and then its number of bits is lost.
-        deep = _sixteen_bit_color(image, content)
+        deep, deep_lost = _sixteen_bit_color(image, content, damaged)
         whole, missing = loaded(image, content, damaged)
         samples, alpha, unused = _samples(image, whole, deep, content)
         # What Pillow has cut has no tags, and what is cut off cannot be decoded again.
         tagged = whole if whole.format else image
-        exif, unread = _exif(tagged.getexif, image.format == "TIFF")
-        xmp, dpi = xmp_of(tagged, content), resolution(tagged)
-        left_out, notes = (*unread, *lost(tagged, content, xmp, page, further)), (*missing, *_not_used(unused))
-        return Picture(samples, alpha, exif, dpi, str(image.format), xmp, *texts_of(tagged), left_out, notes)
+        turn = orientation(image)
+        exif, unread = _exif(tagged.getexif, image.format == "TIFF", turn)
+        xmp, dpi = xmp_of(tagged, content), _turned_dpi(resolution(tagged), turn)
+        left_out = (*unread, *lost(tagged, content, xmp, page, further, turn > 1))
+        notes = (*missing, *deep_lost, *_not_used(unused))
+        kept = without_regions(xmp) if turn > 1 else xmp
+        return Picture(samples, alpha, exif, dpi, str(image.format), kept, *texts_of(tagged), left_out, notes)
 
 
-def _odd_tiff(content: bytes, page: tiff.Page, further: int) -> Picture:
+def _odd_tiff(content: bytes, page: tiff.Page, further: int, damaged: bool) -> Picture:
     """Decode a page of a TIFF that Pillow does not read, or not right."""
-    samples, alpha = tiff.samples(content, page)
+    samples, alpha, whole = tiff.samples(content, page, damaged)
     if samples.ndim == 3 and samples.shape[2] == 4:
         samples, unused = _from_inks(samples, page.tags.get(tiff.PROFILE))
     else:
@@ -107,19 +132,26 @@ def _odd_tiff(content: bytes, page: tiff.Page, further: int) -> Picture:
         tags.load_from_fp(io.BytesIO(content), page.offset)
         return tags
 
-    exif, unread = _exif(read_tags, tiff=True)
+    exif, unread = _exif(read_tags, True, turn)
     found = page.tags.get(tiff.XMP, b"")
     xmp = found if isinstance(found, bytes) else b""
-    left_out, notes = (*unread, *lost(None, content, xmp, page, further)), tuple(_not_used(unused))
-    hidden, dpi = None if alpha is None else _upright(alpha, turn), tiff_resolution(page.tags)
-    return Picture(_upright(samples, turn), hidden, exif, dpi, "TIFF", xmp, lost=left_out, notes=notes)
+    left_out, notes = (*unread, *lost(None, content, xmp, page, further, turn > 1)), _not_used(unused)
+    notes += [] if whole else ["what was missing of it is black"]
+    hidden, dpi = None if alpha is None else _upright(alpha, turn), _turned_dpi(tiff_resolution(page.tags), turn)
+    kept = without_regions(xmp) if turn > 1 else xmp
+    return Picture(_upright(samples, turn), hidden, exif, dpi, "TIFF", kept, lost=left_out, notes=tuple(notes))
 
 
-def _exif(read: Callable[[], Image.Exif], tiff: bool) -> tuple[bytes, list[str]]:
+def _turned_dpi(dpi: tuple[float, float] | None, orientation: int) -> tuple[float, float] | None:
+    """Return the resolution across and down of a picture that was made upright."""
+    return (dpi[1], dpi[0]) if dpi and orientation >= _FIRST_TURNED else dpi
+
+
+def _exif(read: Callable[[], Image.Exif], tiff: bool, orientation: int) -> tuple[bytes, list[str]]:
     """Return what of a photograph's EXIF is true of its copy; and its name, where it cannot be read."""
     try:
         exif = read()
-        in_srgb(exif)
+        in_srgb(exif, orientation >= _FIRST_TURNED)
         if tiff:
             exif = photograph_tags(exif)
         return exif.tobytes() if len(exif) else b"", []
@@ -177,6 +209,8 @@ def _stated(image: Image.Image, content: bytes, code_points: bytes) -> bytes | N
     if image.format == "PNG":
         return profiles.of_png(image.info, code_points, gray)
     found: bytes | None = image.info.get("icc_profile")
+    if image.format in ("BMP", "DIB"):
+        return profiles.of_bmp(content)
     if not found and image.format in ("AVIF", "HEIF"):
         return profiles.of_boxes(content, gray)
     if not found and image.format in ("JPEG", "MPO") and image.mode == "RGB":
@@ -184,15 +218,23 @@ def _stated(image: Image.Image, content: bytes, code_points: bytes) -> bytes | N
     return found
 
 
-def _sixteen_bit_color(image: Image.Image, content: bytes) -> Samples | None:
-    """Return the samples of a PNG of 16 bits in color or with transparency, (H, W, 2 to 4) uint16; None of all else."""
+def _sixteen_bit_color(image: Image.Image, content: bytes, damaged: bool) -> tuple[Samples | None, list[str]]:
+    """Return the samples of a PNG of 16 bits in color or with transparency, (H, W, 2 to 4) uint16; None of all else.
+
+    And what is lost of one that is cut off, of which Pillow reads what is there.
+    """
     if image.format != "PNG" or not content or ";16" not in str(getattr(image, "tile", "")) or image.mode[0] == "I":
-        return None
+        return None, []
     imagecodecs, _ = tiff.codecs()
-    samples: Samples = imagecodecs.png_decode(content)
+    try:
+        samples: Samples = imagecodecs.png_decode(content)
+    except Exception:  # a decoder raises almost anything on damaged or hostile bytes
+        if damaged:
+            return None, ["8 of its 16 bits were lost"]
+        raise ImageError("unreadable: it is cut off or damaged; --damaged colors what is there") from None
     if samples.dtype != np.uint16 or samples.shape[:2] != image.size[::-1] or samples.ndim != 3:
         raise ImageError(f"unreadable: 16-bit PNG of shape {samples.shape}")
-    return samples
+    return samples, []
 
 
 def _of_pillow(image: Image.Image) -> tuple[Samples, Samples | None]:

@@ -66,6 +66,8 @@ _SAME_PRIMARIES = 0.001
 _POSSIBLE_GAMMAS = (0.1, 10.0)
 _ADOBE_INTEROPERABILITY = "R03"
 _INTEROPERABILITY, _INDEX = 0xA005, 1
+# In the header of a BMP.
+_CS_TYPE, _EMBEDDED, _BMP_5, _PROFILE_PLACE = slice(70, 74), b"DEBM", 124, slice(126, 134)
 
 
 def of_png(info: Mapping[Any, Any], code_points: bytes, gray: bool) -> bytes | None:
@@ -104,6 +106,14 @@ def of_boxes(content: bytes, gray: bool) -> bytes | None:
     primaries, transfer = struct.unpack(">HH", content[place + 8 : place + 12])
     # Files of AVIF that state BT.709's curve mean what screens show.
     return _of_codes(primaries, 13 if _TRANSFERS.get(transfer) == _BT709_CURVE else transfer, gray)
+
+
+def of_bmp(content: bytes) -> bytes | None:
+    """Return the profile that a BMP of version 5 holds (BITMAPV5HEADER: bV5CSType, bV5ProfileData, bV5ProfileSize)."""
+    if content[_CS_TYPE] != _EMBEDDED or int.from_bytes(content[14:18], "little") < _BMP_5:
+        return None
+    place, size = struct.unpack("<II", content[_PROFILE_PLACE])
+    return content[14 + place : 14 + place + size] or None
 
 
 def of_exif(image: Image.Image) -> bytes | None:

@@ -45,6 +45,8 @@ _GONE = (
     "http://ns.google.com/photos/1.0/camera/",
     "http://ns.adobe.com/hdr-gain-map/1.0/",
 )
+# Metadata Working Group, guidelines 2.0, 5.9.
+_REGIONS = "http://www.metadataworkinggroup.com/schemas/regions/"
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'
 # XMP specification, part 1, 7.3.2: how a packet begins and ends.
 _BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '\n<?xpacket end="w"?>'
@@ -114,6 +116,23 @@ def marked(xmp: bytes, origin: Origin) -> bytes:
         return f"{_BEGIN}{text}{_END}".encode()
     except (ExpatError, ValueError, RecursionError) as error:
         raise ImageError(f"unreadable XMP: {error}") from None
+
+
+def without_regions(xmp: bytes) -> bytes:
+    """Return a packet without the regions of faces, which lie on the picture as it was stored, not as it is upright."""
+    if _REGIONS.encode() not in xmp:
+        return xmp
+    try:
+        document = _parse(xmp)
+    except (ExpatError, ValueError, RecursionError):
+        return xmp  # which no copy takes over
+    for node in document.getElementsByTagNameNS(_REGIONS, "Regions"):
+        node.parentNode.removeChild(node)  # type: ignore[union-attr]
+    return f"{_BEGIN}{document.documentElement.toxml()}{_END}".encode()  # type: ignore[union-attr]
+
+
+def has_regions(xmp: bytes) -> bool:
+    return _REGIONS.encode() in xmp
 
 
 def colored_here(content: bytes | mmap) -> bool:

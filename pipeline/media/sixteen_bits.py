@@ -15,6 +15,7 @@ from pipeline.types import Samples
 # A PNG's signature and its header's chunk.
 _PNG_HEAD = 33
 _METERS_IN_AN_INCH = 0.0254
+_OF_WINDOWS = 0x9C9B
 
 
 def encode(rgb: Samples, exif: bytes, xmp: bytes, dpi: tuple[float, float] | None, kind: str) -> tuple[bytes, bool]:
@@ -35,7 +36,12 @@ def encode(rgb: Samples, exif: bytes, xmp: bytes, dpi: tuple[float, float] | Non
     buffer = io.BytesIO()
     tags = Image.Exif()
     tags.load(exif)
-    texts = [(tag, "s", 0, text, True) for tag, text in sorted(tags.items()) if isinstance(text, str)]
+    # Texts that are not in ASCII are bytes by now, and so are those of Windows, which are no texts to TIFF.
+    texts = [
+        (tag, "B" if tag >= _OF_WINDOWS else "s", 0 if isinstance(text, str) else len(text), text, True)
+        for tag, text in sorted(tags.items())
+        if isinstance(text, str | bytes)
+    ]
     packet = [(XMP, "B", len(xmp), xmp, True)] if xmp else []
     options: dict[str, Any] = {"resolution": dpi, "resolutionunit": "INCH"} if dpi else {}
     if rgb.shape[2] == 4:

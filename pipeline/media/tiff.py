@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from pipeline.errors import ImageError, missing_extra
 from pipeline.types import Samples
@@ -18,10 +18,14 @@ BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Tags (TIFF 6.0, section 8; TIFF/EP for CFA).
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _MEANING = 254, 255, 256, 257, 258, 262
 _SAMPLES, _PLANAR, _SUB_DIRECTORIES, _INK_SET, _EXTRA, _FORMAT = 277, 284, 330, 332, 338, 339
+_COMPRESSION, _COLOR_MAP, _SUBSAMPLING = 259, 320, 530
 PROFILE, ORIENTATION, XMP, RESOLUTION = 34675, 274, 700, (282, 283, 296)
 # Of NewSubfileType: a smaller copy of another page, a mask. Of the older SubfileType: a smaller copy.
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
 _WHITE_ZERO, _BLACK_ZERO, _RGB, _PALETTE, _INKS, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
+# Of Compression: JPEG, whose decoder gives RGB; and those that Pillow's libtiff has.
+_JPEG = (6, 7)
+_OF_PILLOW = {1, 2, 3, 4, 5, *_JPEG, 8, 32773, 32946, 34925, 50000}
 # How many channels the colors are.
 _CHANNELS = {_WHITE_ZERO: 1, _BLACK_ZERO: 1, _RGB: 3, _PALETTE: 1, _INKS: 4, _YCBCR: 3, _LAB: 3}
 _OTHERS = {
@@ -33,6 +37,8 @@ _OTHERS = {
     32844: "light without a white",
     32845: "light without a white",
 }
+# Colors of a palette that are all below this have 8 bits.
+_SHORT = 256
 _ADVICE = "save it with 8 or 16 bits in RGB or gray"
 _UNSIGNED, _UNDEFINED = 1, 4
 _NUMBERS = {2: "signed integers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
@@ -110,17 +116,36 @@ class Page:
     def is_plain(self) -> bool:
         """Whether Pillow reads it right, which was tried for each of these kinds."""
         meaning, bits, extra = self.tags.get(_MEANING), self.bits, self.extra
-        if len(self.number) > 1:
+        compression = self.tags.get(_COMPRESSION, 1)
+        if len(self.number) > 1 or compression not in _OF_PILLOW:
             return False
         if meaning in (_WHITE_ZERO, _BLACK_ZERO):
             deep = bits == 16 and meaning == _BLACK_ZERO and not self._in_planes
             alone = not extra and (bits in (1, 2, 4, 8) or deep)
             return alone or (extra == (_TRANSPARENCY,) and bits == 8 and meaning == _BLACK_ZERO and not self._in_planes)
         if meaning == _PALETTE:
-            return not extra and bits in (1, 2, 4, 8)
-        if bits != 8:
+            return not extra and bits in (1, 2, 4, 8) and not self._has_short_map
+        if bits != 8 or (meaning == _YCBCR and compression not in _JPEG):
             return False
         return not extra or (meaning == _RGB and len(extra) == 1 and not self._in_planes)
+
+    @property
+    def _has_short_map(self) -> bool:
+        """Whether the colors of its palette have 8 bits, which some programs write where 16 are asked for."""
+        return max(self._several(_COLOR_MAP, 0)) < _SHORT
+
+    def palette(self) -> Samples:
+        """Return the colors of its palette, (2^bits, 3) uint8."""
+        colors = np.array(self._several(_COLOR_MAP, 0), np.uint32)
+        if colors.size != 3 * 2**self.bits:
+            raise ImageError(f"unreadable: a palette of {colors.size} numbers for {self.bits} bits")
+        eight = colors if self._has_short_map else (colors + 128) // 257
+        return eight.reshape(3, -1).T.astype(np.uint8)
+
+    @property
+    def has_halved_colors(self) -> bool:
+        """Whether Cb and Cr have fewer samples than Y."""
+        return self.tags.get(_MEANING) == _YCBCR and self._several(_SUBSAMPLING, 2) != (1, 1)
 
     @property
     def _in_planes(self) -> bool:
@@ -177,29 +202,33 @@ def _directory(content: bytes, header: bytes, offset: int | None) -> Any:
     return found
 
 
-def samples(content: bytes, page: Page) -> tuple[Samples, Samples | None]:
+def samples(content: bytes, page: Page, damaged: bool) -> tuple[Samples, Samples | None, bool]:
     """Return the colors and the transparency of a page that Pillow does not read right.
+
+    Args:
+        damaged: whether what is there of a page that is cut off is enough.
 
     Returns:
         (H, W) gray, (H, W, 3) RGB or (H, W, 4) inks, uint8 up to 8 bits and uint16 above, scaled to the whole range;
-        and (H, W) transparency.
+        (H, W) transparency; and whether all of it was there.
 
     Raises:
         ImageError: packages are missing, or it cannot be decoded.
     """
-    _, tifffile = codecs()
-    try:
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            one = file.pages[page.number[0]]
-            one = one.pages[page.number[1]] if len(page.number) > 1 else one
-            stored, axes = one.asarray(), one.axes
-    except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
-        raise ImageError(f"unreadable: {error if isinstance(error, ValueError) else type(error).__name__}") from None
+    if page.has_halved_colors and page.tags.get(_COMPRESSION, 1) not in _JPEG:
+        raise ImageError(f"a TIFF in YCbCr with fewer samples of color than of light, and not as JPEG; {_ADVICE}")
+    stored, axes, whole = _stored(content, page, damaged)
     width, height = page.size
     if "S" in axes:
         stored = np.moveaxis(stored, axes.index("S"), -1)
     meaning = page.tags[_MEANING]
     colors = _CHANNELS[meaning]
+    if meaning == _PALETTE and not page.extra:
+        return page.palette()[stored.reshape(height, width)], None, whole
+    if meaning == _YCBCR and stored.shape == (height, width, 3) and page.bits == 8:
+        if page.tags.get(_COMPRESSION, 1) in _JPEG:  # whose decoder gives RGB
+            return stored, None, whole
+        return np.asarray(Image.fromarray(stored, "YCbCr").convert("RGB")), None, whole
     if meaning in (_PALETTE, _YCBCR, _LAB) or stored.size != height * width * (colors + len(page.extra)):
         raise ImageError(f"a rare kind of TIFF ({page.bits} bits, {axes}); {_ADVICE}")
     scaled = _scaled(stored.reshape(height, width, -1), page.bits)
@@ -209,7 +238,44 @@ def samples(content: bytes, page: Page) -> tuple[Samples, Samples | None]:
     alpha = scaled[..., colors] if page.extra and page.extra[0] in (_MULTIPLIED, _TRANSPARENCY) else None
     if alpha is not None and page.extra[0] == _MULTIPLIED:
         own = _divided(own, alpha)
-    return np.ascontiguousarray(own[..., 0] if colors == 1 else own), alpha
+    return np.ascontiguousarray(own[..., 0] if colors == 1 else own), alpha, whole
+
+
+def _stored(content: bytes, page: Page, damaged: bool) -> tuple[Samples, str, bool]:
+    """Return the samples of a page as they are stored, tifffile's names of their axes, and whether all are there."""
+    _, tifffile = codecs()
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            one = file.pages[page.number[0]]
+            one = one.pages[page.number[1]] if len(page.number) > 1 else one
+            try:
+                return one.asarray(), one.axes, True
+            except Exception:
+                if not damaged:
+                    raise
+                return *_in_part(content, one), False
+    except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
+        why = error if isinstance(error, ValueError) else f"it is cut off or damaged ({type(error).__name__})"
+        raise ImageError(f"unreadable: {why}; --damaged colors what is there") from None
+
+
+def _in_part(content: bytes, page: Any) -> tuple[Samples, str]:
+    """Decode those strips or tiles of tifffile's page that are whole; the others are black."""
+    made = np.zeros(page.shaped, page.dtype)
+    decoded = 0
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        try:
+            data = content[offset : offset + count]
+            segment, (plane, _, row, column, _), _ = page.decode(data, index, jpegtables=page.jpegtables)
+            height, width = segment.shape[1:3]
+            space = made[plane, :, row : row + height, column : column + width]
+            space[...] = segment[:, : space.shape[1], : space.shape[2]]
+            decoded += 1
+        except Exception:  # a decoder raises almost anything on damaged or hostile bytes
+            continue
+    if not decoded:
+        raise ValueError("it is cut off or damaged, and nothing of it can be decoded")
+    return made.reshape(page.shape), page.axes
 
 
 def _scaled(stored: Samples, bits: int) -> Samples:

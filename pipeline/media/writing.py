@@ -20,6 +20,8 @@ from pipeline.types import Samples
 WRITABLE = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF", "bmp": "BMP"}
 # JPEG, since every program opens it: HEIC and AVIF are not exact either, and a PNG is several times as large.
 FROM_PHONES = ("heic", "heif", "avif")
+# Rarer endings of JPEG, which some programs do not know.
+RARE_JPEGS = ("jfif", "jpe", "jif")
 _SIXTEEN_BITS = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")
 # JPEG as 4:4:4: its usual subsampling would halve the resolution of the color.
@@ -35,7 +37,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def copy_ending(suffix: str) -> str:
     """The ending of a colored copy: the photograph's own, where it can be written.
 
-    A copy of HEIC or AVIF becomes a JPEG; one of GIF, and of a file without an ending, a PNG.
+    A copy of HEIC or AVIF becomes a JPEG, as does one of .jfif; one of GIF, and of a file without an ending, a PNG.
 
     Args:
         suffix: of the photograph, such as .jpg.
@@ -43,7 +45,7 @@ def copy_ending(suffix: str) -> str:
     ending = suffix.lower().removeprefix(".")
     if ending in WRITABLE:
         return ending
-    return "jpg" if ending in FROM_PHONES else "png"
+    return "jpg" if ending in (*FROM_PHONES, *RARE_JPEGS) else "png"
 
 
 def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> tuple[bytes, str]:
