@@ -138,9 +138,13 @@ def in_srgb(exif: Image.Exif, turned: bool) -> None:
     interoperability = _directory(exif, _INTEROPERABILITY)
     if _INDEX in interoperability:
         interoperability[_INDEX] = _INDEX_SRGB
-    for tags in (exif, *(exif.get_ifd(directory) for directory in DIRECTORIES), interoperability):
+    keep_texts(exif)
+
+
+def keep_texts(exif: Image.Exif) -> None:
+    """Make bytes of texts that are not ASCII: Pillow reads them as Latin-1, and would write question marks."""
+    for tags in (exif, *(_directory(exif, number) for number in (*DIRECTORIES, _INTEROPERABILITY))):
         for tag, value in list(tags.items()):
-            # Pillow reads texts as Latin-1, and would write them as ASCII: most of them are UTF-8.
             if isinstance(value, str) and not value.isascii():
                 tags[tag] = value.encode("latin-1", "replace")
 

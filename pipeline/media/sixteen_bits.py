@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.media.metadata import keep_texts
 from pipeline.media.tiff import XMP, codecs
 from pipeline.types import Samples
 
@@ -36,6 +37,7 @@ def encode(rgb: Samples, exif: bytes, xmp: bytes, dpi: tuple[float, float] | Non
     buffer = io.BytesIO()
     tags = Image.Exif()
     tags.load(exif)
+    keep_texts(tags)
     # Texts that are not in ASCII are bytes by now, and so are those of Windows, which are no texts to TIFF.
     texts = [
         (tag, "B" if tag >= _OF_WINDOWS else "s", 0 if isinstance(text, str) else len(text), text, True)

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
 from pipeline.media import sixteen_bits
-from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, text_segments
+from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, keep_texts, text_segments
 from pipeline.media.pictures import Picture
 from pipeline.media.provenance import Origin
 from pipeline.types import Samples
@@ -102,6 +102,7 @@ def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]
     if kind == "TIFF":
         tags = Image.Exif()
         tags.load(carried.exif)
+        keep_texts(tags)
         if any(directory in tags for directory in DIRECTORIES):
             # Only Pillow's own writer holds EXIF's directories, and it does not compress.
             options["compression"] = "raw"

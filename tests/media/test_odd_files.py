@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
@@ -113,3 +113,76 @@ def test_a_tiff_without_a_resolution_is_given_none(tmp_path: Path, photograph: I
     assert picture.dpi is None
     photograph.save(tmp_path / "fine.tif", dpi=(300, 300))
     assert read_picture(tmp_path / "fine.tif", LIMIT).dpi == (300, 300)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_texts_that_are_no_ascii_are_kept(tmp_path: Path, photograph: Image.Image, kind: str, deep: bool) -> None:
+    """Names in UTF-8, and those that Windows writes in UTF-16, byte for byte."""
+    exif = Image.Exif()
+    exif[0x13B], exif[0x10E] = "Zoë Müller".encode(), "Straße, 1912".encode()
+    exif[0x9C9B] = "Größe\0".encode("utf-16-le")
+    exif[0x10D], exif[0x13C] = "box 7", "a scanner"
+    exif.get_ifd(0x8769)[0x9291] = "12"
+    photograph.save(tmp_path / "in.tif" if deep else tmp_path / "in.jpg", exif=exif)
+    picture = read_picture(tmp_path / ("in.tif" if deep else "in.jpg"), LIMIT)
+    pixels = picture.pixels.astype(np.uint16) * 257 if deep and kind in ("PNG", "TIFF") else picture.pixels
+    content, _ = encode_picture(pixels, picture, kind)
+    for text in ("Zoë Müller", "Straße, 1912", "box 7", "a scanner"):
+        assert text.encode() + b"\0" in content
+    assert "Größe".encode("utf-16-le") in content
+
+
+def test_what_is_said_of_the_sides_is_true_of_a_turned_picture(tmp_path: Path, photograph: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    exif.get_ifd(0x8769).update({0xA002: 64, 0xA003: 48, 0xA005: {1: "R03"}})
+    regions = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:r="http://www.metadataworkinggroup.com/schemas/regions/" '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="box 7"><r:Regions><rdf:li>a face</rdf:li></r:Regions>'
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    photograph.save(tmp_path / "in.jpg", exif=exif, dpi=(300, 200), xmp=regions.encode())
+    picture = read_picture(tmp_path / "in.jpg", LIMIT)
+    assert picture.dpi == (200, 300)
+    assert picture.lost == ("the regions in its XMP, since it was turned,",)
+    assert b"a face" not in picture.xmp
+    assert b"box 7" in picture.xmp
+    content, _ = encode_picture(picture.pixels, picture, "JPEG")
+    with Image.open(io.BytesIO(content)) as copy:
+        tags = copy.getexif()
+        assert (tags.get_ifd(0x8769)[0xA002], tags.get_ifd(0x8769)[0xA003]) == copy.size == (48, 64)
+        assert tags.get_ifd(0xA005)[1] == "R98"
+        assert copy.info["dpi"] == (200, 300)
+
+
+def test_a_comment_of_a_gif_is_named(tmp_path: Path, photograph: Image.Image) -> None:
+    photograph.save(tmp_path / "in.gif", comment=b"reel 3")
+    assert read_picture(tmp_path / "in.gif", LIMIT).lost == ("its comment",)
+
+
+def test_a_profile_within_a_bmp_is_followed(tmp_path: Path, photograph: Image.Image) -> None:
+    """BITMAPV5HEADER with an embedded profile, here one whose red is sRGB's green."""
+    photograph.save(tmp_path / "plain.bmp")
+    content = (tmp_path / "plain.bmp").read_bytes()
+    rows = content[int.from_bytes(content[10:14], "little") :]
+    profile = swapped_profile()
+    head = bytearray(124)
+    head[:40] = content[14:54]
+    head[0:4] = (124).to_bytes(4, "little")
+    head[56:60] = b"DEBM"
+    head[112:120] = (124 + len(rows)).to_bytes(4, "little") + len(profile).to_bytes(4, "little")
+    whole = b"BM" + (138 + len(rows) + len(profile)).to_bytes(4, "little") + bytes(4) + (138).to_bytes(4, "little")
+    (tmp_path / "in.bmp").write_bytes(whole + bytes(head) + rows + profile)
+    plain, followed = (read_picture(tmp_path / f"{name}.bmp", LIMIT) for name in ("plain", "in"))
+    assert followed.notes == ()
+    assert np.abs(followed.pixels.astype(int) - plain.pixels[..., [1, 0, 2]]).max() <= 3
+
+
+def swapped_profile() -> bytes:
+    """sRGB's profile by littleCMS, the tags of its red and green exchanged."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(profile)

@@ -193,3 +193,45 @@ def test_a_tiff_that_pillow_misreads_is_no_image_to_color(tmp_path: Path, model:
         pytest.raises(ImageError, match="a kind of TIFF that Pillow does not read right"),
     ):
         colorizer(image)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_palettes_of_8_and_16_bits(deep: bool, rng: np.random.Generator) -> None:
+    """TIFF 6.0 asks for 16 bits; some programs write 8, which came out black."""
+    colors = rng.integers(0, 256, (3, 256)).astype(np.uint16)
+    index = rng.integers(0, 256, (48, 64)).astype(np.uint8)
+    content = written(index, photometric="palette", colormap=colors * 257 if deep else colors)
+    picture = decode_picture(content, LIMIT)
+    assert np.array_equal(picture.pixels, colors.T.astype(np.uint8)[index])
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "adobe_deflate"])
+def test_ycbcr_is_read_or_refused_in_words(compression: str | None) -> None:
+    image = Image.fromarray((COLOR * 255).astype(np.uint8))
+    content = written(np.asarray(image.convert("YCbCr")), photometric="ycbcr", compression=compression)
+    tag = b"\x12\x02\x03\0\x02\0\0\0"  # YCbCrSubSampling, two numbers of 16 bits
+    place = content.index(tag) + len(tag)
+    whole, halved = (content[:place] + bytes([n, 0, n, 0]) + content[place + 4 :] for n in (1, 2))
+    assert np.abs(decode_picture(whole, LIMIT).pixels.astype(int) - np.asarray(image)).max() <= 3
+    for damaged in (False, True):
+        with pytest.raises(ImageError, match="fewer samples of color than of light"):
+            decode_picture(halved, LIMIT, damaged=damaged)
+
+
+def test_ycbcr_of_jpeg_is_read() -> None:
+    image, buffer = Image.fromarray((COLOR * 255).astype(np.uint8)), io.BytesIO()
+    image.save(buffer, "TIFF", compression="jpeg", quality=95)
+    assert np.abs(decode_picture(buffer.getvalue(), LIMIT).pixels.astype(int) - np.asarray(image)).mean() < 3
+
+
+@pytest.mark.parametrize("compression", ["jpeg2000", "jpegxl", "png", "webp", "zstd", "lerc"])
+@pytest.mark.parametrize("gray", [False, True])
+def test_rare_compressions_are_read(compression: str, gray: bool) -> None:
+    samples = stored(GRAY if gray else COLOR, 8)
+    options = {"compressionargs": {"lossless": True}} if compression in ("jpegxl", "webp") else {}
+    try:
+        content = written(samples, photometric="minisblack" if gray else "rgb", compression=compression, **options)
+    except Exception as error:  # of webp, which has no gray
+        pytest.skip(f"cannot be written here: {error}")
+    difference = np.abs(decode_picture(content, LIMIT).pixels.astype(int) - samples)
+    assert difference.max() <= 2
