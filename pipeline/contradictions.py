@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 # Heusel et al. write so beside their code, and recommend 10,000.
 FEWEST_FOR_FID = 2048
+# Keys of the block generator that only dynamic_unet has.
+OF_DYNAMIC_UNET = ("backbone", "decoder", "max_width", "last_cross")
 
 
 def contradictions(params: Params) -> list[str]:
@@ -98,6 +100,27 @@ def contradictions(params: Params) -> list[str]:
             f"covariance of FID's {FEWEST_FOR_FID} features needs as many, got {measured_on}"
         )
     return problems
+
+
+def without_effect(params: Params) -> list[str]:
+    """A sentence for each value that changes nothing beside the others."""
+    generator, found = params.generator, []
+    defaults = type(generator)()
+    if generator.architecture != "dynamic_unet":
+        others = [key for key in OF_DYNAMIC_UNET if getattr(generator, key) != getattr(defaults, key)]
+        found += [f"generator.{key}, which {generator.architecture} does not have" for key in others]
+    elif generator.decoder == "halved" and generator.last_cross:
+        found.append("generator.last_cross, which decoder halved does not have")
+    if generator.weights != "none" and params.pretrain.start_from != "none":
+        found.append(f"generator.weights, since pretrain starts from the weights of {params.pretrain.start_from}")
+    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        each = params.sample.train // block.batch_size
+        if block.epochs and block.epoch_steps > each:
+            found.append(f"{name}.epoch_steps {block.epoch_steps}: an epoch has {each} steps")
+        late = [epoch for epoch in block.sample_epochs if epoch > block.epochs]
+        if late and block.epochs:
+            found.append(f"{name}.sample_epochs beyond {block.epochs}, the last epoch: {', '.join(map(str, late))}")
+    return found
 
 
 def unshareable(key: str, batch_size: int, processes: int) -> list[str]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from pipeline.distributed.launch import end_with_launcher, launch
-from pipeline.distributed.world import adopt_slurm, hush, world_size
+from pipeline.distributed.world import adopt_slurm, hush, rank, world_size
 from pipeline.errors import InputError, ParamsError, exit_status
 from pipeline.memory import keep_freed_memory
-from pipeline.params import Base, read
+from pipeline.params import Base, Params, read
 from pipeline.training.failures import translated_errors
-from stages.dvc import STAGES
+from stages.dvc import STAGES, in_the_workspace
 
 # dvc says which stage it runs.
 _WAY_BACK = (
@@ -48,24 +49,32 @@ def run(arguments: list[str]) -> int:
     try:
         params = read(Path("params.yaml"))
     except ParamsError as error:
-        raise ParamsError(f"{error}{_WAY_BACK if 'DVC_STAGE' in os.environ else ''}") from None
+        raise ParamsError(f"{error}{_WAY_BACK if 'DVC_STAGE' in os.environ and in_the_workspace() else ''}") from None
     adopt_slurm()
     if stage not in _TRAIN and world_size() > 1:
         raise InputError(f"the stage {stage} runs in one process, and {world_size()} were started; run it without them")
     count = _processes(params.base) if stage in _TRAIN and "WORLD_SIZE" not in os.environ else 1
-    if count > 1:
+    if count > 1:  # each of them comes here again
         return launch([sys.executable, "-m", "stages", stage], count)
     end_with_launcher()
     hush()
     if stage in _KEEP_MEMORY:
         keep_freed_memory()
-    with translated_errors():
-        _imported(stage).run(params)
+    module = _imported(stage)
+    with _as_dvc_records(stage, params), translated_errors():
+        module.run(params)
     if world_size() > 1:
         from pipeline.distributed.group import leave
 
         leave()
     return 0
+
+
+def _as_dvc_records(stage: str, params: Params) -> AbstractContextManager[None]:
+    """Of several processes, the first one compares what was read with what is there at the end."""
+    from stages.recorded import as_it_began
+
+    return as_it_began(stage, params) if rank() == 0 else nullcontext()
 
 
 def _imported(stage: str) -> ModuleType:

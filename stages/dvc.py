@@ -57,6 +57,11 @@ def code_files(stage: str) -> tuple[Path, ...]:
     return tuple(sorted(file for file in files if file.relative_to(ROOT).as_posix() not in EXEMPT))
 
 
+def in_the_workspace() -> bool:
+    """Whether dvc runs the stage in the project itself, and not an experiment in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve() == Path.cwd()
+
+
 def resume_folder() -> Path:
     """The folder of saved states: in the main repository, also when an experiment runs in a copy of it."""
     return Path(os.environ.get("DVC_ROOT", "."), ".resume")

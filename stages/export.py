@@ -43,7 +43,13 @@ def run(params: Params) -> None:
     chosen, error = folders[params.export.variant], metrics[params.export.variant]["ab_mae"]
     table = evaluated["lightness_table"]["ab_mae"]
     seen = earlier_training(params, loaded.config) is not None
-    scores = Scores(photographs=len(test), ab_mae=error, lightness_table_ab_mae=table, maybe_seen=seen)
+    scores = Scores(
+        photographs=len(test),
+        ab_mae=error,
+        lightness_table_ab_mae=table,
+        maybe_seen=seen,
+        validation=held_out(data) == "valid",
+    )
     write_config(chosen, read_config(chosen).model_copy(update={"scores": scores}))
     write_card(chosen / "README.md", params, loaded.config, evaluated, metrics)
     write_json(work / "metrics.json", metrics)

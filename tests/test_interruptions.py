@@ -268,7 +268,7 @@ def test_other_texts_train_nothing_and_another_loss_trains(trainings: Trainings)
     losses.write_text(losses.read_text(encoding="utf-8").replace('"""Losses:', '"""All losses:'), encoding="utf-8")
     shutil.rmtree(trainings.folder / "checkpoints/pretrain")  # as dvc does before it runs a stage
     again = trainings.run("pretrain").stdout
-    assert "only comments and texts of the code have changed: publishing the same results again" in again
+    assert "this training is finished, and its code does the same: publishing its results again" in again
     assert "epoch 1/2" not in again
     assert published(trainings, "pretrain") == expected
     # Results that are no longer what the training made are not published.
@@ -284,6 +284,42 @@ def test_other_texts_train_nothing_and_another_loss_trains(trainings: Trainings)
     assert "epoch 1/2" in trainings.run("pretrain").stdout
     # The server still has the first loss in memory.
     assert published(trainings, "pretrain") == expected
+
+
+def test_what_is_changed_while_a_stage_runs_is_not_recorded(trainings: Trainings) -> None:
+    """dvc looks at parameters and code when a stage has ended: it would record what is there by then."""
+    params, losses = trainings.folder / "params.yaml", trainings.folder / "pipeline/training/losses.py"
+    values, code = params.read_bytes(), losses.read_bytes()
+    trainings.run("pretrain")
+    expected = published(trainings, "pretrain")
+    changes = (
+        (params, values.replace(b"  lr: 0.001", b"  lr: 0.5", 1), "pretrain.lr: changed while pretrain ran"),
+        (losses, code + b"# more\n", "pipeline/training/losses.py: changed while pretrain ran"),
+    )
+    for file, content, sentence in changes:
+        before = file.read_bytes()
+        assert content != before
+        write = f"import pathlib; pathlib.Path({str(file)!r}).write_bytes({content!r})"
+        done = trainings.run(
+            "pretrain", f"before({CONTENT}, 'step', lambda self, c, t, n: n == 2, lambda: exec({write!r}))"
+        )
+        assert done.returncode == 2, done.stdout
+        assert sentence in done.stdout
+        assert "dvc would record the new state" in done.stdout
+        file.write_bytes(before)
+        again = trainings.run("pretrain")
+        assert again.returncode == 0
+        assert "publishing its results again" in again.stdout
+        assert "epoch 1/2" not in again.stdout
+        assert published(trainings, "pretrain") == expected
+    # What the stage does not read may change.
+    write = values.replace(b"  lr_generator: ", b"  lr_generator: 0", 1)
+    fault = f"import pathlib; pathlib.Path({str(params)!r}).write_bytes({write!r})"
+    done = trainings.run(
+        "pretrain", f"before({CONTENT}, 'step', lambda self, c, t, n: n == 2, lambda: exec({fault!r}))"
+    )
+    assert done.returncode == 0, done.stdout
+    params.write_bytes(values)
 
 
 def test_damaged_state_is_never_continued(trainings: Trainings) -> None:

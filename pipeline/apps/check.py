@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import recipes
+from pipeline.apps.changes import as_one_value, changed
+from pipeline.contradictions import without_effect
 from pipeline.errors import InputError, ParamsError, TwotoneError
-from pipeline.params import NOTHING, Params, absent, parse, read, start_folder
+from pipeline.params import NOTHING, Params, absent, start_folder
 
-_LAY_OVER = """
-import sys
-from dvc.utils.hydra import apply_overrides
-try:
-    apply_overrides(sys.argv[1], sys.argv[2:])
-except Exception as error:
-    sys.exit(str(error.__cause__ or error))
-"""
+if TYPE_CHECKING:
+    from torch import nn
+
+# What the stages write.
+_OUTS = ("data/sample", "checkpoints", "reports")
 
 
 def check_project(path: Path, changes: list[str]) -> None:
@@ -36,15 +31,20 @@ def check_project(path: Path, changes: list[str]) -> None:
         ParamsError: the schema refuses the parameters.
         InputError: they name a source, weights, a backbone or a device that a run would refuse.
     """
-    params = _changed(path, changes) if changes else read(path)
-    print(f"{path}: valid")
-    missing = absent(recipes.current(path), params)
-    if missing:
-        print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
-    checks = (_device, _source, _generator, _starts, _judges, _plans, _known_to_git)
-    problems = [problem for check in checks if (problem := _problem(check, params))]
-    if problems:
-        raise InputError("; ".join(problems))
+    experiments = changed(path, changes)
+    for words, params in experiments:
+        several = len(experiments) > 1
+        print(f"{path}{f' with {words}' * several}: valid")
+        missing = absent(recipes.current(path), params)
+        if missing:
+            print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
+        for sentence in without_effect(params):
+            print(f"without effect: {sentence}")
+        checks = (_device, _source, _generator, _starts, _judges, _plans, _known_to_git)
+        problems = [problem for check in checks if (problem := _problem(check, params))]
+        if problems:
+            hint = as_one_value(path, changes)
+            raise InputError("; ".join(filter(None, [words * several, *problems, hint])))
 
 
 def _problem(check: Callable[[Params], str], params: Params) -> str:
@@ -86,9 +86,36 @@ def _source(params: Params) -> str:
 
         require_dataset(sample.dataset)
         return f"sample: fastai's {sample.dataset}, which is downloaded when it is sampled"
+    if sample.source == "folder":
+        _require_what_dvc_takes(Path(sample.path))
     candidates = list_candidates(sample, params.base.seed)
     refuse_impossible(candidates, sample)
     return f"sample: {len(candidates)} photographs or regions in {sample.path}, not yet decoded"
+
+
+def _require_what_dvc_takes(folder: Path) -> None:
+    """Raises:
+    InputError: dvc would stop at the folder or at a name in it.
+    """
+    real = folder.resolve()
+    for out in map(Path, _OUTS):
+        place = out.resolve()
+        if real == place or real in place.parents or place in real.parents:
+            raise InputError(f"sample.path {folder}: must neither hold nor lie in {out}/, which the stages write")
+    odd = [file for file in folder.rglob("*") if not str(file).isprintable() or not file.exists()]
+    odd = [file for file in odd if not _is_utf8(file) or file.is_symlink()]
+    if odd:
+        what = "a link to nothing" if odd[0].is_symlink() else "a name that is no UTF-8"
+        more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+        raise InputError(f"sample.path: {str(odd[0])!a} is {what}{more}; dvc stops there: rename it or delete it")
+
+
+def _is_utf8(file: Path) -> bool:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _generator(params: Params) -> str:
@@ -105,8 +132,24 @@ def _generator(params: Params) -> str:
     shapes_only = generator.model_copy(update={"weights": "none"})
     with torch.device("meta"):
         network = build_generator(shapes_only, space, params.base.image_size, seed=0)
+        _require_forward(network, space.in_channels, params.base.image_size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return f"generator: {generator.architecture}, {millions:.1f} M parameters, weights {generator.weights}"
+
+
+def _require_forward(network: nn.Module, channels: int, size: int) -> None:
+    """Compute shapes alone, on torch's device meta.
+
+    Raises:
+        InputError: a layer does not fit the one before it.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, size, size))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"generator: its layers do not fit each other at {size} px: {error}") from None
 
 
 def _starts(params: Params) -> str:
@@ -181,48 +224,3 @@ def _known_to_git(_params: Params) -> str:
         f"git: does not know {', '.join(found[:5])}; `dvc exp run --temp` and `--queue` leave such files out: type git "
         f"add {' '.join(found[:5])}"
     )
-
-
-def _changed(path: Path, changes: list[str]) -> Params:
-    """params.yaml with the changes laid over it by DVC's own means, in a process of its own, as DVC itself runs."""
-    if recipes.current(path) is None:
-        return read(path)  # which says why it cannot be read
-    listed = f"-S {' -S '.join(changes)}"
-    with tempfile.TemporaryDirectory() as folder:
-        copied = shutil.copy(path, folder)
-        words = [change.removeprefix(f"{path.name}:") for change in changes]
-        done = _laid_over(copied, words)
-        if done.returncode:
-            said = f"{listed}: {' '.join(done.stderr.split()).partition(' See https')[0]}"
-            raise ParamsError(f"{said}; {_advice(path, words, copied)}")
-        return parse(recipes.current(Path(copied)), f"{path} with {listed}")
-
-
-def _laid_over(copied: str, words: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, encoding="utf-8")
-
-
-def _advice(path: Path, words: list[str], copied: str) -> str:
-    """Say how to write a change that DVC does not take; tried before it is said."""
-    for word in words:
-        shutil.copy(path, copied)
-        if _laid_over(copied, [word]).returncode == 0:
-            continue
-        key, _, value = word.partition("=")
-        if key.endswith(".losses") and value.startswith("{"):
-            pairs = value.strip("{} ").replace(": ", ":").replace(",", " ").split()
-            quoted = f"{key}={' '.join(pairs)}"
-        else:
-            value = os.path.expanduser(value)
-            quoted = f'{key}="{value}"' if "'" in value else f"{key}='{value}'"
-        shutil.copy(path, copied)
-        if _laid_over(copied, [quoted]).returncode == 0:
-            return f"type -S {_for_a_shell(quoted)}"
-    return (
-        "expected block.key=value, with inner quotes around a value with brackets, commas, quotes or letters beyond "
-        "a to z, such as -S \"sample.path='/data/Müller (1)'\""
-    )
-
-
-def _for_a_shell(text: str) -> str:
-    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'

@@ -23,6 +23,7 @@ _PACKAGES = ("torch", "torchvision", "fastai", "timm", "accelerate", "dvc")
 # A difference below it is noise of a short measurement.
 _NOTICEABLE = 0.1
 _NOBODY = "git does not know who you are, so dvc exp run cannot commit"
+_NO_COPIES = ", in a path with letters beyond ASCII, where `dvc exp run --temp`, `--queue` and `twotone seeds` fail"
 # A layer in the middle of a U-Net: photographs, channels, side.
 _LAYER = (8, 64, 32)
 
@@ -258,7 +259,9 @@ def _dvc(folder: Path) -> Iterator[Finding]:
         return
     listed = _answer(folder, sys.executable, "-m", "dvc", "remote", "list") or ""
     remotes = ", ".join(" ".join(line.split()) for line in listed.splitlines())
-    yield Finding("dvc", f"a project; remotes: {remotes or 'none (docs/remotes.md)'}")
+    # dvc writes its path into a configuration file as ASCII.
+    copies = "" if str(folder.resolve()).isascii() else _NO_COPIES
+    yield Finding("dvc", f"a project{copies}; remotes: {remotes or 'none (docs/remotes.md)'}")
 
 
 def _answer(folder: Path, *command: str) -> str | None:

@@ -143,7 +143,9 @@ def _choose(candidates: list[Candidate], weights: Mapping[str, Tensor], request:
             + "\n  ".join(listed(closest.fit.misfits))
         )
     nested = any(_NESTED.search(name) for name in weights)
-    numbered = any(_NUMBERED.match(name) for name in weights)
+    # This project's own names, which both forms have.
+    own = any(name.startswith("down.0.") for name in weights)
+    numbered = not own and any(_NUMBERED.match(name) for name in weights)
     if len(fitting) > 1:
         form = "pix2pix_unet" if nested else "pix2pix_unet_leaky" if numbered else None
         fitting = [candidate for candidate in fitting if candidate.params.architecture == form]

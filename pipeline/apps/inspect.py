@@ -16,7 +16,9 @@ from pipeline.errors import SampleError
 from pipeline.media.grids import Row, save_grid
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import Params
+from pipeline.params import Finetune, Params, Pretrain
+from pipeline.training.degradation import Damage, damage_seeds, degraded
+from pipeline.training.hints import simulated
 from pipeline.types import Pixels
 
 _COLUMNS, _EPOCHS = 8, (1, 2, 3)
@@ -92,15 +94,27 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
     for epoch in _EPOCHS:
         batch = torch.from_numpy(photographs.gather(numbers))
         rows.append(Row(f"epoch {epoch}", augmented(batch, config, epoch, numbers).numpy()))
-    save_grid(out, [*rows, Row("input", _gray(rows[-1].images))])
-    print(f"{out}: {len(numbers)} of {len(photographs)} training photographs, as epochs 1 to 3 see them, and in gray")
+    shown = _inputs(rows[-1].images, block, seed, hints=params.generator.hints)
+    save_grid(out, [*rows, *shown])
+    names = " and ".join(row.label for row in shown)
+    print(
+        f"{out}: {len(numbers)} of {len(photographs)} training photographs, as epochs 1 to 3 see them, and {names} as "
+        "the generator does"
+    )
 
 
-def _gray(photographs: Pixels) -> Pixels:
-    """(N, S, S, 3) -> the same in gray of equal lightness."""
-    space = ColorSpace("lab")
-    lightness, colors = space.encode(torch.from_numpy(photographs).permute(0, 3, 1, 2))
-    return np.asarray(to_uint8(space.decode(lightness, torch.zeros_like(colors))).permute(0, 2, 3, 1))
+def _inputs(photographs: Pixels, block: Pretrain | Finetune, seed: int, *, hints: bool) -> list[Row]:
+    """What the generator sees of (N, S, S, 3) photographs: their lightness, some of it degraded, and hints."""
+    space, rgb = ColorSpace("lab"), torch.from_numpy(photographs).permute(0, 3, 1, 2)
+    lightness, colors = space.encode(rgb)
+    seeds = damage_seeds(seed, 0, range(len(photographs)))
+    if block.degrade:
+        size = (rgb.shape[2], rgb.shape[3])
+        lightness = degraded(lightness, rgb, space, block.degrade, Damage.draw(seeds, size))
+    said = simulated(colors, seeds, block.without_hints) if hints else colors
+    parts = {"input": torch.zeros_like(colors), **({"hints": said[:, :2]} if hints else {})}
+    pictures = {name: to_uint8(space.decode(lightness, ab)) for name, ab in parts.items()}
+    return [Row(name, np.asarray(picture.permute(0, 2, 3, 1))) for name, picture in pictures.items()]
 
 
 def _shape(tensor: Tensor) -> str:

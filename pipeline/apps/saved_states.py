@@ -11,8 +11,9 @@ from typing import Any
 from pipeline import recipes
 from pipeline.apps.tables import print_table
 from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
-from pipeline.errors import InputError, LockError, SavedStateError
+from pipeline.errors import InputError, LockError, ParamsError, SavedStateError
 from pipeline.locks import held
+from pipeline.params import read
 
 _DIGITS = 12
 
@@ -47,7 +48,7 @@ def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
         InputError: no saved state has this fingerprint.
     """
     trainings = _asked_for(folder, fingerprint)
-    today = recipes.current(params)
+    today = _today(params)
     headers = ("stage", "fingerprint", "after epoch", "and batches", "saved", "MiB", "parameters")
     rows = []
     for training in trainings:
@@ -140,6 +141,14 @@ def _ago(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit} ago"
     return f"{max(seconds, 0):.0f} s ago"
+
+
+def _today(path: Path) -> Any:
+    """Return today's parameters as a training keeps them; as they are written, where the schema refuses them."""
+    try:
+        return read(path).model_dump(mode="json")
+    except (OSError, ParamsError):
+        return recipes.current(path)
 
 
 def _differences(then: dict[str, Any], today: Any) -> str:

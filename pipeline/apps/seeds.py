@@ -12,6 +12,7 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student
 
+from pipeline.apps.changes import changed
 from pipeline.apps.compare import at_revision
 from pipeline.apps.tables import print_table
 from pipeline.errors import InputError
@@ -37,9 +38,11 @@ def run_seeds(seeds: list[int], changes: list[str]) -> None:
 
     Raises:
         InputError: fewer than two seeds, or an experiment failed.
+        ParamsError: the changes are refused.
     """
     if len(set(seeds)) < 2:
         raise InputError("name two seeds at least: of one, nobody knows how far another would be")
+    changed(Path("params.yaml"), changes)  # before an hour of the first seed is lost to the second
     found = {seed: _run(seed, changes) for seed in dict.fromkeys(seeds)}
     shown = [name for name in _METRICS if all(name in own for run in found.values() for own in run.values())]
     rows = []

@@ -10,6 +10,7 @@ from pipeline.checkpointing.fingerprint import files_digest
 from pipeline.files import write_json
 
 _RECORD = "finished.json"
+_AGAIN = "again"
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,16 @@ class Finished:
     code: tuple[Path, ...]
     """The files of code that the fingerprint was made of."""
 
-    def only_texts_changed(self) -> bool:
-        """Whether the folder has the results of this training, and its code has changed in comments and texts alone.
+    def is_enough(self) -> bool:
+        """Whether the folder has the results of this training, and nobody wants it repeated.
 
-        False where the code is the same to the letter: then somebody wants the training repeated (dvc repro --force).
+        So it is where comments and texts of the code have changed since, and where dvc could not record the results. It
+        is not where the code is the same to the letter (dvc repro --force).
         """
         try:
             record = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
             same_training = record["fingerprint"] == self.fingerprint and record["results"] == self._results_digest()
-            return bool(same_training and record["code"] != self._code_digest())
+            return bool(same_training and (record.get(_AGAIN) or record["code"] != self._code_digest()))
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -46,3 +48,13 @@ class Finished:
     def _results_digest(self) -> str:
         files = (path for path in self.folder.rglob("*") if path.is_file() and path.name != _RECORD)
         return files_digest(files)
+
+
+def publish_again(folder: Path) -> bool:
+    """Note that the next run of this training is to publish the results of logs/<stage>; returns whether it has any."""
+    try:
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        write_json(folder / _RECORD, record | {_AGAIN: True})
+        return True
+    except (OSError, ValueError, TypeError):
+        return False

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.contradictions import OF_DYNAMIC_UNET
 from pipeline.errors import ModelError
 from pipeline.models.config import GENERATOR_FILE, ModelConfig, Training
 from pipeline.params import NOTHING, Params
@@ -75,6 +76,7 @@ for skin above all; do not use it to make claims about people.
 """
 
 
+_CHOSEN_BY = ", and by which the published epoch was chosen"
 _ORDER = ("gray", "constant", "lightness_table", "pretrain", "pretrain_saturated", "finetune")
 # What fits a page; reports/evaluate/metrics.json has all.
 _SHOWN = (
@@ -120,7 +122,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
             pretrain=_first_stage(params),
             finetune=_second_stage(params, config),
-            adversarial="- pix2pix\n- patchgan\n" if params.finetune.judged else "",
+            adversarial="- pix2pix\n- patchgan\n" if params.finetune.judged and params.finetune.epochs else "",
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
             measured=_measured_on(params, config),
@@ -137,7 +139,7 @@ def _measured_on(params: Params, config: ModelConfig) -> str:
     count, split = (sample.test, "the test split") if sample.test else (sample.valid, "the validation split")
     if sample.source == "bundled":
         return (
-            f"On {count} regions of {split}. Training saw other regions of the same five photographs: these numbers "
+            f"On {count} regions of {split}. Training saw other regions of the same photographs: these numbers "
             "say nothing of other photographs."
         )
     before = earlier_training(params, config)
@@ -146,7 +148,8 @@ def _measured_on(params: Params, config: ModelConfig) -> str:
             f"On {count} photographs of {split}, which this training has not seen. The model that it went on from was "
             f"trained on {before.photographs} photographs ({before.source}): these may be among them."
         )
-    return f"On {count} photographs of {split}, none of which were trained on."
+    chosen = bool(not sample.test and params.finetune.publish == "best" and params.finetune.epochs)
+    return f"On {count} photographs of {split}, none of which were trained on{_CHOSEN_BY * chosen}."
 
 
 def _source(params: Params) -> str:
@@ -180,6 +183,9 @@ def _unchanged(config: ModelConfig) -> bool:
 def _first_stage(params: Params) -> str:
     if params.finetune.goes_on:
         return f"what the model {params.finetune.start_from} had learnt"
+    if not params.pretrain.epochs:
+        began = params.pretrain.start_from
+        return "none of the first: " + ("weights that were drawn" if began == NOTHING else f"the model {began}")
     learnt = f"{_epochs(params.pretrain.epochs)} of {losses_text(params.pretrain.losses)} alone"
     began = "" if params.pretrain.start_from == NOTHING else f" from the model {params.pretrain.start_from}"
     return learnt + began
@@ -187,7 +193,9 @@ def _first_stage(params: Params) -> str:
 
 def _second_stage(params: Params, config: ModelConfig) -> str:
     block = params.finetune
-    if block.epochs and _unchanged(config):
+    if not block.epochs:
+        return "none of the second: published as it began"
+    if _unchanged(config):
         return (
             f"{_epochs(block.epochs)} of a second stage, none of which was better than a saturation slider: "
             "this is what it began with"
@@ -229,5 +237,6 @@ def _parameters(params: Params) -> str:
         hidden = {"path", "num_workers", "trackers", "device", "processes", "save_every_minutes"}
         # Only fastai's photographs come from a data set by that name.
         hidden |= set() if params.sample.source == "fastai" else {"dataset"}
+        hidden |= set() if params.generator.architecture == "dynamic_unet" else set(OF_DYNAMIC_UNET)
         lines += [f"  {key}: {json.dumps(value)}" for key, value in values.items() if key not in hidden]
     return "\n".join(lines)

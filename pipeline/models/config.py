@@ -46,6 +46,12 @@ def check_path(value: str) -> str:
     return value
 
 
+def check_width(value: int) -> int:
+    if value == 1:
+        raise ValueError("must be 0 or >= 2: a decoder halves it")
+    return value
+
+
 class Generator(Block):
     """Which network a generator is. The block of params.yaml, too."""
 
@@ -62,7 +68,7 @@ class Generator(Block):
     third of the work, for quick trials; not the network of any publication."""
     last_cross: bool = False
     """decoder fastai: join the input to the last layer at full resolution, as fastai does, at twice the work."""
-    max_width: Annotated[int, Field(ge=0, le=4096)] = 512
+    max_width: Annotated[int, Field(ge=0, le=4096), AfterValidator(check_width)] = 512
     """dynamic_unet: most channels of the backbone's last feature map; a 1x1 convolution reduces more. 0: no limit."""
     noise: Literal["none", "dropout", "input"] = "none"
     """Where the randomness of several colorings comes from: dropout that stays on, or a Gaussian input channel."""
@@ -147,6 +153,8 @@ class Scores(Block):
     """The same of the baseline lightness_table."""
     maybe_seen: bool = False
     """Whether a model that the generator went on from may have been trained on them."""
+    validation: bool = False
+    """Whether they are those of validation, by which the published epoch may have been chosen."""
 
 
 class ModelConfig(Block):
@@ -202,7 +210,7 @@ class ModelConfig(Block):
         if self.scores:
             # A model that it went on from may have seen them.
             elsewhere = self.scores.maybe_seen or (self.training and self.training.before)
-            kept = "held-out" if elsewhere else "unseen"
+            kept = "validation" if self.scores.validation else "held-out" if elsewhere else "unseen"
             parts.append(
                 f"ab_mae {self.scores.ab_mae:.2f} on {self.scores.photographs:,} {kept} photographs, where a table "
                 f"from lightness to color has {self.scores.lightness_table_ab_mae:.2f}"

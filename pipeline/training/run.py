@@ -55,9 +55,11 @@ def train_and_publish(run: TrainingRun, model: ModelConfig) -> None:
         OSError: something cannot be written; what can be tried before training has been.
     """
     with _locked(run) if run.group.first else nullcontext():
-        same = run.group.first and run.finished.only_texts_changed()
+        same = run.group.first and run.finished.is_enough()
         if any(run.group.largest([same])):
-            tqdm.write("only comments and texts of the code have changed: publishing the same results again")
+            tqdm.write("this training is finished, and its code does the same: publishing its results again")
+            if run.group.first:
+                run.finished.record()
         else:
             run.recorder.begin()
             train(run, model)
@@ -88,7 +90,7 @@ def train(run: TrainingRun, model: ModelConfig) -> None:
         for sentence in plan(run.config.stage, run.objective.params, epochs * run.steps_per_epoch):
             tqdm.write(sentence)
     if epochs == 0:
-        run.recorder.record({"epoch": 0, "valid_ab_mae": validate(run)})
+        run.recorder.record({"epoch": 0, "valid_ab_mae": validate(run)} | scores_for_selection(run))
         return
     with listening() as stop, translated_errors(), _written(run):
         position = resume(run)

@@ -41,6 +41,8 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
         ),
         ("++finetune.losses.l2=3", "finetune.losses.l2 is not known"),
         ("finetune.losses.mse=3", "Could not override 'finetune.losses.mse'. To append to your config use +finetune"),
+        ("generator.max_width=1", "generator.max_width must be 0 or >= 2: a decoder halves it"),
+        ("base.seed=1,-2", "base.seed must be >= 0, got -2"),
         ("~finetune.losses.l1", "finetune.losses must name at least one, got {}"),
         ("sample.train=100000", "not enough photographs for sample.train 100000"),
         pytest.param(
@@ -70,18 +72,57 @@ def test_what_would_be_refused_is_refused(project: Project, change: str, sentenc
         ("sample.path=it's", "'sample.path=\"it'\"'\"'s\"'"),
         ("sample.path=~/pics", f"\"sample.path='{os.path.expanduser('~/pics')}'\""),
         ("finetune.losses={l1: 100, mse: 10}", '"finetune.losses=l1:100 mse:10"'),
+        ("finetune.losses.mse=10", '"finetune.losses=l1:100.0 mse:10"'),
     ],
 )
 def test_the_quoting_that_works_is_said(project: Project, change: str, quoted: str) -> None:
     refused = twotone(project.folder, "check", "-S", change)
     assert refused.returncode == 2
-    assert f"; type -S {quoted}\n" in refused.stderr
+    assert f"-S {quoted}\n" in refused.stderr
     # What a shell makes of it is taken, and arrives as it was meant.
     (word,) = shlex.split(quoted)
     taken = twotone(project.folder, "check", "-S", word)
     meant = os.path.expanduser(change.partition("=")[2])
     assert "mismatched" not in taken.stderr
     assert "losses 100 l1 + 10 mse" in taken.stdout if "losses" in change else f"sample.path {meant}: " in taken.stderr
+
+
+def test_a_grid_is_checked_experiment_by_experiment(project: Project) -> None:
+    """As `dvc exp run --queue -S` takes one."""
+    done = twotone(project.folder, "check", "-S", "base.seed=1,2", "-S", "pretrain.epochs=range(1,3)")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.endswith(": valid")] == [
+        f"params.yaml with -S base.seed={seed} -S pretrain.epochs={epochs}: valid"
+        for seed in (1, 2)
+        for epochs in (1, 2)
+    ]
+
+
+def test_what_has_no_effect_is_said(project: Project) -> None:
+    project.change(generator={"backbone": "resnet34"}, pretrain={"epoch_steps": 1000, "sample_epochs": [1, 50]})
+    said = [line for line in twotone(project.folder, "check").stdout.splitlines() if line.startswith("without effect")]
+    assert said == [
+        *(
+            f"without effect: generator.{key}, which compact_unet does not have"
+            for key in ("backbone", "decoder", "max_width")
+        ),
+        "without effect: pretrain.epoch_steps 1000: an epoch has 2 steps",
+        "without effect: pretrain.sample_epochs beyond 1, the last epoch: 50",
+    ]
+
+
+def test_what_dvc_stops_at_in_a_folder_is_found_before(project: Project) -> None:
+    folder = project.folder / "photos"
+    folder.mkdir()
+    (folder / "broken.jpg").symlink_to("nowhere")
+    project.change(sample={"source": "folder", "path": "photos"})
+    assert "'photos/broken.jpg' is a link to nothing; dvc stops there" in twotone(project.folder, "check").stderr
+    (folder / "broken.jpg").unlink()
+    (folder / os.fsdecode(b"latin\xe9.png")).write_bytes(b"")
+    assert "latin\\udce9.png' is a name that is no UTF-8; dvc stops" in twotone(project.folder, "check").stderr
+    for path in (".", "..", "reports", "data/sample/photos"):
+        project.change(sample={"path": path})
+        assert "must neither hold nor lie in" in twotone(project.folder, "check").stderr
 
 
 def test_what_is_not_in_params_yaml_is_named(project: Project) -> None:

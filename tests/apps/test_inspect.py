@@ -84,6 +84,21 @@ def test_photographs_as_training_sees_them(project: Project) -> None:
     assert (gray.max(-1) - gray.min(-1)).max() <= 1
 
 
+def test_what_the_generator_sees_of_them(project: Project) -> None:
+    """Degraded as an old photograph, with some of the true colors as hints."""
+    before = (project.folder / "params.yaml").read_text(encoding="utf-8")
+    project.change(generator={"hints": True}, pretrain={"degrade": 1.0, "without_hints": 0.0})
+    done = twotone(project.folder, "inspect", "-o", "seen.png")
+    (project.folder / "params.yaml").write_text(before, encoding="utf-8")
+    assert "and input and hints as the generator does" in done.stdout
+    grid = np.asarray(Image.open(project.folder / "seen.png"))[:, 96:].astype(int)
+    clean, seen, hints = (grid[row * 98 : row * 98 + 96, :96] for row in (3, 4, 5))
+    assert np.abs(seen.mean(-1) - clean.mean(-1)).mean() > 4
+    assert (seen.max(-1) - seen.min(-1)).max() <= 1
+    colored = (hints.max(-1) - hints.min(-1) > 8).mean()
+    assert 0 < colored < 0.5
+
+
 def test_without_a_sample_it_says_so(make_project: Callable[[str], Project]) -> None:
     done = twotone(make_project("no-sample").folder, "inspect")
     assert done.returncode == 1

@@ -44,6 +44,13 @@ def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> N
     assert " ".join(first.split()) == "finetune cccccccccccc 3 41 2 h ago 1.1 the same"
     assert len(others) == 2
     assert "pretrain.lr 0.0005, now 0.001" in next(line for line in others if "bbbb" in line)
+    # The same in another form, as -S leaves it.
+    params = project / "params.yaml"
+    values = params.read_text(encoding="utf-8")
+    params.write_text(values.replace("losses: {l1: 1.0}", "losses: l1:1", 1), encoding="utf-8")
+    assert params.read_text(encoding="utf-8") != values
+    assert "losses" not in twotone(project, "resume").stdout
+    params.write_text(values, encoding="utf-8")
     assert lines[-1].startswith("interrupted trainings in .resume: 3; ")
     one = twotone(project, "resume", "bbb").stdout
     assert "bbbbbbbbbbbb" in one

@@ -57,6 +57,8 @@ def test_what_a_slider_could_do_has_no_margin(tmp_path: Path, rng: np.random.Gen
     selection = Selection(Times(0.2), LAB, Photographs(tmp_path, "valid", 32), LoaderConfig(4, 0, flip=False))
     slid, wrong = (selection.scores(network) for network in (Times(0.3), Times(0.3, offset=0.5)))
     assert slid["valid_knob_margin"] == pytest.approx(0, abs=0.01)
+    # Of an epoch of warm-up, in which the generator did not learn, to the last bit.
+    assert selection.scores(Times(0.2))["valid_knob_margin"] == 0
     assert wrong["valid_knob_margin"] < -1
     assert wrong["valid_color_distance"] > slid["valid_color_distance"]
     assert wrong["valid_colorfulness"] > slid["valid_colorfulness"]

@@ -1,0 +1,69 @@
+"""What dvc will record as the inputs of a stage, held against what the stage has read: dvc looks at them afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.checkpointing.finished import publish_again
+from pipeline.errors import InputError
+from pipeline.params import Params, read
+from stages.dvc import ROOT, code_files
+
+Inputs = dict[str, Any]
+"""By name: values of parameters; digests of files of code; sizes and times of photographs."""
+
+
+@contextmanager
+def as_it_began(stage: str, params: Params) -> Iterator[None]:
+    """Refuse to succeed where an input of the stage was changed while it ran.
+
+    Raises:
+        InputError: one was; says which.
+    """
+    before = _inputs(stage, params)
+    yield
+    now = _inputs(stage, read(Path("params.yaml")))
+    changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    if changed:
+        kept = publish_again(Path("logs", stage))
+        back = "; with the old state put back, it publishes these results again in seconds" if kept else ""
+        named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise InputError(
+            f"{named}: changed while {stage} ran, and dvc would record the new state for results of the old one. `dvc "
+            f"repro` runs the stage again{back}"
+        )
+
+
+def _inputs(stage: str, params: Params) -> Inputs:
+    return {**_watched(stage, params), **_code(stage), **(_photographs(params) if stage == "sample" else {})}
+
+
+def _watched(stage: str, params: Params) -> Inputs:
+    """Return the values of the parameters that dvc.yaml names for the stage."""
+    named = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage].get("params", [])
+    tree, found = params.model_dump(mode="json"), Inputs()
+    for name in named:
+        block, _, key = name.partition(".")
+        found |= {f"{block}.{one}": value for one, value in tree.get(block, {}).items() if key in ("", one)}
+    return found
+
+
+def _code(stage: str) -> Inputs:
+    return {
+        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in code_files(stage)
+    }
+
+
+def _photographs(params: Params) -> Inputs:
+    """Return size and time of each file of the folder that is sampled."""
+    folder = Path(params.sample.path)
+    if params.sample.source != "folder" or not folder.is_dir():
+        return {}
+    status = ((file, file.stat()) for file in folder.rglob("*") if file.is_file())
+    return {str(file): (found.st_size, found.st_mtime_ns) for file, found in status}
