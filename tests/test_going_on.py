@@ -230,4 +230,4 @@ def test_without_a_test_split_evaluate_says_what_it_measures_on(project: Project
     assert (protocol["photographs"]["count"], protocol["photographs"]["split"]) == (3, "valid")
     nursery.run(project.folder, "export")
     card = (project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8")
-    assert "On 3 regions of the validation split. Training saw other regions of the same five photographs" in card
+    assert "On 3 regions of the validation split. Training saw other regions of the same photographs" in card

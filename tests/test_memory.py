@@ -11,6 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import stages.__main__ as stages
+from pipeline.params import read
+from stages import recorded
+from tests.helpers import QUICKSTART
 
 ROUNDS = """
 import resource
@@ -49,8 +52,9 @@ def test_arrays_are_not_fetched_page_by_page_again() -> None:
 @pytest.mark.parametrize(("stage", "keeps"), [("sample", False), ("pretrain", True), ("evaluate", True)])
 def test_stages_of_networks_keep_it(monkeypatch: pytest.MonkeyPatch, stage: str, keeps: bool) -> None:
     done: list[str] = []
-    base = SimpleNamespace(processes=1)
-    monkeypatch.setattr(stages, "read", lambda _path: SimpleNamespace(base=base))
+    params = read(QUICKSTART)
+    monkeypatch.setattr(stages, "read", lambda _path: params)
+    monkeypatch.setattr(recorded, "read", lambda _path: params)
     monkeypatch.setattr(stages, "keep_freed_memory", lambda: done.append("keep"))
     monkeypatch.setattr(stages, "_imported", lambda name: SimpleNamespace(run=lambda _params: done.append(name)))
     assert stages.run([stage]) == 0
