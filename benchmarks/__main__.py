@@ -28,15 +28,15 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.cores import cores
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.predictor import Predictor
+from pipeline.devices import choose_precision, start
 from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.memory import keep_freed_memory
 from pipeline.models.generators import build_generator
-from pipeline.params import Params, read
+from pipeline.params.schema import Params, read
+from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.predictor import Predictor
 from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.draw import draw
-from pipeline.training.devices import choose_precision, start
 
 LAB = ColorSpace("lab")
 _STEPS = 2  # timed in each process, after a first one

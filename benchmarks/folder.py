@@ -26,7 +26,7 @@ from skimage.color import lab2rgb, rgb2lab
 
 ROOT = Path(__file__).parents[1]
 STARTER = ROOT / "checkpoints/starter"
-TWOTONE = [sys.executable, "-m", "pipeline.apps.cli"]
+TWOTONE = [sys.executable, "-m", "pipeline.cli"]
 # Of the starter model, which sees L* / 50 - 1 and gives ab / 110.
 SIDE = 96
 

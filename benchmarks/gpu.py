@@ -31,12 +31,12 @@ from benchmarks.machine import matrix_rate, timed
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.devices import choose_precision, start
 from pipeline.files import write_json
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import Params, parse
-from pipeline.recipes import compose, write
-from pipeline.training.devices import choose_precision, start
+from pipeline.params.recipes import compose, write
+from pipeline.params.schema import Params, parse
 from pipeline.training.objectives import AdversarialObjective, ContentObjective, Objective
 
 ROOT = Path(__file__).parents[1]

@@ -26,21 +26,21 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.grays import GRAYS
-from pipeline.apps.model_choice import choose_model
+from benchmarks.three_plates import read_three_plates
 from pipeline.color.tensors import rgb_to_lab
+from pipeline.coloring.model_choice import choose_model
 from pipeline.data.shards import Photographs, sample_source
 from pipeline.errors import ImageError, InputError, exit_status
 from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
-from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.paired import difference, verdicts
-from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.scoring import Judges, Scores, score_all
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
-from pipeline.media.three_plates import read_three_plates
 from pipeline.models.config import read_config
+from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.predictor import Predictor
 from pipeline.sampling.photographs import decode
 
 ROOT = Path(__file__).parents[1]

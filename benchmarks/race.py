@@ -19,8 +19,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.params import parse
-from pipeline.recipes import compose, write
+from pipeline.params.recipes import compose, write
+from pipeline.params.schema import parse
 
 ROOT = Path(__file__).parents[1]
 SETTING: dict[str, dict[str, Any]] = {

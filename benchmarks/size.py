@@ -35,7 +35,7 @@ def generate(folder: Path, count: int) -> None:
 
 
 def sample(folder: Path, count: int) -> None:
-    from pipeline.params import read
+    from pipeline.params.schema import read
     from pipeline.sampling.arrays import lab_arrays
     from pipeline.sampling.draw import draw
 
@@ -54,9 +54,9 @@ def train(folder: Path, _count: int) -> None:
     from pipeline.color.tensors import ColorSpace
     from pipeline.data.loader import LoaderConfig, train_batches
     from pipeline.data.shards import Photographs
+    from pipeline.devices import start
     from pipeline.models.compact_unet import CompactUnet
-    from pipeline.params import read
-    from pipeline.training.devices import start
+    from pipeline.params.schema import read
     from pipeline.training.objectives import ContentObjective
 
     params, space = read(Path("recipes/quickstart.yaml")), ColorSpace("lab")

@@ -18,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import tutorial
 from benchmarks.machine import timed
 from pipeline.color.tensors import ColorSpace
+from pipeline.devices import start
 from pipeline.memory import keep_freed_memory
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import Params, read
-from pipeline.training.devices import start
+from pipeline.params.schema import Params, read
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 
 LAB = ColorSpace("lab")

@@ -9,21 +9,21 @@ import torch
 from tqdm import tqdm
 
 from pipeline.data.shards import Photographs, held_out, split_names
+from pipeline.devices import start
 from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
-from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
-from pipeline.evaluation.predictor import Predictor, once, predictor
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
-from pipeline.evaluation.saturation import Knob, mean_colorfulness, saturated
 from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.files import fresh_folder, publish, write_csv
 from pipeline.models.checkpoint import LoadedGenerator, load_generator
 from pipeline.models.config import GENERATOR_FILE
 from pipeline.models.mixing import mixed
-from pipeline.params import Params
-from pipeline.training.devices import start
+from pipeline.params.schema import Params
+from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.predictor import Predictor, once, predictor
+from pipeline.quality.saturation import Knob, mean_colorfulness, saturated
 
 _SAMPLE = Path("data/sample")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, held_out
-from pipeline.evaluation.validation import ab_mae
 from pipeline.export.model_card import earlier_training, read_metrics, write_card
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.files import fresh_folder, publish, write_json
@@ -14,7 +13,8 @@ from pipeline.inference.networks import load_network
 from pipeline.models.checkpoint import load_generator
 from pipeline.models.config import ONNX_FILE, Scores, read_config, write_config
 from pipeline.models.mixing import faithful_folder, load_mixed
-from pipeline.params import Params
+from pipeline.params.schema import Params
+from pipeline.quality.validation import ab_mae
 
 _BATCH_SIZE = 16
 _FINETUNED = Path("checkpoints/finetune")

@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
+from pipeline.devices import start
 from pipeline.models.checkpoint import digest, load_discriminator, load_generator, require_same_architecture
 from pipeline.models.discriminators import build_discriminator
-from pipeline.params import Params, start_folder
-from pipeline.training.devices import start
+from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes

@@ -9,12 +9,12 @@ from torch import nn
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig
+from pipeline.devices import start
 from pipeline.models.checkpoint import load_start
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
 from pipeline.models.packaged_weights import packaged_file
-from pipeline.params import Params, start_folder
-from pipeline.training.devices import start
+from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.checkpointing.finished import publish_again
 from pipeline.errors import InputError
-from pipeline.params import Params, read
+from pipeline.params.schema import Params, read
 from stages.dvc import ROOT, code_files
 
 Inputs = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.files import fresh_folder, publish, write_json
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.sampling.draw import draw
 from pipeline.sampling.sources import list_candidates
 

@@ -17,7 +17,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.models.checkpoint import load_generator, save_model
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
-from pipeline.params import Params, read
+from pipeline.params.schema import Params, read
 from tests.helpers import QUICKSTART, ROOT, Project, environment, new_project, save_photo
 from tests.nursery import Nursery
 

@@ -70,7 +70,7 @@ class Project:
         return done
 
     def twotone(self, *words: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run("pipeline.apps.cli", *words, ok=ok)
+        return self.run("pipeline.cli", *words, ok=ok)
 
     def dvc(
         self, *command: str, ok: bool = True, env: Mapping[str, str] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""The Dockerfile: its lint, its steps as .ci/clean_root.py reads them, and what the image leaves out."""
+"""The Dockerfile: its lint, its steps as scripts/clean_root.py reads them, and what the image leaves out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.apps.cli import app
+from pipeline.cli import app
 from tests.helpers import ROOT
 
 sys.path.append(str(ROOT / ".ci"))

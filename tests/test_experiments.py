@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from pipeline import recipes
-from pipeline.params import read
+from pipeline.params import recipes
+from pipeline.params.schema import read
 from tests.helpers import RECIPES, ROOT
 
 TEXT = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")

@@ -124,7 +124,7 @@ def test_a_metric(project: Project) -> None:
 def test_a_stage(project: Project) -> None:
     apply(project, "A stage")
     project.run("stages.dvc")
-    assert {"pipeline/media/grids.py", "pipeline/data/shards.py", "stages/contact_sheet.py"} <= set(
+    assert {"pipeline/quality/grids.py", "pipeline/data/shards.py", "stages/contact_sheet.py"} <= set(
         deps(project, "contact_sheet")
     )
     project.dvc("repro", "contact_sheet")

@@ -19,13 +19,13 @@ from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import save
 
-from pipeline.apps.foreign_weights import read_weights
 from pipeline.checkpointing.store import read_state
 from pipeline.data.shards import split_names
 from pipeline.errors import ImageError, ModelError, ParamsError, SampleError, SavedStateError, WeightsError
+from pipeline.importing.foreign_weights import read_weights
 from pipeline.media.pictures import read_picture
 from pipeline.models.config import FORMAT, read_config
-from pipeline.params import parse, read
+from pipeline.params.schema import parse, read
 from pipeline.sampling.photographs import decode
 from tests.helpers import QUICKSTART
 

@@ -179,7 +179,7 @@ def test_the_gallery_is_the_same_each_time_and_leaves_nothing_out(model: Path, t
     for number in range(2):
         out = tmp_path / str(number)
         words = ("--historic", str(tmp_path / "few"), "--out", str(out), "--no-classifier")
-        done = run("docs/make_gallery.py", str(model), *words)
+        done = run("scripts/make_gallery.py", str(model), *words)
         assert done.returncode == 0, done.stderr
         made.append({file.relative_to(out).as_posix(): file.read_bytes() for file in out.rglob("*") if file.is_file()})
     assert made[0] == made[1]

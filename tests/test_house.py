@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline.models.config import Architecture
 from pipeline.models.generators import GENERATORS
-from pipeline.params import SourceName
+from pipeline.params.schema import SourceName
 from pipeline.sampling.sources import SOURCES
 from stages.dvc import EXEMPT, STAGES, code_files, imported_files, is_code
 from tests.helpers import QUICKSTART, ROOT
@@ -102,7 +102,7 @@ def test_what_is_exempt_cannot_change_a_result() -> None:
 
 def test_the_overview_is_made_of_the_first_lines_of_the_modules() -> None:
     text = make_overview.OVERVIEW.read_text(encoding="utf-8")
-    assert make_overview.updated(text) == text, "docs/overview.md is stale: run python docs/make_overview.py"
+    assert make_overview.updated(text) == text, "docs/overview.md is stale: run python scripts/make_overview.py"
 
 
 def test_files_say_what_they_are() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import Params, absent, parse, read
+from pipeline.params.schema import Params, absent, parse, read
 from stages.dvc import STAGES
 from tests.helpers import QUICKSTART, ROOT
 
@@ -134,7 +134,7 @@ def test_any_tree_is_parsed_or_refused(raw: object) -> None:
 
 def test_reading_params_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "skimage", "PIL", "fastai", "dvc")
-    code = f"import sys, pipeline.params; print([m for m in {heavy!r} if m in sys.modules])"
+    code = f"import sys, pipeline.params.schema; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"
 

@@ -294,7 +294,7 @@ SOME = (
     "pipeline/media/decoding.py",
     "pipeline/training/losses.py",
     "pipeline/locks.py",
-    "pipeline/params.py",
+    "pipeline/params/schema.py",
 )
 
 

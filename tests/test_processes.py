@@ -237,7 +237,7 @@ def test_under_dvc_the_number_is_a_parameter(make_project: Callable[[str], Proje
     done = project.dvc("repro", "pretrain")
     assert "resumed after epoch" in done.stdout + done.stderr
     assert (project.folder / "checkpoints/pretrain/generator.safetensors").is_file()
-    refused = project.run("pipeline.apps.cli", "check", "-S", "base.processes=4", ok=False)
+    refused = project.run("pipeline.cli", "check", "-S", "base.processes=4", ok=False)
     assert "pretrain.batch_size must be a multiple of the number of processes (4)" in refused.stderr
 
 

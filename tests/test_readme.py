@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.generators import build_generator
-from pipeline.params import read
+from pipeline.params.schema import read
 from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import recipes
 from pipeline.errors import ParamsError
-from pipeline.params import parse
+from pipeline.params import recipes
+from pipeline.params.schema import parse
 from tests.helpers import (
     RECIPES,
     TINY,

@@ -12,7 +12,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import Params, parse
+from pipeline.params.schema import Params, parse
 from tests.helpers import QUICKSTART, ROOT
 
 sys.path.append(str(ROOT / "docs"))
@@ -34,7 +34,7 @@ def rows() -> dict[str, tuple[str, ...]]:
 
 def test_the_page_of_parameters_is_made_of_the_schema() -> None:
     text = make_reference.PAGE.read_text(encoding="utf-8")
-    assert make_reference.page() == text, "docs/params.md is stale: run python docs/make_reference.py"
+    assert make_reference.page() == text, "docs/params.md is stale: run python scripts/make_reference.py"
 
 
 def test_every_parameter_has_a_meaning_unless_its_name_says_it() -> None:
@@ -97,7 +97,7 @@ def test_the_tutorials_pictures_are_those_that_the_script_draws() -> None:
     for name, picture in drawn.items():
         with Image.open(make_tutorial.FOLDER / f"{name}.jpg") as stored:
             difference = np.asarray(stored).astype(int) - np.asarray(picture).astype(int)
-        assert np.abs(difference).mean() < 4, f"docs/tutorial/{name}.jpg: run python docs/make_tutorial.py"
+        assert np.abs(difference).mean() < 4, f"docs/tutorial/{name}.jpg: run python scripts/make_tutorial.py"
 
 
 def test_what_the_tutorial_says_of_its_networks_is_so() -> None:

@@ -40,8 +40,8 @@ import numpy as np
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
+from benchmarks.three_plates import read_three_plates
 from pipeline.inference import Colorizer
-from pipeline.media.three_plates import read_three_plates
 
 # %% [markdown]
 # ## A photograph is lightness and color

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.models.config import Block
-from pipeline.params import Base
+from pipeline.params.schema import Base
 
 _PACKAGES = ("accelerate", "fastai", "numpy", "timm", "torch")
 # Parameters that change no bit of what is trained; processes count as they have been started.

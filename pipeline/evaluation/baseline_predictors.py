@@ -12,8 +12,8 @@ from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.baselines import MedianColors
-from pipeline.evaluation.color_prior import ColorPrior
-from pipeline.evaluation.predictor import Predictor
+from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.predictor import Predictor
 
 
 def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior) -> dict[str, Predictor]:

@@ -9,9 +9,9 @@ import numpy as np
 from pipeline.color.tensors import rgb_to_lab
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.color_statistics import colorfulness
 from pipeline.evaluation.paired import mean_interval
-from pipeline.evaluation.predictor import Predictor
+from pipeline.quality.color_statistics import colorfulness
+from pipeline.quality.predictor import Predictor
 
 VIVID = (0.0, 0.25, 0.5, 0.75, 1.0)
 FACTORS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)

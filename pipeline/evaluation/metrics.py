@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
-from pipeline.evaluation.color_statistics import (
+from pipeline.evaluation.features import Seen, feature_distance
+from pipeline.models.imagenet_features import NAME
+from pipeline.quality.color_statistics import (
     EDGE,
     GRAY_CHROMA,
     Edges,
@@ -23,8 +25,6 @@ from pipeline.evaluation.color_statistics import (
     hue_histogram,
     strong_edges,
 )
-from pipeline.evaluation.features import Seen, feature_distance
-from pipeline.models.imagenet_features import NAME
 from pipeline.types import Pixels
 
 Array = NDArray[np.floating[Any]]

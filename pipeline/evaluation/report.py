@@ -14,14 +14,14 @@ from pipeline.data.shards import Photographs
 from pipeline.evaluation.features import FEWEST
 from pipeline.evaluation.metrics import ALL, available, libraries
 from pipeline.evaluation.paired import Difference, difference, fewest, frechet_difference, verdicts
-from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.published_metrics import implementation
-from pipeline.evaluation.saturation import LARGEST_FACTOR
 from pipeline.evaluation.scoring import Judges, Scores, images_of
 from pipeline.files import write_csv, write_json
-from pipeline.media.grids import Row, save_grid
 from pipeline.models.config import ModelConfig
 from pipeline.models.imagenet_features import NAME
+from pipeline.quality.grids import Row, save_grid
+from pipeline.quality.predictor import Predictor
+from pipeline.quality.saturation import LARGEST_FACTOR
 
 # Photographs in each row of extremes.png.
 _EXTREMES = 10

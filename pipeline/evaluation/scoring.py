@@ -17,12 +17,12 @@ from pipeline.cores import cores
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.classifier import Classifier
-from pipeline.evaluation.color_prior import ColorPrior
 from pipeline.evaluation.features import FEWEST, frechet_distance, resampled_distances
 from pipeline.evaluation.metrics import ALL, Photograph, score
 from pipeline.evaluation.paired import mean_interval, spread_interval
-from pipeline.evaluation.predictor import Predictor
 from pipeline.evaluation.published_metrics import Fid, Lpips
+from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.predictor import Predictor
 from pipeline.types import Pixels
 
 Array = NDArray[np.float64]

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.contradictions import OF_DYNAMIC_UNET
 from pipeline.errors import ModelError
 from pipeline.models.config import GENERATOR_FILE, ModelConfig, Training
-from pipeline.params import NOTHING, Params
+from pipeline.params.contradictions import OF_DYNAMIC_UNET
+from pipeline.params.schema import NOTHING, Params
 from pipeline.training.plan import losses_text
 
 # https://huggingface.co/docs/hub/model-cards: the front matter by which models are found.

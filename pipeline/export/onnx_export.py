@@ -22,7 +22,7 @@ from pipeline.models.checkpoint import LoadedGenerator
 from pipeline.models.config import ONNX_FILE, Dropout, Interface, ModelConfig, write_config
 from pipeline.models.generators import with_noise_given
 from pipeline.models.layers import FromNoise
-from pipeline.params import OnnxVariant
+from pipeline.params.schema import OnnxVariant
 from pipeline.types import Floats
 
 # Largest difference allowed between torch and ONNX Runtime in fp32, Lab units.

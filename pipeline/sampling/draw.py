@@ -19,7 +19,7 @@ from pipeline.cores import cores
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
-from pipeline.params import Fit, Sample
+from pipeline.params.schema import Fit, Sample
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups

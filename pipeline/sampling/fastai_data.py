@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import SourceError
-from pipeline.params import Sample
+from pipeline.params.schema import Sample
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.folder import folder
 

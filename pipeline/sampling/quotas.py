@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from pipeline.params import Sample
+from pipeline.params.schema import Sample
 from pipeline.sampling.candidates import SPLITS, Candidate
 
 # Of a sample without weights.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.params import Sample, SourceName
+from pipeline.params.schema import Sample, SourceName
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.bundled import bundled
 from pipeline.sampling.candidates import Candidates

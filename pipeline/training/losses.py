@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.imagenet_features import ImagenetFeatures
-from pipeline.params import AdversarialLoss, LossName
+from pipeline.params.schema import AdversarialLoss, LossName
 
 # Lab units of chroma at which a pixel weighs twice as much as a gray one in l1_chromatic.
 _TWICE = 20.0

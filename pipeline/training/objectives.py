@@ -17,7 +17,7 @@ from pipeline.distributed.batch_norm import share_batch_norm
 from pipeline.distributed.group import Group
 from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters, takes_hints
-from pipeline.params import Finetune, Pretrain
+from pipeline.params.schema import Finetune, Pretrain
 from pipeline.training.degradation import Damage, damage_seeds, degraded
 from pipeline.training.depthwise import speed_up_depthwise
 from pipeline.training.ema import Ema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.params import Finetune, LossName, Pretrain
+from pipeline.params.schema import Finetune, LossName, Pretrain
 from pipeline.training.ema import largest_decay, steps_to_reach
 
 

@@ -9,13 +9,13 @@ from typing import Literal
 from pipeline.checkpointing.fingerprint import Inputs, fingerprint, sharing, training_digest
 from pipeline.checkpointing.finished import Finished
 from pipeline.checkpointing.store import SavedStates
-from pipeline.contradictions import unshareable
 from pipeline.data.loader import LoaderConfig
 from pipeline.data.shards import Photographs, sample_source
 from pipeline.distributed.group import Group
 from pipeline.errors import ParamsError
-from pipeline.evaluation.validation import inference
 from pipeline.models.config import ModelConfig, Training
+from pipeline.params.contradictions import unshareable
+from pipeline.quality.validation import inference
 from pipeline.training.objectives import Objective
 from pipeline.training.recorder import PreviewTimes, Recorder
 from pipeline.training.selection import Selection

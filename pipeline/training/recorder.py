@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace, to_uint8
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.validation import inference
 from pipeline.files import fresh_folder, write_csv
-from pipeline.media.grids import Row, save_grid
+from pipeline.quality.grids import Row, save_grid
+from pipeline.quality.validation import inference
 from pipeline.training.step_losses import StepLosses
 from pipeline.types import Pixels
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.params import Schedule
+from pipeline.params.schema import Schedule
 
 # The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
 # Its momentum, which fastai moves the other way, stays where it is here.

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace, rgb_to_lab
 from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.color_statistics import ColorCounts
-from pipeline.evaluation.predictor import Predictor, predictor
-from pipeline.evaluation.saturation import Knob, mean_colorfulness, mean_error
-from pipeline.evaluation.validation import ab_mae
+from pipeline.quality.color_statistics import ColorCounts
+from pipeline.quality.predictor import Predictor, predictor
+from pipeline.quality.saturation import Knob, mean_colorfulness, mean_error
+from pipeline.quality.validation import ab_mae
 
 DISTANCE, MARGIN = "valid_color_distance", "valid_knob_margin"
 

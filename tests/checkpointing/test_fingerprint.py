@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.checkpointing.fingerprint import Inputs, code_digest, fingerprint, training_digest
-from pipeline.params import Params
+from pipeline.params.schema import Params
 
 CODE = '''"""A module."""
 

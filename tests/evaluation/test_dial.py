@@ -10,9 +10,9 @@ from skimage.color import rgb2lab
 
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.evaluation.dial import curve
-from pipeline.evaluation.saturation import saturated
-from tests.evaluation.test_saturation import pale
+from pipeline.quality.saturation import saturated
 from tests.helpers import smooth_photos
+from tests.quality.test_saturation import pale
 
 
 def test_a_curve_has_the_mean_and_its_interval_at_each_setting(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -24,7 +24,7 @@ from torchvision.models import alexnet
 from pipeline.errors import ParamsError, WeightsError
 from pipeline.evaluation import published_metrics
 from pipeline.evaluation.published_metrics import Fid, Lpips
-from pipeline.params import Params, parse
+from pipeline.params.schema import Params, parse
 from tests.helpers import Project, environment
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.export.model_card import write_card
 from pipeline.models.config import ModelConfig, Scores
-from pipeline.params import Params
+from pipeline.params.schema import Params
 
 SCORES = {name: {"ab_mae": 8.0, "psnr_rgb": 20.0} for name in ("lightness_table", "pretrain", "finetune")}
 EXPORTED: dict[str, Any] = {"parity": {"64": 1e-5}, "fp32": {"ab_mae": 8.0, "bytes": 2**20}}

@@ -18,13 +18,13 @@ from pipeline.color.arrays import lightness
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import ExportError, ModelError
-from pipeline.evaluation.validation import ab_mae
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.inference import Colorizer
 from pipeline.inference.networks import has_dial, load_network
 from pipeline.models.checkpoint import load_generator
 from pipeline.models.mixing import load_mixed
-from pipeline.params import OnnxVariant
+from pipeline.params.schema import OnnxVariant
+from pipeline.quality.validation import ab_mae
 from tests.conftest import MakeModel, tuned_pair
 from tests.helpers import noisy_photo
 
@@ -137,7 +137,7 @@ def test_48_megapixels_stay_within_the_bound_of_the_readme(
     # The system's own count; that of getrusage begins with the memory of the process that forked this one.
     code = f"""
 from pathlib import Path
-from pipeline.apps.cli import app
+from pipeline.cli import app
 try:
     app(["colorize", {str(tmp_path / "large.jpg")!r}, "-o", {str(tmp_path)!r} + "/out", "--render-size", "256",
          "--model", {str(export(model, tmp_path / "export", photographs))!r}])

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.data import astronaut, chelsea, coffee, rocket
 
-from pipeline.apps.model_choice import choose_model, label
+from pipeline.coloring.model_choice import choose_model, label
 from pipeline.inference import Colorizer
 from pipeline.inference.starter import starter_folder
 from pipeline.models.checkpoint import load_generator

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from pipeline.apps.jobs import Naming, select
-from pipeline.apps.one_file import BatchOptions, color_file
+from pipeline.coloring.jobs import Naming, select
+from pipeline.coloring.one_file import BatchOptions, color_file
 from pipeline.errors import VideoError
 from pipeline.inference import Colorizer
 from pipeline.inference.colorizer import ColoringOptions

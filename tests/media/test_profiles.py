@@ -269,7 +269,7 @@ def test_chromium_shows_the_same() -> None:
     """Each statement of a PNG on its own, drawn on a canvas."""
     from playwright.sync_api import sync_playwright
 
-    from tests.apps.conftest import CHROMIUM, FLAGS
+    from tests.page.conftest import CHROMIUM, FLAGS
 
     if not CHROMIUM:
         pytest.skip("no Chromium is installed")

@@ -18,7 +18,7 @@ from pipeline.export.onnx_export import write_onnx
 from pipeline.models.checkpoint import load_generator, save_model
 from pipeline.models.config import FORMAT, ModelConfig, read_config, write_config
 from pipeline.models.generators import build_generator
-from pipeline.params import OnnxVariant, Params
+from pipeline.params.schema import OnnxVariant, Params
 from tests.conftest import MakeModel
 from tests.helpers import noisy_photo
 

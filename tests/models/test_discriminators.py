@@ -7,7 +7,7 @@ from torch import nn
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.config import Discriminator
 from pipeline.models.discriminators import PatchGAN, build_discriminator
-from pipeline.params import Params
+from pipeline.params.schema import Params
 
 
 def seen_by_the_middle(field: int, size: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from pipeline.models.compact_unet import CompactUnet
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
 from pipeline.models.pix2pix_unet import Pix2PixUnet
-from pipeline.params import Params
+from pipeline.params.schema import Params
 
 LAB = ColorSpace("lab")
 

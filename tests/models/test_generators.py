@@ -10,14 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.apps.backbones import survey
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, WeightsError
+from pipeline.experiments.backbones import survey
 from pipeline.models.backbones import TESTED, build_body, levels
 from pipeline.models.config import Generator
 from pipeline.models.generators import build_generator
 from pipeline.models.pix2pix_unet import Pix2PixUnet
-from pipeline.params import Params
+from pipeline.params.schema import Params
 
 LAB = ColorSpace("lab")
 

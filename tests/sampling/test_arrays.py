@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.candidates import Candidate
 from pipeline.sampling.sources import list_candidates

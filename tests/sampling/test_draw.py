@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.data.shards import Photographs, split_names
 from pipeline.errors import SourceError
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.sampling.draw import draw, resize_to_square
 from pipeline.sampling.folder import folder
 from tests.helpers import save_photo

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.data.shards import split_names
 from pipeline.errors import SourceError
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.sampling.draw import draw
 from pipeline.sampling.folder import folder
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.lib.format import open_memmap
 
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.candidates import Candidates
 from pipeline.sampling.draw import refuse_impossible

@@ -13,7 +13,7 @@ from skimage.data import chelsea, coffee
 from skimage.transform import resize
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.params import AdversarialLoss, LossName
+from pipeline.params.schema import AdversarialLoss, LossName
 from pipeline.training.losses import LOSSES, Answer, ContentLoss, discriminator_loss, generator_loss
 
 KINDS = [kind for kind in get_args(AdversarialLoss) if kind != "none"]

@@ -14,7 +14,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.errors import SavedStateError
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.training.losses import LOSSES, Answer
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 

@@ -17,11 +17,11 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
+from pipeline.devices import start
 from pipeline.models.compact_unet import CompactUnet
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params import Params, Precision
-from pipeline.training.devices import start
+from pipeline.params.schema import Params, Precision
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 from tests.helpers import smooth_photos
 

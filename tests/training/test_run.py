@@ -19,9 +19,9 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import TrainingError
-from pipeline.evaluation.validation import ab_mae, inference
 from pipeline.models.config import ModelConfig, read_config
-from pipeline.params import Params, read
+from pipeline.params.schema import Params, read
+from pipeline.quality.validation import ab_mae, inference
 from pipeline.training.ema import Ema
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.prepare import TrainConfig, TrainingRun

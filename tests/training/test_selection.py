@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.evaluation.color_statistics import ColorCounts
+from pipeline.quality.color_statistics import ColorCounts
 from pipeline.training.selection import Selection, best_epoch
 from tests.helpers import Project, smooth_photos
 from tests.nursery import Nursery

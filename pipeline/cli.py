@@ -1,0 +1,285 @@
+"""The console script `twotone`: its commands and their options."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import InputError, exit_status, missing_extra
+from pipeline.params import recipes
+from pipeline.params.schema import read
+from pipeline.tables import print_table
+
+# Everything heavy is imported by the command that needs it: `twotone --help` answers at once.
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
+Changes = Annotated[
+    list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        help="A checkpoint folder or a .onnx file; default: export, finetune or pretrain of checkpoints/, else the "
+        "starter model."
+    ),
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"twotone {metadata.version('twotone-colorizer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Two-stage training of photo colorizers."""
+
+
+def main() -> None:
+    sys.exit(exit_status(_run, "the command"))
+
+
+def _run() -> int:
+    try:
+        app()
+    except SystemExit as end:  # typer ends every command so
+        return int(end.code or 0)
+    except ModuleNotFoundError as error:
+        raise InputError(missing_extra(f"this command needs {error.name}", "train")) from None
+    return 0
+
+
+@app.command()
+def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the recipes.")] = None) -> None:
+    """Write a recipe into params.yaml and print what changed; then type dvc repro."""
+    if name is None:
+        return _list_recipes()
+    tree = recipes.compose(RECIPES, name)
+    differences = list(recipes.changes(recipes.current(PARAMS), tree))
+    recipes.write(tree, PARAMS)
+    for key, before, after in differences:
+        print(f"{key}: {_text(before)} -> {_text(after)}")
+    print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
+    return None
+
+
+@app.command()
+def backbones(
+    pattern: Annotated[
+        str | None, typer.Argument(help="timm names, such as 'resnet*'; default: the tested ones.")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Build it and measure a training step at the current size.")] = False,
+) -> None:
+    """List the timm backbones that can be the encoder of the U-Net."""
+    params = read(PARAMS)
+    if check and pattern is None:
+        raise InputError("--check needs the name of a backbone, such as: twotone backbones resnet50 --check")
+    from pipeline.experiments.backbones import check_backbone, list_backbones
+
+    if check:
+        return check_backbone(str(pattern), params)
+    raise typer.Exit(list_backbones(pattern, params))
+
+
+@app.command()
+def resume(
+    fingerprint: Annotated[str | None, typer.Argument(help="Its first digits; default: all.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete them: these trainings start anew.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them without asking.")] = False,
+) -> None:
+    """List the saved states of interrupted trainings, which dvc repro goes on with."""
+    from pipeline.experiments.saved_states import clear_trainings, list_trainings
+
+    if clear:
+        clear_trainings(STATES, fingerprint, ask=not yes)
+    else:
+        list_trainings(STATES, PARAMS, fingerprint)
+
+
+@app.command()
+def compare(
+    revisions: Annotated[
+        list[str] | None, typer.Argument(help="Commits, branches or experiments; default: pretrain of this run.")
+    ] = None,
+    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw the differences into this PNG.")] = None,
+) -> None:
+    """Compare the scores of this run with another's, photograph by photograph: is there a difference at all?"""
+    from pipeline.experiments.compare import compare as print_comparison
+
+    print_comparison(revisions or [], colorizer, out)
+
+
+@app.command()
+def report(
+    before: Annotated[Path, typer.Argument(help="A checkout of what to compare with, where dvc repro has run.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of report.md and its pictures.")] = Path(
+        "report"
+    ),
+    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+) -> None:
+    """Write Markdown for a pull request: metrics with intervals, loss curves, pictures before and after."""
+    from pipeline.experiments.report import write_report
+
+    write_report(before, Path(), out, colorizer)
+
+
+@app.command()
+def seeds(
+    numbers: Annotated[list[int], typer.Argument(help="Values of base.seed, such as 123 124 125.")],
+    changes: Changes = None,
+) -> None:
+    """Run the same experiment with several seeds, each in a folder of its own, and print mean and spread."""
+    from pipeline.experiments.seeds import run_seeds
+
+    run_seeds(numbers, changes or [])
+
+
+@app.command()
+def inspect(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
+        "logs/inspect.png"
+    ),
+) -> None:
+    """Show each network layer by layer, and training photographs as training will see them."""
+    params = read(PARAMS)
+    from pipeline.experiments.inspect import inspect_data, inspect_networks
+
+    inspect_networks(params)
+    inspect_data(params, Path("data/sample"), out)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Weights saved by torch: .pt, .pth, .pth.tar.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="The generator's; default: the only one that the weights fit.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures it was trained on.")] = 256,
+    discriminator: Annotated[
+        Path | None, typer.Option(help="Weights of a PatchGAN, where they are in a file of their own.")
+    ] = None,
+) -> None:
+    """Make a checkpoint folder of weights that other programs have trained."""
+    from pipeline.importing.import_weights import Request, import_weights
+
+    import_weights(Request(file, out, architecture, image_size, discriminator))
+
+
+@app.command()
+def check(changes: Changes = None) -> None:
+    """Check params.yaml, the source of photographs, weights and device, before dvc removes a stage's outs."""
+    from pipeline.experiments.check import check_project
+
+    check_project(PARAMS, changes or [])
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is installed, which device and precision a run would use and why, and whether DVC and git are ready."""
+    from pipeline.experiments.doctor import examine
+
+    raise typer.Exit(examine(PARAMS))
+
+
+@app.command()
+def colorize(
+    inputs: Annotated[
+        list[str], typer.Argument(help="Photographs, films, folders (recursive), patterns; or - for standard input.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="The folder of the colored copies, or the file of one; default: NAME-color beside each."
+        ),
+    ] = None,
+    model: Model = None,
+    render_size: Annotated[
+        int | None, typer.Option(min=32, max=2048, help="Short side of what the network sees; default: as trained.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise, where the generator has some.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, max=100, help="Colorings of each, by seeds from --seed on.")] = 1,
+    saturation: Annotated[float, typer.Option(min=0, max=10, help="Multiplies the chroma.")] = 1.0,
+    smoothing: Annotated[
+        float,
+        typer.Option(min=0, max=0.99, help="For films: how much of its earlier color a thing keeps, along its motion."),
+    ] = 0.9,
+    format: Annotated[str | None, typer.Option(help="jpg, png, webp, tiff or bmp; default: as the photograph.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace colored copies that exist.")] = False,
+    vivid: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="From 0, the generator after pretraining, to 1, the one after fine-tuning."),
+    ] = None,
+    own_lightness: Annotated[
+        bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
+    ] = False,
+    damaged: Annotated[bool, typer.Option(help="Color what is there of photographs that are cut off.")] = False,
+    compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
+    max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
+    shard: Annotated[
+        str, typer.Option(help="3/16: every 16th file, from the third on; for an archive that several machines color.")
+    ] = "1/1",
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="That color photographs side by side; default: one a core, where there are many."),
+    ] = None,
+) -> None:
+    """Color photographs, and films, at their own size and lightness."""
+    from pipeline.coloring.colorize import colorize as color_all
+    from pipeline.coloring.jobs import Naming, parse_shard
+    from pipeline.coloring.one_file import BatchOptions
+    from pipeline.coloring.piped import STANDARD_INPUT, color_piped
+    from pipeline.inference.colorizer import ColoringOptions
+
+    ending = format.lower().removeprefix(".") if format else None
+    naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
+    coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
+    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, damaged, vivid, processes)
+    raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
+
+
+@app.command()
+def serve(
+    model: Model = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen at an address that other machines can reach.")
+    ] = False,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 60_000_000,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are refused.")] = 100,
+    time_limit: Annotated[float, typer.Option(min=1, help="Seconds for one photograph.")] = 60,
+) -> None:
+    """Color photographs on a web page of this machine."""
+    try:
+        from pipeline.page.server import Address, Limits, serve
+    except ImportError as error:
+        raise InputError(missing_extra(f"the page needs {error.name}", "serve")) from None
+    serve(model, Address(host, port, allow_remote), Limits(max_pixels, max_megabytes * 2**20, time_limit), browser)
+
+
+def _list_recipes() -> None:
+    names = recipes.names(RECIPES)
+    if not names:
+        raise InputError(f"no recipes in {RECIPES}/; run from the top of the project")
+    print_table(("recipe", "what it is"), [(name, recipes.opening(RECIPES, name)[0]) for name in names])
+
+
+def _text(value: Any) -> str:
+    return "(absent)" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

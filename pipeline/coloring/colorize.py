@@ -1,0 +1,181 @@
+"""`twotone colorize`: color many photographs and films, and tell what became of each."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from pipeline.coloring.inputs import COPIES
+from pipeline.coloring.jobs import Job, Selection, require_output, select
+from pipeline.coloring.model_choice import choose_model, label, load_signed, used
+from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, color_file
+from pipeline.coloring.processes import Processes, Task, how_many
+from pipeline.errors import InputError
+from pipeline.handled_signals import handled
+from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.media.provenance import Origin
+
+T = TypeVar("T")
+# More photographs than this are counted and not listed, but for those that failed.
+_LONG_LIST = 20
+_NAMED = 5
+
+
+def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -> int:
+    """Color all inputs with a progress bar, and print what became of them.
+
+    Returns:
+        The exit status: 1 where a file could not be colored, 130 after Ctrl-C.
+
+    Raises:
+        InputError: nothing can be colored as asked.
+        ModelError: there is no model.
+    """
+    selection = select(inputs, options.naming)
+    path, colorizer, origin = load_for(model, options, selection)
+    require_output(options.naming, selection.jobs)
+    for sentence in _without_effect(selection, options):
+        print(f"note: {sentence}", file=sys.stderr)
+    options = replace(options, origin=origin)
+    closed = selection.unreadable.items()
+    outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
+    try:
+        with _tasks(selection.jobs, path, colorizer, options) as tasks:
+            for job, color in until_ctrl_c(tqdm(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
+                outcomes.append(color())
+                if outcomes[-1].status == "failed":
+                    tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
+    except KeyboardInterrupt:
+        _report(outcomes, selection, path)
+        done = f"{len(outcomes) - len(closed)} of {len(selection.jobs)}"
+        print(f"stopped by Ctrl-C after {done}; the same command again goes on", file=sys.stderr)
+        return 130
+    _report(outcomes, selection, path)
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _tasks(
+    jobs: Sequence[Job], model: Path, colorizer: Colorizer, options: BatchOptions
+) -> AbstractContextManager[Iterator[Task]]:
+    """What colors each job, in their order."""
+
+    def here(job: Job) -> Outcome:
+        return color_file(job, colorizer, options)
+
+    count = how_many(options.processes, sum(not job.is_film for job in jobs))
+    if count > 1:
+        return Processes(count, model, options).tasks(jobs, here)
+    return nullcontext((job, partial(here, job)) for job in jobs)
+
+
+def load_for(model: Path | None, options: BatchOptions, selection: Selection) -> tuple[Path, Colorizer, Origin]:
+    """Choose a model, load it and what its pictures say; refuse what it cannot do.
+
+    Raises:
+        InputError: an option needs another model.
+        ModelError: there is no model.
+    """
+    path = choose_model(model)
+    colorizer, origin = load_signed(path, options.vivid)
+    if len(options.naming.seeds) > 1 and not colorizer.noisy:
+        raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
+    _require_own_lightness(colorizer, selection, path, options.coloring)
+    return path, colorizer, used(origin, options.coloring)
+
+
+def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
+    """The jobs. Python drops a Ctrl-C that comes while it frees an object; before the next job it is raised again.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, at once where Python can.
+    """
+    pressed = False
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    with handled(remember, signal.SIGINT):
+        for job in jobs:
+            if pressed:
+                raise KeyboardInterrupt
+            yield job
+
+
+def _without_effect(selection: Selection, options: BatchOptions) -> Iterator[str]:
+    """Yield a sentence for each option that changes nothing here."""
+    films = [job.source for job in selection.jobs if job.is_film]
+    if films and options.naming.ending:
+        yield f"--format is for photographs; films such as {films[0]} keep the kind of file that they have"
+    if films and options.damaged:
+        yield "--damaged is for photographs; of films, what is there is colored in any case"
+    if not films and options.smoothing != SMOOTHING:
+        yield "--smoothing is for films, and there is none"
+
+
+def _require_own_lightness(colorizer: Colorizer, selection: Selection, model: Path, coloring: ColoringOptions) -> None:
+    if not coloring.own_lightness:
+        return
+    if not colorizer.has_own_lightness:
+        raise InputError(f"--own-lightness needs a generator of base.color_space rgb, and that of {model} gives lab")
+    if coloring.saturation != 1:
+        raise InputError("--own-lightness shows the generator's output as it is; leave --saturation out")
+    films = [job.source for job in selection.jobs if job.is_film]
+    if films:
+        raise InputError(f"--own-lightness is for photographs, and {films[0]} is a film")
+
+
+def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
+    """Each photograph of a short list; of a long one, counts; and in any case those that failed, at the end."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    if len(outcomes) <= _LONG_LIST:
+        for outcome in outcomes:
+            if outcome.status == "colored":
+                print("; ".join([f"{outcome.source}: {outcome.detail}", *outcome.notes]))
+    else:
+        for note, names in _by_note(outcomes).items():
+            print(f"note: {len(names)} of them: {note}: {_first(names)}")
+    selection.left_out[COPIES] += counts["copy"]
+    if selection.left_out.total():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()) if count)
+        print(f"not colored, being no photographs or films: {kinds}")
+    if counts["kept"]:
+        names = [outcome.detail for outcome in outcomes if outcome.status == "kept"]
+        print(
+            f"kept, because a copy was there already, whichever photograph, model or options it was made with: "
+            f"{_first(names)}; --overwrite replaces them, another --out keeps both"
+        )
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            print(f"failed: {outcome.source}: {outcome.detail}")
+    print(
+        f"{counts['colored']} colored, {counts['kept']} kept as they were, {counts['failed']} failed; "
+        f"model {label(model)}",
+        flush=True,
+    )
+
+
+def _by_note(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Return the files of which each note is true."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for note in outcome.notes:
+            found.setdefault(note, []).append(str(outcome.source))
+    return found
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

@@ -1,0 +1,130 @@
+"""Color one photograph or film of `twotone colorize`, and tell what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pipeline.coloring.color_picture import color_picture, side_by_side
+from pipeline.coloring.copies import comparison
+from pipeline.coloring.jobs import Job, Naming
+from pipeline.errors import TwotoneError
+from pipeline.files import write_whole
+from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.video import VideoOptions, color_video
+from pipeline.media.decoding import read_bytes
+from pipeline.media.pictures import LIMIT, decode_picture
+from pipeline.media.provenance import Origin, colored_here
+from pipeline.media.video_reader import is_colored_film
+from pipeline.media.writing import FROM_PHONES, RARE_JPEGS, WRITABLE
+
+# How much of its earlier color a thing in a film keeps, unless another share is asked for.
+SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    naming: Naming
+    coloring: ColoringOptions
+    """The seed is that of each coloring."""
+    smoothing: float
+    """Smoothing of films over time: see inference/smoothing.py."""
+    overwrite: bool
+    max_pixels: int
+    damaged: bool = False
+    """Whether to color what is there of a photograph that is cut off."""
+    vivid: float | None = None
+    """Where the dial from faithful to vivid stands; None for the model as it is."""
+    processes: int | None = None
+    """That color photographs side by side; None for as many as are worth it."""
+    origin: Origin | None = None
+    """What the pictures say that has colored them; `colorize` knows it once it has a model."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    source: Path
+    status: Literal["colored", "kept", "copy", "failed"]
+    """A copy is what this program has colored, and nobody named."""
+    detail: str
+    notes: tuple[str, ...] = ()
+    """What is worth knowing about a colored copy, such as another format."""
+
+
+def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome:
+    """Color one file; whatever is wrong with it becomes its outcome."""
+    targets = job.targets
+    make = _color_film if job.is_film else _color_photograph
+    try:
+        if not options.overwrite:
+            targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
+        if not targets:
+            return Outcome(job.source, "kept", str(next(iter(job.targets.values()))))
+        for target in targets.values():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        return make(job, targets, colorizer, options)
+    except TwotoneError as error:
+        return Outcome(job.source, "failed", str(error))
+    except OSError as error:
+        return Outcome(job.source, "failed", f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+    except MemoryError:
+        return Outcome(job.source, "failed", "not enough memory for a picture of its size")
+    except Exception as error:  # whatever a decoder or an encoder raises: one file never ends a batch
+        return Outcome(job.source, "failed", f"cannot be colored: {type(error).__name__}: {error}")
+
+
+def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
+    content = read_bytes(job.source, options.max_pixels, LIMIT)
+    if not job.named and colored_here(content):
+        return Outcome(job.source, "copy", "")
+    picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
+    notes = _name_notes(job)
+    for seed, target in targets.items():
+        kind = WRITABLE[target.suffix[1:].lower()]
+        colored = color_picture(picture, colorizer, replace(options.coloring, seed=seed), kind, options.origin)
+        if options.overwrite or not target.is_file():
+            write_whole(target, colored.content)
+        beside = comparison(target)
+        if options.naming.compare and (options.overwrite or not beside.is_file()):
+            write_whole(beside, side_by_side(picture, colored.rgb, kind, options.origin))
+        notes += [note for note in colored.notes if note not in notes]
+    height, width = picture.pixels.shape[:2]
+    detail = f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
+    return Outcome(job.source, "colored", detail, tuple(notes))
+
+
+def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
+    if not job.named and is_colored_film(job.source):
+        return Outcome(job.source, "copy", "")
+    texts, notes = [], list(_name_notes(job))
+    for seed, target in targets.items():
+        coloring = replace(options.coloring, seed=seed)
+        made_by = options.origin.line if options.origin else ""
+        video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.naming.compare, made_by)
+        report = color_video(job.source, target, colorizer, video)
+        texts.append(
+            f"{report.frames} frames, shots: {report.shots} -> {target}, "
+            f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
+        )
+        notes.extend(note for note in report.notes if note not in notes)
+    return Outcome(job.source, "colored", "; ".join(texts), tuple(notes))
+
+
+def _all_there(target: Path, options: BatchOptions) -> bool:
+    return target.is_file() and (not options.naming.compare or comparison(target).is_file())
+
+
+def _name_notes(job: Job) -> list[str]:
+    """Why the copy has another name or ending than its source."""
+    target, notes = next(iter(job.targets.values())), []
+    if job.renamed:
+        notes.append("written under another name, since another file has that name")
+    before, after = job.source.suffix.lower(), target.suffix.lower()
+    if job.is_film and before != after:
+        notes.append(f"{before} films are written as {after}")
+    elif before == ".gif":
+        notes.append(f".gif pictures are written as {after}")
+    elif before[1:] in (*FROM_PHONES, *RARE_JPEGS):
+        notes.append(f"{before} photographs are written as {after}")
+    return notes

@@ -1,0 +1,226 @@
+"""`twotone check`: what a run would refuse, found before dvc removes a stage's outs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError, ParamsError, TwotoneError
+from pipeline.experiments.changes import as_one_value, changed
+from pipeline.params import recipes
+from pipeline.params.contradictions import without_effect
+from pipeline.params.schema import NOTHING, Params, absent, start_folder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# What the stages write.
+_OUTS = ("data/sample", "checkpoints", "reports")
+
+
+def check_project(path: Path, changes: list[str]) -> None:
+    """Check the parameters, then all that they name; print a line for each.
+
+    Args:
+        path: params.yaml.
+        changes: laid over it, as `dvc exp run -S` takes them.
+
+    Raises:
+        ParamsError: the schema refuses the parameters.
+        InputError: they name a source, weights, a backbone or a device that a run would refuse.
+    """
+    experiments = changed(path, changes)
+    for words, params in experiments:
+        several = len(experiments) > 1
+        print(f"{path}{f' with {words}' * several}: valid")
+        missing = absent(recipes.current(path), params)
+        if missing:
+            print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
+        for sentence in without_effect(params):
+            print(f"without effect: {sentence}")
+        checks = (_device, _source, _generator, _starts, _judges, _plans, _known_to_git)
+        problems = [problem for check in checks if (problem := _problem(check, params))]
+        if problems:
+            hint = as_one_value(path, changes)
+            raise InputError("; ".join(filter(None, [words * several, *problems, hint])))
+
+
+def _problem(check: Callable[[Params], str], params: Params) -> str:
+    try:
+        print(check(params))
+    except TwotoneError as error:
+        return str(error)
+    return ""
+
+
+def _device(params: Params) -> str:
+    import torch
+
+    from pipeline.devices import choose_device, choose_precision, require_devices
+    from pipeline.params.contradictions import unshareable
+    from pipeline.training.trackers import require_trackers
+
+    device = choose_device(params.base.device, params.base.deterministic)
+    precision = choose_precision(params.base.precision, device)
+    require_trackers(params.base.trackers)
+    if params.base.processes != "auto":
+        require_devices(device, params.base.processes)
+    elif device == "cuda":
+        for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+            if block.epochs:
+                problems = unshareable(f"{key}.batch_size", block.batch_size, torch.cuda.device_count())
+                if problems:
+                    raise ParamsError(problems[0])
+    return f"base: {device}, {precision}"
+
+
+def _source(params: Params) -> str:
+    from pipeline.sampling.draw import refuse_impossible
+    from pipeline.sampling.sources import list_candidates
+
+    sample = params.sample
+    if sample.source == "fastai":
+        from pipeline.sampling.fastai_data import require_dataset
+
+        require_dataset(sample.dataset)
+        return f"sample: fastai's {sample.dataset}, which is downloaded when it is sampled"
+    if sample.source == "folder":
+        _require_what_dvc_takes(Path(sample.path))
+    candidates = list_candidates(sample, params.base.seed)
+    refuse_impossible(candidates, sample)
+    return f"sample: {len(candidates)} photographs or regions in {sample.path}, not yet decoded"
+
+
+def _require_what_dvc_takes(folder: Path) -> None:
+    """Raises:
+    InputError: dvc would stop at the folder or at a name in it.
+    """
+    real = folder.resolve()
+    for out in map(Path, _OUTS):
+        place = out.resolve()
+        if real == place or real in place.parents or place in real.parents:
+            raise InputError(f"sample.path {folder}: must neither hold nor lie in {out}/, which the stages write")
+    odd = [file for file in folder.rglob("*") if not str(file).isprintable() or not file.exists()]
+    odd = [file for file in odd if not _is_utf8(file) or file.is_symlink()]
+    if odd:
+        what = "a link to nothing" if odd[0].is_symlink() else "a name that is no UTF-8"
+        more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+        raise InputError(f"sample.path: {str(odd[0])!a} is {what}{more}; dvc stops there: rename it or delete it")
+
+
+def _is_utf8(file: Path) -> bool:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _generator(params: Params) -> str:
+    import torch
+
+    from pipeline.color.tensors import ColorSpace
+    from pipeline.models.generators import build_generator
+
+    space, generator = ColorSpace(params.base.color_space), params.generator
+    if generator.architecture == "dynamic_unet":
+        from pipeline.models.weights import require_weights
+
+        require_weights(generator.backbone, generator.weights)
+    shapes_only = generator.model_copy(update={"weights": "none"})
+    with torch.device("meta"):
+        network = build_generator(shapes_only, space, params.base.image_size, seed=0)
+        _require_forward(network, space.in_channels, params.base.image_size)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return f"generator: {generator.architecture}, {millions:.1f} M parameters, weights {generator.weights}"
+
+
+def _require_forward(network: nn.Module, channels: int, size: int) -> None:
+    """Compute shapes alone, on torch's device meta.
+
+    Raises:
+        InputError: a layer does not fit the one before it.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, channels, size, size))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"generator: its layers do not fit each other at {size} px: {error}") from None
+
+
+def _starts(params: Params) -> str:
+    from pipeline.color.tensors import ColorSpace
+    from pipeline.models.checkpoint import (
+        load_discriminator,
+        load_generator,
+        load_start,
+        require_same_architecture,
+    )
+    from pipeline.models.config import ModelConfig, read_config
+    from pipeline.models.discriminators import build_discriminator
+
+    asked = ModelConfig.describe(params.generator, params.base.color_space, params.base.image_size)
+    named = {"pretrain.start_from": params.pretrain.start_from, "finetune.start_from": params.finetune.start_from}
+    starts = {key: folder for key, name in named.items() if (folder := start_folder(name))}
+    for key, folder in starts.items():
+        if not folder.is_dir():
+            raise InputError(
+                f"{key} {folder}: no such folder; allowed: the name of one in checkpoints/ with a model, or {NOTHING}"
+            )
+        config = read_config(folder)
+        if key == "pretrain.start_from":
+            load_start(folder, asked, key, seed=0)
+        else:
+            require_same_architecture(folder, config, asked, key)
+            load_generator(folder)
+        if key == "finetune.start_from" and params.finetune.judged:
+            judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
+            load_discriminator(folder, config, judge, params.discriminator)
+    return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
+
+
+def _judges(params: Params) -> str:
+    from pipeline.evaluation.classifier import Classifier
+    from pipeline.evaluation.published_metrics import Fid, Lpips
+    from pipeline.models.imagenet_features import imagenet_classifier
+
+    for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        if block.epochs and "feature_lite0" in block.losses:
+            imagenet_classifier(f"{key}.losses")
+    if params.evaluate.classifier != "none":
+        Classifier()
+    if params.evaluate.lpips_weights != "none":
+        Lpips(params.evaluate.lpips_weights)
+    if params.evaluate.fid_weights != "none":
+        Fid(params.evaluate.fid_weights)
+    asked = params.evaluate
+    return f"evaluate: classifier {asked.classifier}, LPIPS {asked.lpips_weights}, FID {asked.fid_weights}"
+
+
+def _plans(params: Params) -> str:
+    from pipeline.training.plan import plan
+
+    lines: list[str] = []
+    for stage, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        each = params.sample.train // block.batch_size
+        lines += plan(stage, block, block.epochs * min(each, block.epoch_steps or each))
+    return "\n".join(lines)
+
+
+def _known_to_git(_params: Params) -> str:
+    """Say which files an experiment in a copy would not have: DVC copies what git knows."""
+    command = ["git", "ls-files", "--others", "--exclude-standard", "--", "pipeline", "stages", "dvc.yaml"]
+    try:
+        found = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.split()
+    except OSError:
+        found = []
+    if not found:
+        return "git: no file of the code is unknown to it"
+    return (
+        f"git: does not know {', '.join(found[:5])}; `dvc exp run --temp` and `--queue` leave such files out: type git "
+        f"add {' '.join(found[:5])}"
+    )

@@ -1,0 +1,328 @@
+"""The web page that colors photographs: its parts, and what happens when somebody uses them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from html import escape
+from pathlib import Path
+from typing import Any
+
+# Read when gradio is imported: nothing is counted, nothing is asked for, and no browser keeps a list of what it sent.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_RUN_HISTORY"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+
+from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
+from pipeline.inference.colorizer import Colorizer
+from pipeline.page.texts import LANGUAGES
+from pipeline.page.worker import Result, Worker
+
+# Photographs are private: every ten minutes, all that is older than an hour is deleted.
+KEEP_SECONDS, CLEAN_SECONDS = 3600, 600
+_MOST_VARIANTS = 6
+_MOST_PHOTOGRAPHS = 50
+_LARGEST_RENDER = 512
+_BETWEEN_UPDATES = 0.25  # seconds
+
+_TEXTS = gr.I18n(**LANGUAGES)
+_GRAY, _LIGHT_GRAY, _LIGHT_BLUE = "*neutral_600", "*neutral_300", "*secondary_300"
+# Else a gallery's label covers the thumbnails.
+_CSS = "#photographs .grid-wrap, #colorings .grid-wrap {padding-top: 2rem}"
+
+
+def looks() -> dict[str, Any]:
+    """The keyword arguments of `launch` that say how the page looks, and in which languages."""
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    # gradio's own have a contrast of 1.9 (grays) and 4.0 (links in the dark); WCAG 2.2 AA asks for 4.5.
+    theme.set(body_text_color_subdued=_GRAY, body_text_color_subdued_dark=_LIGHT_GRAY,
+              link_text_color_dark=_LIGHT_BLUE)  # fmt: skip
+    return {"theme": theme, "css": _CSS, "i18n": _TEXTS}
+
+
+@dataclass(frozen=True)
+class _View:
+    """The parts that show results."""
+
+    status: gr.HTML
+    slider: gr.ImageSlider
+    divider: gr.Slider
+    photographs: gr.Gallery
+    colorings: gr.Gallery
+    download: gr.DownloadButton
+    archive: gr.DownloadButton
+    problems: gr.HTML
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What somebody sent, how the controls stood, and what came out."""
+
+    paths: tuple[str, ...]
+    values: tuple[float, ...]
+    batch: Batch
+
+
+class Sessions:
+    """What is shown again when a page is loaded again, by a key that its browser alone knows; for an hour."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Kept]] = {}
+
+    def keep(self, key: str, kept: Kept) -> None:
+        now = time.monotonic()
+        self._kept = {k: entry for k, entry in self._kept.items() if now - entry[0] < KEEP_SECONDS}
+        self._kept[key] = (now, kept)
+
+    def find(self, key: str) -> Kept | None:
+        """Return what is there; None where files of it have been deleted."""
+        if key not in self._kept:
+            return None
+        _, kept = self._kept[key]
+        files = [path for result in kept.batch.results.values() for path in result.full]
+        return kept if all(path.exists() for path in [*files, *map(Path, kept.paths)]) else None
+
+    def forget(self, key: str) -> None:
+        self._kept.pop(key, None)
+
+
+def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool = False) -> gr.Blocks:
+    """The page: an upload, before and after under one slider, the controls, and the downloads.
+
+    Args:
+        folder: for the results.
+        dial: whether the model has one from faithful to vivid.
+    """
+    with gr.Blocks(analytics_enabled=False, title="Twotone", delete_cache=(CLEAN_SECONDS, KEEP_SECONDS)) as page:
+        gr.Markdown("# Twotone\n" + _TEXTS("intro"))
+        # Of any kind: gradio drops others without a word that stays, and here each gets its reason.
+        photos = gr.File(label=_TEXTS("photographs"), file_count="multiple", height=180, elem_id="upload")
+        with gr.Row():
+            # First: on a phone, columns lie below each other.
+            with gr.Column(scale=3):
+                view = _results()
+            with gr.Column(scale=1):
+                controls = _controls(colorizer, dial)
+        batch = gr.State(Batch(), time_to_live=KEEP_SECONDS, delete_callback=Batch.delete)
+        chosen = gr.State(None)
+        # What the browser remembers when the page is loaded again.
+        token, sessions = gr.BrowserState("", storage_key="twotone"), Sessions()
+
+        @apart
+        def color(
+            paths: list[str] | None, earlier: Batch, looked_at: str | None, key: str, *values: float
+        ) -> Iterator[Any]:
+            saturation, share, count, size = values
+            key = key or secrets.token_urlsafe()
+            wanted = Controls(int(size), saturation, share if dial else None, int(count))
+            task = Task(_sources(paths), wanted, Path(looked_at) if looked_at else None)
+            if task.sources and is_done(task, earlier):
+                # As where the page was loaded again: what is shown stays.
+                yield {batch: earlier}
+                return
+            yield _waiting(view, len(task.sources))
+            if not task.sources:
+                earlier.delete()
+                sessions.forget(key)
+                yield {batch: Batch()}
+                return
+            shown: list[Result | None] = []
+            for now in color_all(task, earlier, worker, folder):
+                result = _looked_at(now, looked_at)
+                # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
+                changed = {} if shown == [result] else _show(view, result)
+                shown = [result]
+                sessions.keep(key, Kept(tuple(paths or ()), values, now))
+                yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
+
+        def restore(key: str) -> dict[Any, Any]:
+            kept = sessions.find(key)
+            if kept is None:
+                return {batch: Batch()}
+            parts = dict(zip(controls, kept.values, strict=True))
+            shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
+            return {photos: list(kept.paths), batch: kept.batch, **parts, **shown}
+
+        changes = [photos.change, *(control.change for control in controls)]
+        outputs = [*vars(view).values(), batch, token]
+        # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
+        gr.on(changes, color, [photos, batch, chosen, token, *controls], outputs, trigger_mode="always_last",
+              show_progress_on=view.status, js=_clamping(controls))  # fmt: skip
+        page.load(restore, token, [photos, batch, *controls, *vars(view).values()], show_progress="hidden")
+        _choosing(view, batch, chosen)
+    return page
+
+
+def apart(updates: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Hold an update back until some time after the one before.
+
+    Of two within milliseconds gradio's page may show the second without the first, as where an unreadable photograph
+    follows another.
+    """
+
+    @wraps(updates)
+    def spaced(*inputs: Any) -> Iterator[Any]:
+        earliest = 0.0
+        for update in updates(*inputs):
+            time.sleep(max(0.0, earliest - time.monotonic()))
+            earliest = time.monotonic() + _BETWEEN_UPDATES
+            yield update
+
+    return spaced
+
+
+def _controls(colorizer: Colorizer, dial: bool) -> list[gr.Slider]:
+    saturation = gr.Slider(0, 2, 1, step=0.05, label=_TEXTS("saturation"), info=_TEXTS("saturation_info"))
+    vivid = gr.Slider(0, 1, 1, step=0.05, label=_TEXTS("vivid"), info=_TEXTS("vivid_info"), visible=dial)
+    variants = gr.Slider(1, _MOST_VARIANTS, 1, step=1, label=_TEXTS("variants"), info=_TEXTS("variants_info"),
+                         visible=colorizer.noisy)  # fmt: skip
+    largest = max(_LARGEST_RENDER, colorizer.image_size)
+    size = gr.Slider(32, largest, colorizer.image_size, step=32, label=_TEXTS("size"),
+                     info=_TEXTS("size_info"))  # fmt: skip
+    return [saturation, vivid, variants, size]
+
+
+def _clamping(sliders: Sequence[gr.Slider]) -> str:
+    """Return JavaScript that takes a slider's end for a number typed beyond it, of which gradio says "Error" alone."""
+    bounds = [[slider.minimum, slider.maximum] for slider in sliders]
+    return f"""(...values) => {{
+        const bounds = {bounds}, first = values.length - bounds.length;
+        return values.map((value, i) => i < first ? value
+            : Math.min(Math.max(value, bounds[i - first][0]), bounds[i - first][1]));
+    }}"""
+
+
+def _results() -> _View:
+    status = gr.HTML(_status(_TEXTS("waiting")), elem_id="status")
+    problems = gr.HTML(visible=False, elem_id="problems")
+    thumbnails = {
+        "height": 170,
+        "visible": False,
+        "allow_preview": False,
+        "buttons": [],
+        "columns": 6,
+        "fit_columns": False,
+        "object_fit": "contain",
+    }
+    photographs = gr.Gallery(label=_TEXTS("choose"), elem_id="photographs", **thumbnails)
+    slider = gr.ImageSlider(label=_TEXTS("result"), type="filepath", elem_id="result", max_height=700, visible=False,
+                           interactive=False, buttons=["fullscreen"])  # fmt: skip
+    # gradio's own divider moves by mouse and finger only.
+    divider = gr.Slider(0, 100, 50, step=1, label=_TEXTS("divider"), info=_TEXTS("divider_info"), visible=False)
+    divider.input(_divide, divider, slider, queue=False, show_progress="hidden", trigger_mode="always_last")
+    colorings = gr.Gallery(label=_TEXTS("colorings"), elem_id="colorings", **thumbnails)
+    with gr.Row():
+        download = gr.DownloadButton(_TEXTS("download"), interactive=False, elem_id="download")
+        archive = gr.DownloadButton(_TEXTS("archive"), interactive=False, visible=False, elem_id="archive")
+    return _View(status, slider, divider, photographs, colorings, download, archive, problems)
+
+
+def _choosing(view: _View, batch: gr.State, chosen: gr.State) -> None:
+    """Connect the thumbnails."""
+
+    def photograph(now: Batch, event: gr.SelectData) -> dict[Any, Any]:
+        sources = list(now.results)
+        if int(event.index) not in range(len(sources)):
+            raise _gone()
+        source = sources[int(event.index)]
+        return {**_show(view, now.results[source]), chosen: str(source)}
+
+    def coloring(now: Batch, looked_at: str | None, event: gr.SelectData) -> dict[Any, Any]:
+        result = _looked_at(now, looked_at)
+        if result is None or int(event.index) not in range(len(result.after)):
+            raise _gone()
+        shown = _show(view, result, int(event.index))
+        return {part: shown[part] for part in (view.slider, view.download)}
+
+    view.photographs.select(photograph, batch, [view.slider, view.divider, view.colorings, view.download, chosen])
+    view.colorings.select(coloring, [batch, chosen], [view.slider, view.download])
+
+
+def _sources(paths: list[str] | None) -> list[Path]:
+    """Each photograph once: what has the same name and the same bytes has the same path."""
+    sources = [Path(path) for path in dict.fromkeys(paths or [])]
+    if len(sources) > _MOST_PHOTOGRAPHS:
+        raise gr.Error(
+            f"{len(sources)} photographs; the page takes {_MOST_PHOTOGRAPHS} at once, "
+            "and `twotone colorize` takes folders of any size",
+            duration=None,
+            print_exception=False,
+        )
+    return sources
+
+
+def _waiting(view: _View, count: int) -> dict[Any, Any]:
+    """Until the first result; earlier downloads are withdrawn, since they are of other colors."""
+    update: dict[Any, Any] = {
+        view.status: _status(_TEXTS("coloring") + f" 0 / {count}" if count else _TEXTS("waiting")),
+        view.download: gr.DownloadButton(value=None, interactive=False),
+        view.archive: gr.DownloadButton(value=None, interactive=False, visible=count > 1),
+    }
+    return update if count else {**update, **_show(view, None), **_thumbnails(view, Batch()), **_said(view, [], [])}
+
+
+def _progress(view: _View, now: Batch, count: int) -> dict[Any, Any]:
+    finished = len(now.items) == count
+    done = len(now.results) if finished else len(now.items)
+    archive = str(now.archive) if now.archive else None
+    return {
+        view.status: _status(_TEXTS("colored" if finished else "coloring") + f" {done} / {count}"),
+        view.archive: gr.DownloadButton(value=archive, interactive=archive is not None, visible=count > 1),
+        **_thumbnails(view, now),
+        **_said(view, now.problems, now.notes),
+    }
+
+
+def _thumbnails(view: _View, now: Batch) -> dict[Any, Any]:
+    several = len(now.results) > 1
+    pictures = [(str(result.after[0]), source.name) for source, result in now.results.items()]
+    return {view.photographs: gr.Gallery(pictures if several else None, visible=several)}
+
+
+def _show(view: _View, result: Result | None, number: int = 0) -> dict[Any, Any]:
+    """One of a photograph's colorings."""
+    several = result is not None and len(result.after) > 1
+    return {
+        view.slider: gr.ImageSlider(
+            (str(result.before), str(result.after[number])) if result else None, visible=result is not None
+        ),
+        view.divider: gr.Slider(visible=result is not None),
+        view.colorings: gr.Gallery([str(path) for path in result.after] if result and several else None,
+                                   visible=several),
+        view.download: gr.DownloadButton(value=str(result.full[number]) if result else None,
+                                         interactive=result is not None),
+    }  # fmt: skip
+
+
+def _looked_at(now: Batch, chosen: str | None) -> Result | None:
+    """That of the chosen photograph, else the first."""
+    results = now.results
+    return results.get(Path(chosen or ""), next(iter(results.values()), None))
+
+
+def _status(text: Any) -> str:
+    return f'<p role="status">{text}</p>'
+
+
+def _said(view: _View, problems: Sequence[str], notes: Sequence[str]) -> dict[Any, Any]:
+    """Return the lists of what failed, and of what the colored copies have not."""
+    html = ""
+    for role, title, sentences in (("alert", "failed", problems), ("note", "notes", notes)):
+        if sentences:
+            lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+            html += f'<div role="{role}"><p>{_TEXTS(title)}</p><ul>{lines}</ul></div>'
+    return {view.problems: gr.HTML(html, visible=bool(html))}
+
+
+def _divide(percent: float) -> Any:
+    return gr.ImageSlider(slider_position=percent)
+
+
+def _gone() -> gr.Error:
+    return gr.Error("That coloring has been deleted; send the photograph again.", print_exception=False)

@@ -1,0 +1,122 @@
+"""Color a photograph of the page in a separate process, which is stopped when it takes too long."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import TimeoutError as TookTooLongError
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.coloring.color_picture import color_picture
+from pipeline.coloring.model_choice import load_signed, used
+from pipeline.errors import ColoringError, TwotoneError
+from pipeline.files import write_whole
+from pipeline.inference.colorizer import ColoringOptions
+from pipeline.media.pictures import read_picture
+from pipeline.media.writing import WRITABLE, copy_ending
+from pipeline.types import Samples
+
+# Longest side of what the page shows; the download has the photograph's own size.
+_PREVIEW = 1400
+
+
+@dataclass(frozen=True)
+class Request:
+    source: Path
+    folder: Path
+    """An empty folder for the results."""
+    coloring: ColoringOptions
+    """With the seed of the first variant."""
+    variants: int = 1
+    """Colorings, by seeds that follow each other."""
+    vivid: float | None = None
+    """Where the dial stands; None for the model as it is."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Files in the folder of the request."""
+
+    before: Path
+    """A preview of the photograph that was sent."""
+    after: tuple[Path, ...]
+    """A preview of each coloring."""
+    full: tuple[Path, ...]
+    """Each at the photograph's own size."""
+    notes: tuple[str, ...] = ()
+    """What of the photograph they have not, in a sentence each."""
+
+
+class Worker:
+    """Colors one photograph after another with one model; the process of a request that takes too long is stopped."""
+
+    def __init__(self, model: Path, max_pixels: int, seconds: float):
+        from pebble import ProcessPool
+
+        # Spawned: a fork of a server with threads may hang.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=1, context=context)
+        self._model, self._max_pixels, self._seconds = model, max_pixels, seconds
+
+    def color(self, request: Request) -> Result:
+        """Wait for a photograph to be colored.
+
+        Raises:
+            ColoringError: it is no photograph, too large, or took too long.
+        """
+        from pebble import ProcessExpired
+
+        task = self._pool.schedule(_color, args=[request, self._model, self._max_pixels], timeout=self._seconds)
+        try:
+            result: Result = task.result()
+        except TwotoneError as error:
+            raise ColoringError(f"{request.source.name}: {error}") from None
+        except TookTooLongError:
+            raise ColoringError(
+                f"{request.source.name}: not done after {self._seconds:g} seconds; a smaller render size is faster"
+            ) from None
+        except (ProcessExpired, MemoryError):
+            raise ColoringError(f"{request.source.name}: not enough memory for a picture of its size") from None
+        except OSError as error:
+            raise ColoringError(f"{request.source.name}: cannot be written: {error.strerror or error}") from None
+        except ValueError as error:  # an option that the page does not offer
+            raise ColoringError(f"{request.source.name}: {error}") from None
+        except Exception as error:  # whatever torch or ONNX Runtime raises: one photograph never ends a batch
+            raise ColoringError(f"{request.source.name}: cannot be colored: {type(error).__name__}: {error}") from None
+        return result
+
+    def close(self) -> None:
+        """Stop the process, whatever it is doing."""
+        self._pool.stop()
+        self._pool.join()
+
+
+def _color(request: Request, model: Path, max_pixels: int) -> Result:
+    colorizer, origin = load_signed(model, request.vivid)
+    origin = used(origin, request.coloring)
+    # What is there of a damaged photograph: the page has no option to ask for it, and says what is missing.
+    picture = read_picture(request.source, max_pixels, damaged=True)
+    ending = copy_ending(request.source.suffix)
+    after, full, notes = [], [], list[str]()
+    first = request.coloring.seed
+    for seed in range(first, first + request.variants):
+        coloring = replace(request.coloring, seed=seed)
+        colored = color_picture(picture, colorizer, coloring, WRITABLE[ending], origin)
+        name = f"{request.source.stem}-color" + (f"-{seed}" if request.variants > 1 else "")
+        full.append(request.folder / f"{name}.{ending}")
+        write_whole(full[-1], colored.content)
+        after.append(_preview(colored.rgb, request.folder / f"after-{seed}.webp"))
+        notes += [note for note in colored.notes if note not in notes]
+    before = _preview(picture.pixels, request.folder / "before.webp")
+    return Result(before, tuple(after), tuple(full), tuple(notes))
+
+
+def _preview(pixels: Samples, path: Path) -> Path:
+    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    image = Image.fromarray(eight).convert("RGB")
+    image.thumbnail((_PREVIEW, _PREVIEW), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    image.save(path, "WEBP", quality=90, method=2)
+    return path

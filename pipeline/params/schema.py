@@ -1,0 +1,312 @@
+"""The schema of params.yaml: typed and bounded; unknown keys are refused, absent ones have the value of quickstart.
+
+Imports neither torch nor numpy, so a bad value is refused before anything slow happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.color.constants import ColorSpaceName
+from pipeline.errors import ParamsError
+from pipeline.files import CONFLICT, has_conflict
+from pipeline.models.config import Block, Discriminator, Generator, check_path
+from pipeline.params.contradictions import contradictions
+from pipeline.params.messages import sentence, short
+from pipeline.params.values import (
+    as_tuple,
+    check_group,
+    check_processes,
+    check_start,
+    weights_by_name,
+)
+
+SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
+AdversarialLoss = Literal["bce", "lsgan", "hinge", "none"]
+OnnxVariant = Literal["fp32", "fp16", "int8"]
+Schedule = Literal["one_cycle", "constant", "linear_decay"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+EpochNumbers = tuple[Annotated[int, Field(ge=1)], ...]
+# Sorted, because the order of a sum decides how it rounds, and must not depend on how the file was written.
+Losses = Annotated[
+    dict[LossName, NonNegative],
+    Field(min_length=1),
+    BeforeValidator(weights_by_name),
+    AfterValidator(lambda weights: dict(sorted(weights.items()))),
+]
+Fit = Literal["crop", "random", "stretch"]
+Weights = Annotated[
+    dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1), BeforeValidator(weights_by_name)
+]
+StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), AfterValidator(check_start)]
+WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
+NOTHING = "none"
+"""What start_from says where a training starts from nothing. DVC watches checkpoints/none then, so that must exist."""
+
+
+def _only_l1(weight: float) -> dict[LossName, float]:
+    return {"l1": weight}
+
+
+class Base(Block):
+    seed: Seed = 123
+    """Seed of every random choice: the sample, the weights, the order of batches, flips."""
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 64
+    """Side of the square photographs the networks are trained on, pixels."""
+    color_space: ColorSpaceName = "lab"
+    """lab: L in, ab out. rgb: gray repeated to three channels in, RGB out."""
+    device: DeviceName = "auto"
+    """auto: cuda where there is an NVIDIA GPU, else mps where there is Apple's and deterministic is false, else cpu."""
+    precision: Precision = "auto"
+    """auto is bf16 where the hardware gains by it, fp32 elsewhere. tf32: fp32 whose products NVIDIA GPUs round."""
+    deterministic: bool = True
+    """Refuse operations that may give other bits on the next run."""
+    processes: Annotated[Any, AfterValidator(check_processes)] = 1
+    """Processes that share the batches of pretrain and finetune: a number, or auto for one on each GPU. Another number
+    gives the same training but for rounding, and for what a generator with noise draws. Under torchrun, accelerate
+    launch or srun theirs counts."""
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Loader processes of each of them; any number gives the same batches, so DVC does not watch it."""
+    save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)] = 5.0
+    """Minutes between two saves of a training's state, besides that after the last epoch. DVC does not watch it."""
+    trackers: Annotated[
+        tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(as_tuple)
+    ] = ()
+    """Report each epoch to these too, through Accelerate; each needs the extra of its name. DVC does not watch it."""
+
+
+class Sample(Block):
+    source: SourceName = "bundled"
+    """Where photographs come from; path or dataset says which."""
+    path: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "pipeline/sampling/bundled.csv"
+    """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
+    bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
+    dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
+    """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
+    train: Count = 352
+    """Photographs that both trainings learn from."""
+    valid: Count = 20
+    """Photographs that each epoch is scored on, and, as far as they have 8 megapixels together, the published one is
+    chosen by."""
+    test: Annotated[int, Field(ge=0)] = 20
+    """0: no photograph is kept for the end, and evaluate measures on those of validation."""
+    group: Annotated[Any, AfterValidator(check_group)] = "none"
+    """Photographs that stay on one side of the split, such as frames of one shot: those of one folder, or so many
+    consecutive file names. none: each photograph is on its own."""
+    weights: Literal["none"] | Weights = "none"
+    """Kinds of photographs: folders of path, and how much each counts in train, such as `{places: 2, people: 1}` or the
+    text `places:2 people:1`. Held-out photographs are shared out evenly. none: all that are there count alike."""
+    fit: Fit = "crop"
+    """crop: the short side to image_size, then the center. random: then any place along the long side, by the name.
+    stretch: both sides to image_size."""
+    min_chroma: Annotated[float, Field(ge=0, le=100)] = 2.0
+    """Least mean chroma of a photograph, Lab units: grayer ones are rejected, because they teach gray."""
+    max_rejected: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Largest share of the examined photographs that may be rejected; beyond it the stage fails."""
+    max_pixels: Annotated[int, Field(ge=1024)] = 100000000
+    """Most pixels of a file; one whose header claims more is rejected before it is decoded."""
+
+
+class Pretrain(Block):
+    start_from: StartFolder = "none"
+    """The folder in checkpoints/ whose generator goes on learning, watched by DVC. starter: the starter model. none:
+    weights are drawn. One that takes no hints may be started from where generator.hints is true."""
+    epochs: Epochs = 10
+    """Times that training goes through the photographs; 0 publishes what it starts from."""
+    epoch_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all of them."""
+    batch_size: Count = 16
+    """Photographs of a step, those of all processes together."""
+    lr: Rate = 0.001
+    """Peak learning rate of AdamW."""
+    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Times the learning rate of dynamic_unet's backbone: a pretrained one may learn slower than its decoder."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Decoupled weight decay of AdamW."""
+    schedule: Schedule = "one_cycle"
+    """Learning rate by progress. one_cycle: up, then down to nearly 0. linear_decay: to 0 in the second half."""
+    losses: Losses = Field(default_factory=lambda: _only_l1(1.0))
+    """Weight of each content loss in the sum that is minimized: `{l1: 1}`; or the text `l1:1 mse:10`, which replaces
+    all of them where `-S` would merge a block. smooth_l1: squared within one Lab unit. l1_chromatic:
+    strong colors weigh more. color_distribution: as much of each color as the photograph has, wherever in it.
+    feature_lite0: what an ImageNet classifier sees (the extra `weights`)."""
+    l1_penalty: NonNegative = 0.0
+    """Weight of the sum of the absolute values of the generator's weights (not biases) in that sum; 0: none."""
+    flip: bool = True
+    """Mirror each photograph with probability 1/2."""
+    crop: Share = 1.0
+    """Least side of the square that is cut out of each photograph at random and enlarged again, as a share; 1: none."""
+    degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the photographs whose input, not whose colors, is made to look like that of an old photograph."""
+    without_hints: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """With generator.hints, share of the photographs that get no hint: of these it learns to color by itself."""
+    clip_norm: NonNegative = 0.0
+    """Largest norm of a network's gradient; 0 clips nothing."""
+    ema_decay: Beta = 0.0
+    """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average. At the
+    n-th step it is (1 + n) / (10 + n) at most: 0.9 is reached after 80 steps, 0.999 after 8,990."""
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = (1, 10)
+    """Epochs (from 1) after which preview grids are drawn, besides the last one."""
+    sample_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps between more preview grids; 0: none."""
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
+    """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
+
+
+class Finetune(Block):
+    start_from: StartFolder = "none"
+    """The folder in checkpoints/ whose generator, and discriminator where it has one, go on learning instead of
+    pretrain's, watched by DVC. none: pretrain's generator and a discriminator whose weights are drawn."""
+    epochs: Epochs = 1
+    epoch_steps: Annotated[int, Field(ge=0)] = 0
+    batch_size: Count = 16
+    lr_generator: Rate = 0.0002
+    """Peak learning rate of the generator's Adam."""
+    lr_discriminator: Rate = 0.0002
+    """Peak learning rate of the discriminator's Adam."""
+    beta1: Beta = 0.5
+    """Decay of Adam's mean of the gradients; 0.5 in pix2pix."""
+    beta2: Beta = 0.999
+    """Decay of Adam's mean of their squares."""
+    adversarial_loss: AdversarialLoss = "bce"
+    """bce: as in pix2pix. lsgan: least squares (Mao et al. 2017). hinge: Lim and Ye 2017. none: there is no
+    discriminator, and the generator learns on from the content losses alone."""
+    losses: Losses = Field(default_factory=lambda: _only_l1(100.0))
+    """Weight of each content loss beside the adversarial loss, whose weight is 1."""
+    target_saturation: Annotated[float, Field(ge=1, le=2)] = 1.0
+    """The discriminator and color_distribution are given the true a and b times this, the other losses the true ones.
+    (DDColor's code shows its discriminator a truth with 1.2 times the color.)"""
+    l1_penalty: NonNegative = 0.0
+    schedule: Schedule = "linear_decay"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
+    flip: bool = True
+    crop: Share = 1.0
+    degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
+    without_hints: Annotated[float, Field(ge=0, le=1)] = 0.3
+    clip_norm: NonNegative = 0.0
+    """Largest norm of a network's gradient; 0 clips nothing."""
+    ema_decay: Beta = 0.9
+    """As pretrain.ema_decay."""
+    publish: Literal["best", "last"] = "best"
+    """best: of the epochs that beat the colors which the stage began with, times a factor, the nearest in color
+    distribution, or the generator that it began with where none does (pipeline/training/selection.py)."""
+    sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = (1,)
+    sample_steps: Annotated[int, Field(ge=0)] = 0
+    keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it begins with another generator than pretrain's."""
+        return self.start_from != NOTHING
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a discriminator."""
+        return self.adversarial_loss != "none"
+
+
+class Evaluate(Block):
+    batch_size: Count = 32
+    """Photographs that are colored at a time."""
+    lightness_bins: Annotated[int, Field(ge=1, le=1001)] = 101
+    """Rows of the lightness_table baseline."""
+    classifier: Literal["none", "tf_efficientnet_lite0"] = "tf_efficientnet_lite0"
+    """The network of top1, top5, feature_lite0 and fd_lite0; it needs the extra `weights`, which a checkout has."""
+    lpips_weights: WeightsFile = "none"
+    """none, fetch, or the path of torchvision's AlexNet: measure LPIPS in it; needs the extra `perceptual`."""
+    fid_weights: WeightsFile = "none"
+    """none, fetch, or the path of torch-fidelity's Inception: measure FID in it; needs the extra `perceptual`."""
+    columns: Count = 8
+    """Photographs in samples.png."""
+
+
+class Export(Block):
+    variant: OnnxVariant = "fp32"
+    """fp16 is half the size of fp32, int8 a quarter; reports/export/metrics.json says what each loses."""
+    dial: bool = False
+    """Put the weights of both generators into the file, twice its size, so that `--vivid` can mix them; not int8."""
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$", max_length=64)] = "other"
+    """Terms of the model for its card, by an identifier of SPDX such as apache-2.0; other where none fits. The terms of
+    its photographs decide, and nobody but you knows them."""
+
+
+class Params(Block):
+    base: Base = Base()
+    sample: Sample = Sample()
+    generator: Generator = Generator()
+    pretrain: Pretrain = Pretrain()
+    discriminator: Discriminator = Discriminator()
+    finetune: Finetune = Finetune()
+    evaluate: Evaluate = Evaluate()
+    export: Export = Export()
+
+
+def start_folder(start_from: str) -> Path | None:
+    """The folder that start_from names; None where a training starts from nothing."""
+    return None if start_from == NOTHING else Path("checkpoints", start_from)
+
+
+def parse(raw: Any, where: str = "params.yaml") -> Params:
+    """Check a tree of plain values against the schema.
+
+    Raises:
+        ParamsError: names every offending key, what it got and what is allowed.
+    """
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError("\n".join(f"{where}: {sentence(e, Params)}" for e in error.errors())) from None
+    problems = contradictions(params)
+    if problems:
+        raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems))
+    return params
+
+
+def absent(raw: Mapping[str, Any], params: Params) -> list[str]:
+    """Name each key that a params.yaml does not have, with the value that was taken: `export.license: other`."""
+    return [
+        f"{block}.{key}: {json.dumps(value)}"
+        for block, keys in params.model_dump(mode="json").items()
+        for key, value in keys.items()
+        if key not in (raw.get(block) or {})
+    ]
+
+
+def read(path: Path) -> Params:
+    """Read and check a params.yaml.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or holds what the schema refuses.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if has_conflict(text):
+            raise ParamsError(f"{path}: {CONFLICT}")
+        raw = YAML(typ="safe").load(text)
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run from the top of the project") from None
+    except ParamsError:
+        raise
+    except (OSError, YAMLError, ValueError, RecursionError) as error:
+        raise ParamsError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, Mapping):
+        raise ParamsError(f"{path}: must hold the blocks {', '.join(Params.model_fields)}, got {short(raw)}")
+    return parse(raw, str(path))

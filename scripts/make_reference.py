@@ -1,0 +1,113 @@
+"""Write docs/params.md, every parameter of params.yaml, from its schema: `python scripts/make_reference.py`.
+
+The meaning is the docstring under each field of pipeline/params/schema.py and pipeline/models/config.py, what is allowed the
+field's annotation, the value that of recipes/quickstart.yaml, and the stages that rerun are those whose `params` in
+dvc.yaml watch it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from pipeline.params.schema import Params
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/params.md"
+SCHEMAS = ("pipeline/params/schema.py", "pipeline/models/config.py")
+OPENING = """\
+<!-- made by scripts/make_reference.py; change pipeline/params/schema.py instead -->
+
+# Parameters
+
+Every parameter of `params.yaml`, by block.
+
+- **allowed** is what the schema takes. Anything else is refused before work starts, with a sentence that names the key,
+  what it got and what is allowed. Values that are each allowed, but not together, are in `pipeline/params/contradictions.py`.
+  `twotone check` tries them all without running a stage.
+- **quickstart** is the value of the embedded default.
+- **reruns** are the stages that read the parameter, and so run again when it changes. A stage after them runs only
+  where what it reads has really changed ([what-reruns.md](what-reruns.md)).
+
+"""
+# Checked by a function of the schema, so that no annotation tells.
+BY_FUNCTION = {
+    "base.processes": "`auto` or 1 to 1024",
+    "sample.group": "`none`, `folder`, or a number of files >= 2",
+}
+STARTS = "`none`, or the name of a folder in `checkpoints/` that no stage writes"
+NAMES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    values = YAML(typ="safe").load((ROOT / "recipes/quickstart.yaml").read_text(encoding="utf-8"))
+    meanings, watched = docstrings(), watchers()
+    lines = [OPENING]
+    for block, field in Params.model_fields.items():
+        lines += [f"## {block}", "", "| key | meaning | allowed | quickstart | reruns |", "|---|---|---|---|---|"]
+        model = field.annotation
+        assert model is not None
+        assert issubclass(model, BaseModel)
+        schema = model.model_json_schema()
+        for key, rule in schema["properties"].items():
+            name = f"{block}.{key}"
+            cells = [
+                f"`{key}`",
+                meanings.get(name, meanings.get(f"pretrain.{key}", "") if block == "finetune" else ""),
+                BY_FUNCTION.get(name) or (STARTS if key == "start_from" else allowed(rule)),
+                f"`{json.dumps(values[block][key])}`",
+                ", ".join(stage for stage in watched if watched[stage] & {block, name}) or "none",
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def docstrings() -> dict[str, str]:
+    """block.key -> the string under the field, in one line."""
+    found = {}
+    nodes = [node for file in SCHEMAS for node in ast.parse((ROOT / file).read_bytes()).body]
+    for node in nodes:
+        if isinstance(node, ast.ClassDef):
+            for field, text in zip(node.body, node.body[1:], strict=False):
+                match field, text:
+                    case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(said))):
+                        found[f"{node.name.lower()}.{key}"] = " ".join(said.split())
+    return found
+
+
+def watchers() -> dict[str, set[str]]:
+    """stage -> the parameters and blocks that it reads."""
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {name: set(stage["params"]) for name, stage in stages.items()}
+
+
+def allowed(rule: dict[str, Any]) -> str:
+    """A JSON schema in words: its names, or its type with its bounds."""
+    if "const" in rule or "enum" in rule:
+        return ", ".join(f"`{value}`" for value in rule.get("enum", [rule.get("const")]))
+    if "anyOf" in rule:
+        return ", or ".join(allowed(choice) for choice in rule["anyOf"])
+    if rule.get("type") == "array":
+        return f"list of: {allowed(rule['items'])}"
+    if rule.get("type") == "object":
+        names, weights = allowed(rule.get("propertyNames", {"type": "string"})), allowed(rule["additionalProperties"])
+        return f"weights by name; names: {names}; weights: {weights}"
+    words = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {rule[word]:.15g}" for word, sign in words.items() if word in rule]
+    if "multipleOf" in rule:
+        bounds.append(f"a multiple of {rule['multipleOf']}")
+    return " ".join([NAMES[rule["type"]], ", ".join(bounds)]).strip()
+
+
+if __name__ == "__main__":
+    main()
