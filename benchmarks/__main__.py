@@ -25,18 +25,17 @@ from benchmarks import tutorial
 from benchmarks.machine import copy_rate, matrix_rate, timed
 from pipeline.checkpointing.store import SavedStates, State
 from pipeline.color.tensors import ColorSpace
-from pipeline.cores import cores
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.devices import choose_precision, start
 from pipeline.evaluation.scoring import Judges, score_all
-from pipeline.memory import keep_freed_memory
 from pipeline.models.generators import build_generator
 from pipeline.params.schema import Params, read
 from pipeline.quality.color_prior import ColorPrior
 from pipeline.quality.predictor import Predictor
 from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.draw import draw
+from pipeline.system import cores, keep_freed_memory
 
 LAB = ColorSpace("lab")
 _STEPS = 2  # timed in each process, after a first one

@@ -19,10 +19,10 @@ from benchmarks import tutorial
 from benchmarks.machine import timed
 from pipeline.color.tensors import ColorSpace
 from pipeline.devices import start
-from pipeline.memory import keep_freed_memory
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
 from pipeline.params.schema import Params, read
+from pipeline.system import keep_freed_memory
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
 
 LAB = ColorSpace("lab")

@@ -12,7 +12,7 @@ from pipeline.distributed.group import join
 from pipeline.distributed.world import world_size
 from pipeline.errors import DeviceError
 from pipeline.params.schema import Base, DeviceName, Precision
-from pipeline.training.trackers import require_trackers
+from pipeline.trackers import require_trackers
 
 
 def start(base: Base, trackers_folder: Path | None = None) -> Accelerator:

@@ -9,15 +9,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import LockError
-from pipeline.locks import locked
+from pipeline.system import locked
 
 # How the names of files begin that are not finished.
 HIDDEN = ".writing-"
+_WINDOWS = os.name == "nt"
 
 
 CONFLICT = "holds the conflict of a merge (<<<<<<<); docs/merges.md says how to go on"
@@ -62,6 +63,10 @@ def _alone(path: Path, lock: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            if not _WINDOWS:  # which deletes no open file
+                lock.unlink(missing_ok=True)
+    if _WINDOWS:
+        with suppress(OSError):  # the next process has it already
             lock.unlink(missing_ok=True)
 
 
@@ -154,7 +159,10 @@ def remove(path: Path) -> None:
 
 def _flush(path: Path) -> None:
     """Ask the operating system to write a file or a folder's list of names to the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if _WINDOWS and path.is_dir():
+        return  # its folders cannot be opened
+    # Windows flushes what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if _WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -26,7 +26,7 @@ from pipeline.models.config import read_config
 sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks import historic
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 PLATES, OTHERS = "prokudin-gorskii", "america"
 # Height of the pictures of a row and the gap between them, pixels; a row of three is some 900 wide.
 HEIGHT, GAP = 260, 6

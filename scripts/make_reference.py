@@ -1,8 +1,8 @@
 """Write docs/params.md, every parameter of params.yaml, from its schema: `python scripts/make_reference.py`.
 
-The meaning is the docstring under each field of pipeline/params/schema.py and pipeline/models/config.py, what is allowed the
-field's annotation, the value that of recipes/quickstart.yaml, and the stages that rerun are those whose `params` in
-dvc.yaml watch it.
+The meaning is the docstring under each field of pipeline/params/schema.py and pipeline/models/config.py. What is
+allowed is the field's annotation, and the value is that of recipes/quickstart.yaml. The stages that rerun are those
+whose `params` in dvc.yaml name it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ OPENING = """\
 Every parameter of `params.yaml`, by block.
 
 - **allowed** is what the schema takes. Anything else is refused before work starts, with a sentence that names the key,
-  what it got and what is allowed. Values that are each allowed, but not together, are in `pipeline/params/contradictions.py`.
-  `twotone check` tries them all without running a stage.
+  what it got and what is allowed. `pipeline/params/contradictions.py` has the values that are each allowed, but not
+  together. `twotone check` tries them all without running a stage.
 - **quickstart** is the value of the embedded default.
 - **reruns** are the stages that read the parameter, and so run again when it changes. A stage after them runs only
   where what it reads has really changed ([what-reruns.md](what-reruns.md)).

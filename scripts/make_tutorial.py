@@ -24,7 +24,7 @@ from pipeline.models.config import Discriminator
 from pipeline.models.discriminators import build_discriminator
 from pipeline.types import Floats, Pixels
 
-PAGE = Path(__file__).parent / "tutorial.md"
+PAGE = Path(__file__).parents[1] / "docs/tutorial.md"
 FOLDER = PAGE.with_suffix("")
 REPORTS = Path(__file__).parents[1] / "reports/evaluate"
 COLORIZERS = ("gray", "constant", "lightness_table", "pretrain", "pretrain_saturated", "finetune")
@@ -46,7 +46,7 @@ Lab = tuple[Floats, Floats]
 def main() -> None:
     if sys.argv[1:] == ["--check"]:
         text = PAGE.read_text(encoding="utf-8")
-        sys.exit(0 if updated(text) == text else f"{PAGE.name} is stale: run python docs/{Path(__file__).name}")
+        sys.exit(0 if updated(text) == text else f"{PAGE.name} is stale: run python scripts/{Path(__file__).name}")
     FOLDER.mkdir(exist_ok=True)
     for name, picture in pictures().items():
         picture.save(FOLDER / f"{name}.jpg", "JPEG", **JPEG)

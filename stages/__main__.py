@@ -17,8 +17,8 @@ from types import ModuleType
 from pipeline.distributed.launch import end_with_launcher, launch
 from pipeline.distributed.world import adopt_slurm, hush, rank, world_size
 from pipeline.errors import InputError, ParamsError, exit_status
-from pipeline.memory import keep_freed_memory
 from pipeline.params.schema import Base, Params, read
+from pipeline.system import keep_freed_memory
 from pipeline.training.failures import translated_errors
 from stages.dvc import STAGES, in_the_workspace
 

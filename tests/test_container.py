@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from tests.helpers import ROOT
 
-sys.path.append(str(ROOT / ".ci"))
+sys.path.append(str(ROOT / "scripts"))
 import clean_root
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
 from tests.helpers import ROOT, Project, save_photo
 from tests.nursery import Nursery
@@ -55,10 +54,6 @@ def project(trained: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "copy")
 
 
-def deps(project: Project, stage: str) -> list[str]:
-    return YAML(typ="safe").load((project.folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]  # type: ignore[no-any-return]
-
-
 def test_at_most_three_places_each() -> None:
     places = {
         heading: {name for name, _ in patches(heading)} for heading in re.findall(r"^## (.*)$", TEXT, re.MULTILINE)
@@ -86,8 +81,6 @@ def test_a_loss(project: Project) -> None:
 def test_a_generator(project: Project) -> None:
     apply(project, "A generator")
     project.change(generator={"architecture": "three_layers"}, pretrain={"epochs": 1})
-    project.run("stages.dvc")
-    assert "pipeline/models/three_layers.py" in deps(project, "pretrain")
     project.run("stages", "pretrain")
     model = json.loads((project.folder / "checkpoints/pretrain/model.json").read_text(encoding="utf-8"))
     assert model["generator"]["architecture"] == "three_layers"
@@ -100,8 +93,6 @@ def test_a_source(project: Project, rng: np.random.Generator) -> None:
     listing = project.folder / "photographs.txt"
     listing.write_text("".join(f"{number}.png\n" for number in range(14)), encoding="utf-8")
     project.change(sample={"source": "listing", "path": "photographs.txt"})
-    project.run("stages.dvc")
-    assert "pipeline/sampling/listing.py" in deps(project, "sample")
     project.run("stages", "sample")
     with (project.folder / "data/sample/manifest.csv").open(encoding="utf-8") as file:
         assert {row["path"] for row in csv.DictReader(file)} == {f"{number}.png" for number in range(14)}
@@ -123,10 +114,6 @@ def test_a_metric(project: Project) -> None:
 
 def test_a_stage(project: Project) -> None:
     apply(project, "A stage")
-    project.run("stages.dvc")
-    assert {"pipeline/quality/grids.py", "pipeline/data/shards.py", "stages/contact_sheet.py"} <= set(
-        deps(project, "contact_sheet")
-    )
     project.dvc("repro", "contact_sheet")
     with Image.open(project.folder / "reports/contact_sheet/sheet.png") as sheet:
         assert sheet.width > 3 * 96

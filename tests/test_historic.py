@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.models.config import Training, read_config, write_config
 from tests.helpers import ROOT, Array, environment, mean_chroma, save_photo, smooth_photos
 
-sys.path += [str(ROOT), str(ROOT / "docs")]
+sys.path += [str(ROOT), str(ROOT / "scripts")]
 import make_gallery
 
 from benchmarks import historic

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -17,18 +16,18 @@ from pipeline.models.config import Architecture
 from pipeline.models.generators import GENERATORS
 from pipeline.params.schema import SourceName
 from pipeline.sampling.sources import SOURCES
-from stages.dvc import EXEMPT, STAGES, code_files, imported_files, is_code
+from stages.dvc import STAGES, code_files
 from tests.helpers import QUICKSTART, ROOT
-
-sys.path.append(str(ROOT / "docs"))
-import make_overview
 
 # A room may import the rooms of the lines below its own.
 LEVELS = [
-    ["stages", "apps"],
+    ["stages"],
+    ["experiments", "page", "importing"],
+    ["coloring"],
     ["export"],
     ["training", "inference"],
     ["evaluation", "sampling", "checkpointing"],
+    ["quality"],
     ["params"],
     ["models", "data", "media"],
     ["color", "distributed"],
@@ -40,17 +39,46 @@ def sources() -> list[Path]:
     return [path for name in ("pipeline", "stages") for path in sorted((ROOT / name).rglob("*.py"))]
 
 
-# Files of pipeline/ that are about params.yaml, and stand above the networks that it describes.
-PARAMS = {"params.py", "allowed_values.py", "contradictions.py", "validation_messages.py", "recipes.py"}
+# Files beside the rooms that import from rooms.
+ABOVE = {"cli.py": "stages", "devices.py": "quality", "trackers.py": "quality"}
 
 
 def room(path: Path) -> str:
     """pipeline/color/tensors.py -> color; pipeline/files.py -> pipeline; stages/sample.py -> stages."""
-    return "params" if path.parent.name == "pipeline" and path.name in PARAMS else path.parent.name
+    return ABOVE.get(path.name, path.parent.name) if path.parent.name == "pipeline" else path.parent.name
 
 
 def level(path: Path) -> int:
     return next(number for number, rooms in enumerate(LEVELS) if room(path) in rooms)
+
+
+class _WithoutTypeChecking(ast.NodeTransformer):
+    """Drops imports that only type checkers see."""
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else node
+
+
+def imported_files(file: Path) -> Iterator[Path]:
+    """The project's own files that a file imports when it runs; empty ones do not count."""
+    for node in ast.walk(_WithoutTypeChecking().visit(ast.parse(file.read_bytes()))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            yield from files_of(name)
+
+
+def files_of(module: str) -> Iterator[Path]:
+    """pipeline.color.tensors -> pipeline/color/tensors.py, and the __init__.py of each folder on the way."""
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        place = ROOT.joinpath(*parts[:end])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file() and file.stat().st_size:
+                yield file
 
 
 def imported_names(path: Path) -> Iterator[str]:
@@ -84,25 +112,36 @@ def test_the_package_knows_neither_stages_nor_dvc() -> None:
             assert not roots & {"stages", "dvc"}, path
 
 
+# Files that no result depends on. A stage that imports one need not name it in its deps.
+NO_RESULT = {
+    "pipeline/errors.py": "texts and exit statuses",
+    "pipeline/types.py": "names for annotations",
+    "pipeline/system.py": "when and on how many cores a stage runs, not what it makes",
+    "pipeline/trackers.py": "reports elsewhere",
+    "stages/dvc.py": "where results go",
+}
+
+
+def imports_of(file: Path, seen: set[Path]) -> set[Path]:
+    """The project's own files that a stage imports, directly or not. Values of params.yaml are compared themselves."""
+    seen.add(file)
+    for other in imported_files(file):
+        if other not in seen and file.parent.name != "params":
+            imports_of(other, seen)
+    return seen
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_deps_of_dvc_yaml_are_those_that_the_command_writes(stage: str) -> None:
+def test_the_deps_of_a_stage_are_the_folders_that_it_imports(stage: str) -> None:
     declared = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
-    code = [dep for dep in declared if is_code(dep)]
-    written = [file.relative_to(ROOT).as_posix() for file in code_files(stage)]
-    assert code == written, "dvc.yaml is stale: run python -m stages.dvc"
-
-
-def test_what_is_exempt_cannot_change_a_result() -> None:
-    """The reasons given in EXEMPT hold."""
-    assert all((ROOT / name).is_file() for name in EXEMPT)
-    errors = ast.parse((ROOT / "pipeline/errors.py").read_text(encoding="utf-8"))
-    functions = [node.name for node in errors.body if isinstance(node, ast.FunctionDef)]
-    assert functions == ["missing_extra", "exit_status", "_open_closed", "_say"]
-
-
-def test_the_overview_is_made_of_the_first_lines_of_the_modules() -> None:
-    text = make_overview.OVERVIEW.read_text(encoding="utf-8")
-    assert make_overview.updated(text) == text, "docs/overview.md is stale: run python scripts/make_overview.py"
+    deps = {dep for dep in declared if dep.startswith(("pipeline/", "stages/"))}
+    files = {file.relative_to(ROOT) for file in imports_of(ROOT / f"stages/{stage}.py", set())}
+    names = {file.as_posix() for file in files}
+    folders = {f"pipeline/{file.parts[1]}" for file in files if len(file.parts) > 2}
+    assert deps == folders | {name for name in names - NO_RESULT.keys() if name.count("/") == 1}
+    assert set(code_files(stage)) >= {ROOT / file for file in files if file.parts[1] != "params"} - {
+        ROOT / name for name in NO_RESULT
+    }
 
 
 def test_files_say_what_they_are() -> None:

@@ -241,7 +241,7 @@ def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
     assert "resumed" not in trainings.run("pretrain").stdout
     params.write_text(values, encoding="utf-8")
     # What no result depends on: a comment, the text of an error, a lock.
-    locks = trainings.folder / "pipeline/locks.py"
+    locks = trainings.folder / "pipeline/system.py"
     for path, old, new in (
         (module, b"import torch", b"# Averages.\nimport torch"),
         (trainings.folder / "pipeline/data/shards.py", b"no shards", b"not a single shard"),

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import stages.__main__ as stages
-from pipeline.params import read
+from pipeline.params.schema import read
 from stages import recorded
 from tests.helpers import QUICKSTART
 
@@ -19,7 +19,7 @@ ROUNDS = """
 import resource
 import sys
 import numpy as np
-from pipeline.memory import keep_freed_memory
+from pipeline.system import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()

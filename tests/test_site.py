@@ -15,7 +15,7 @@ from pipeline.errors import ParamsError
 from pipeline.params.schema import Params, parse
 from tests.helpers import QUICKSTART, ROOT
 
-sys.path.append(str(ROOT / "docs"))
+sys.path.append(str(ROOT / "scripts"))
 import make_reference
 import make_tutorial
 

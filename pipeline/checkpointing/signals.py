@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from pipeline.errors import StoppedError
-from pipeline.handled_signals import handled
+from pipeline.system import handled
 
 
 class StopRequest:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.coloring.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
 from pipeline.media.video_reader import CONTAINERS
-from pipeline.page.worker import Request, Result, Worker
 
 
 @dataclass(frozen=True)

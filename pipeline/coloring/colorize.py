@@ -21,9 +21,9 @@ from pipeline.coloring.model_choice import choose_model, label, load_signed, use
 from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, color_file
 from pipeline.coloring.processes import Processes, Task, how_many
 from pipeline.errors import InputError
-from pipeline.handled_signals import handled
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.provenance import Origin
+from pipeline.system import handled
 
 T = TypeVar("T")
 # More photographs than this are counted and not listed, but for those that failed.

@@ -21,9 +21,8 @@ from tqdm import tqdm
 from pipeline.coloring.jobs import Job
 from pipeline.coloring.model_choice import load_signed, used
 from pipeline.coloring.one_file import BatchOptions, Outcome, color_file
-from pipeline.cores import cores
 from pipeline.errors import ModelError
-from pipeline.handled_signals import handled
+from pipeline.system import cores, handled
 
 # What a process needs at most for the model and a photograph of 48 megapixels.
 _MEMORY = 1.5 * 2**30

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
-from pipeline.cores import cores
 from pipeline.errors import PeerError
-from pipeline.handled_signals import handled
+from pipeline.system import cores, handled
 
 # Seconds. Until then, a process whose peer has ended notices it and says so.
 _GRACE = 10.0

@@ -13,7 +13,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.color.tensors import rgb_to_lab
-from pipeline.cores import cores
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.classifier import Classifier
@@ -23,6 +22,7 @@ from pipeline.evaluation.paired import mean_interval, spread_interval
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.quality.color_prior import ColorPrior
 from pipeline.quality.predictor import Predictor
+from pipeline.system import cores
 from pipeline.types import Pixels
 
 Array = NDArray[np.float64]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-import resource
+import math
 import sys
 import time
 from dataclasses import dataclass
 
+import psutil
 import torch
 from tqdm import tqdm
 
@@ -136,12 +137,19 @@ def measure_step(name: str, params: Params, repeats: int = 3) -> StepCost:
         started = time.perf_counter()
         objective.step(*space.encode(rgb), 0)["content"].item()
         seconds.append(time.perf_counter() - started)
-    if accelerator.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        # In bytes on a Mac, in KiB elsewhere.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return StepCost(min(seconds[1:]), peak, str(accelerator.device))
+    return StepCost(min(seconds[1:]), _peak_megabytes(accelerator.device), str(accelerator.device))
+
+
+def _peak_megabytes(device: torch.device) -> float:
+    """Return the most memory that was in use so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float(getattr(psutil.Process().memory_info(), "peak_wset", math.nan)) / 2**20
+    # In bytes on a Mac, in KiB elsewhere.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _skips(name: str, params: Params) -> list[tuple[int, int]]:

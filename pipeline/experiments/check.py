@@ -60,7 +60,7 @@ def _device(params: Params) -> str:
 
     from pipeline.devices import choose_device, choose_precision, require_devices
     from pipeline.params.contradictions import unshareable
-    from pipeline.training.trackers import require_trackers
+    from pipeline.trackers import require_trackers
 
     device = choose_device(params.base.device, params.base.deterministic)
     precision = choose_precision(params.base.precision, device)

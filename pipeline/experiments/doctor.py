@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
-from pipeline.cores import cores
 from pipeline.errors import ModelError, ParamsError, TwotoneError, missing_extra
 from pipeline.params.schema import Base, Params, read
+from pipeline.system import cores
 from pipeline.tables import print_table
 
 _DISTRIBUTION = "twotone-colorizer"

@@ -10,9 +10,9 @@ from typing import Any
 
 from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
 from pipeline.errors import InputError, LockError, ParamsError, SavedStateError
-from pipeline.locks import held
 from pipeline.params import recipes
 from pipeline.params.schema import read
+from pipeline.system import held
 from pipeline.tables import print_table
 
 _DIGITS = 12

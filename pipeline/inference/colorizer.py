@@ -14,13 +14,13 @@ from PIL import Image
 
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
-from pipeline.cores import cores
 from pipeline.errors import ModelError
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
 from pipeline.media.decoding import SMALLEST_SIDE
 from pipeline.media.pictures import samples_of
+from pipeline.system import cores
 from pipeline.types import Floats, Samples
 
 # Pixels joined at a time: few enough for their planes to stay in the processor's cache.

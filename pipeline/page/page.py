@@ -20,9 +20,9 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 
 from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
+from pipeline.coloring.worker import Result, Worker
 from pipeline.inference.colorizer import Colorizer
 from pipeline.page.texts import LANGUAGES
-from pipeline.page.worker import Result, Worker
 
 # Photographs are private: every ten minutes, all that is older than an hour is deleted.
 KEEP_SECONDS, CLEAN_SECONDS = 3600, 600

@@ -20,11 +20,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.coloring.model_choice import choose_model
+from pipeline.coloring.worker import Worker
 from pipeline.errors import InputError, PageError
 from pipeline.inference.colorizer import Colorizer
 from pipeline.inference.networks import has_dial
 from pipeline.page.page import CLEAN_SECONDS, KEEP_SECONDS, build_page, looks
-from pipeline.page.worker import Worker
+from pipeline.system import stop_signals
 
 _WAITING = 20
 # Photographs of several people are colored in turns, by one process.
@@ -69,7 +70,7 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
     colorizer = Colorizer.load(path)
     worker = Worker(path, limits.pixels, limits.seconds)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in stop_signals("SIGTERM", "SIGHUP", "SIGINT"):
         signal.signal(number, lambda *_: stop.set())
     try:
         with tempfile.TemporaryDirectory(prefix="twotone-") as folder:

@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from pipeline.color.arrays import chromaticity
-from pipeline.cores import cores
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
@@ -27,6 +26,7 @@ from pipeline.sampling.in_order import in_order
 from pipeline.sampling.manifest import Manifest
 from pipeline.sampling.photographs import decode
 from pipeline.sampling.quotas import ALL, Quotas
+from pipeline.system import cores
 from pipeline.types import Pixels
 
 # Pixels of a side that are enough to tell a gray photograph.

@@ -16,10 +16,10 @@ from pipeline.errors import ParamsError
 from pipeline.models.config import ModelConfig, Training
 from pipeline.params.contradictions import unshareable
 from pipeline.quality.validation import inference
+from pipeline.trackers import Trackers
 from pipeline.training.objectives import Objective
 from pipeline.training.recorder import PreviewTimes, Recorder
 from pipeline.training.selection import Selection
-from pipeline.training.trackers import Trackers
 
 
 @dataclass(frozen=True)

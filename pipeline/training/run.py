@@ -18,9 +18,9 @@ from pipeline.checkpointing.store import State, mention_others, pack, require_no
 from pipeline.data.loader import plain_batches, train_batches
 from pipeline.errors import TrainingError
 from pipeline.files import require_writable
-from pipeline.locks import held
 from pipeline.models.config import ModelConfig
 from pipeline.quality.validation import ab_mae, inference
+from pipeline.system import held
 from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import Objective
 from pipeline.training.plan import plan

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.checkpointing.store import SavedStates, State, read_state
 from pipeline.errors import LockError, SavedStateError
-from pipeline.locks import held
+from pipeline.system import held
 
 
 def state(epoch: int = 1, value: float = 1.0) -> State:
@@ -98,7 +98,7 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from pipeline.locks import held
+from pipeline.system import held
 with held(Path({str(path)!r}), "this"):
     print("held", flush=True)
     time.sleep(60)

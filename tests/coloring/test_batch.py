@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.coloring.batch import Batch, Controls, Task, color_all
+from pipeline.coloring.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
-from pipeline.page.worker import Request, Result, Worker
 from tests.helpers import save_photo
 
 

@@ -132,7 +132,7 @@ def running(project: Path) -> Iterator[int]:
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from pipeline.locks import held
+from pipeline.system import held
 with held(Path({str(project)!r}, ".resume/pretrain", "aa" * 32, "lock"), "this"):
     print("held", flush=True)
     time.sleep(60)

@@ -18,10 +18,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from skimage.color import rgb2lab
 
+from pipeline.coloring.worker import Request, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
 from pipeline.page.page import _controls, apart
-from pipeline.page.worker import Request, Worker
 from tests.helpers import EIGHT_BIT, noisy_photo, save_photo
 from tests.page.conftest import PATIENCE, TWOTONE, downloaded, opened, patient_page, send
 

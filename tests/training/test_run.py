@@ -22,12 +22,12 @@ from pipeline.errors import TrainingError
 from pipeline.models.config import ModelConfig, read_config
 from pipeline.params.schema import Params, read
 from pipeline.quality.validation import ab_mae, inference
+from pipeline.trackers import Trackers
 from pipeline.training.ema import Ema
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.prepare import TrainConfig, TrainingRun
 from pipeline.training.recorder import PreviewTimes, Recorder
 from pipeline.training.run import train
-from pipeline.training.trackers import Trackers
 from tests.helpers import QUICKSTART
 
 LAB = ColorSpace("lab")

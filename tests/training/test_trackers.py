@@ -46,7 +46,7 @@ def test_a_training_is_one_run_however_often_it_is_interrupted(
     project.change(generator={"architecture": "compact_unet"}, pretrain={"epochs": 4, "sample_epochs": [1, 2, 3, 4]})
     nursery.run(project.folder, "sample")
     fault = """
-from pipeline.training import trackers
+from pipeline import trackers
 before(trackers.Trackers, "log", when=lambda _self, row, _step: row["epoch"] == 3)
 """
     assert nursery.start(project.folder, "pretrain", fault).wait().returncode == -9
