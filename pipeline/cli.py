@@ -225,6 +225,14 @@ def colorize(
         bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
     ] = False,
     damaged: Annotated[bool, typer.Option(help="Color what is there of photographs that are cut off.")] = False,
+    hints: Annotated[
+        Path | None,
+        typer.Option(
+            help="Colors for places of one photograph: a JSON file, or a copy with painted dots; default: "
+            "NAME.hints.json or NAME.hints.png beside each."
+        ),
+    ] = None,
+    no_hints: Annotated[bool, typer.Option("--no-hints", help="Leave hints beside photographs alone.")] = False,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
     shard: Annotated[
@@ -245,7 +253,18 @@ def colorize(
     ending = format.lower().removeprefix(".") if format else None
     naming = Naming(out, ending, tuple(range(seed, seed + samples)), compare, parse_shard(shard))
     coloring = ColoringOptions(render_size, seed, saturation, own_lightness)
-    batch = BatchOptions(naming, coloring, smoothing, overwrite, max_pixels, damaged, vivid, processes)
+    batch = BatchOptions(
+        naming,
+        coloring,
+        smoothing,
+        overwrite,
+        max_pixels,
+        damaged=damaged,
+        vivid=vivid,
+        hints=hints,
+        look_for_hints=not no_hints,
+        processes=processes,
+    )
     raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
 
 

@@ -41,6 +41,10 @@ class ImageError(TwotoneError):
     """A file is no photograph that this project decodes, or a format cannot hold the picture."""
 
 
+class HintError(TwotoneError, ValueError):
+    """Hints of a photograph that mean nothing on it, or a file of them that cannot be read."""
+
+
 class VideoError(TwotoneError):
     """A file is no film that this project decodes."""
 

@@ -245,7 +245,7 @@ def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
     for path, old, new in (
         (module, b"import torch", b"# Averages.\nimport torch"),
         (trainings.folder / "pipeline/data/shards.py", b"no shards", b"not a single shard"),
-        (locks, b"LOCK_NB", b"LOCK_NB | 0"),
+        (locks, b"blocking=False", b"blocking=bool(0)"),
     ):
         text = path.read_bytes()
         assert old in text

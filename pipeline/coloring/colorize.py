@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from pipeline.coloring.hint_files import read_hints
 from pipeline.coloring.inputs import COPIES
 from pipeline.coloring.jobs import Job, Selection, require_output, select
 from pipeline.coloring.model_choice import choose_model, label, load_signed, used
@@ -42,6 +43,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         ModelError: there is no model.
     """
     selection = select(inputs, options.naming)
+    _require_hints(options, selection)
     path, colorizer, origin = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
     for sentence in _without_effect(selection, options):
@@ -134,6 +136,20 @@ def _require_own_lightness(colorizer: Colorizer, selection: Selection, model: Pa
     films = [job.source for job in selection.jobs if job.is_film]
     if films:
         raise InputError(f"--own-lightness is for photographs, and {films[0]} is a film")
+
+
+def _require_hints(options: BatchOptions, selection: Selection) -> None:
+    """Refuse hints that are not of one photograph, before a model is loaded."""
+    if options.hints is None:
+        return
+    if len(selection.jobs) > 1:
+        raise InputError(
+            f"--hints {options.hints} has the hints of one photograph, and there are {len(selection.jobs)}; "
+            "NAME.hints.json beside each is found by itself"
+        )
+    if selection.jobs[0].is_film:
+        raise InputError(f"--hints is for photographs, and {selection.jobs[0].source} is a film")
+    read_hints(options.hints)
 
 
 def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.coloring.copies import original
+from pipeline.coloring.hint_files import belongs_to_another
 from pipeline.errors import InputError
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.video_reader import CONTAINERS
@@ -20,6 +21,7 @@ COLORED = SUFFIXES | set(CONTAINERS)
 """The endings of what can be colored."""
 COPIES = "colored copies"
 """What they are called where files that are left out are counted."""
+HINTS = "files of hints"
 
 
 class Found(NamedTuple):
@@ -52,7 +54,10 @@ def find(
         elif text == "-":
             raise InputError("- is standard input, and is colored alone; a file of that name is ./-")
         elif path.exists():
-            yield Found(path, Path(path.name), named=True)
+            if belongs_to_another(path):  # *.png in a shell names it, too
+                left_out[HINTS] += 1
+            else:
+                yield Found(path, Path(path.name), named=True)
             continue
         elif glob.has_magic(text):
             folder, found = (
@@ -102,6 +107,8 @@ def _kind_left_out(file: Path, folder: Path, copies: Path | None) -> str:
         return "not regular files"
     if copies and copies in real_path(file).parents:
         return COPIES
+    if belongs_to_another(file):
+        return HINTS
     if file.suffix.lower() not in COLORED:
         return file.suffix.lower() or "without an ending"
     # And those of a run without --out, beside their photographs; a pattern may find the copies alone.

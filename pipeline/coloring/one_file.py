@@ -8,10 +8,12 @@ from typing import Literal
 
 from pipeline.coloring.color_picture import color_picture, side_by_side
 from pipeline.coloring.copies import comparison
+from pipeline.coloring.hint_files import hints_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
 from pipeline.errors import TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
 from pipeline.media.pictures import LIMIT, decode_picture
@@ -36,6 +38,10 @@ class BatchOptions:
     """Whether to color what is there of a photograph that is cut off."""
     vivid: float | None = None
     """Where the dial from faithful to vivid stands; None for the model as it is."""
+    hints: Path | None = None
+    """The file of hints of the only photograph; None for the one beside each, if there is one."""
+    look_for_hints: bool = True
+    """Whether hints beside photographs count."""
     processes: int | None = None
     """That color photographs side by side; None for as many as are worth it."""
     origin: Origin | None = None
@@ -80,24 +86,52 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
         return Outcome(job.source, "copy", "")
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     notes = _name_notes(job)
+    coloring, origin, said = with_hints_of(job.source, options)
+    notes += [said] if said else []
     for seed, target in targets.items():
         kind = WRITABLE[target.suffix[1:].lower()]
-        colored = color_picture(picture, colorizer, replace(options.coloring, seed=seed), kind, options.origin)
+        colored = color_picture(picture, colorizer, replace(coloring, seed=seed), kind, origin)
         if options.overwrite or not target.is_file():
             write_whole(target, colored.content)
         beside = comparison(target)
         if options.naming.compare and (options.overwrite or not beside.is_file()):
-            write_whole(beside, side_by_side(picture, colored.rgb, kind, options.origin))
+            write_whole(beside, side_by_side(picture, colored.rgb, kind, origin))
         notes += [note for note in colored.notes if note not in notes]
     height, width = picture.pixels.shape[:2]
     detail = f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
     return Outcome(job.source, "colored", detail, tuple(notes))
 
 
+def with_hints_of(source: Path, options: BatchOptions) -> tuple[ColoringOptions, Origin | None, str]:
+    """Read the hints of a photograph; return how it is colored, what its copy says of it, and a note.
+
+    Raises:
+        HintError: the file of hints cannot be read.
+    """
+    file = options.hints or (hints_beside(source) if options.look_for_hints else None)
+    if file is None:
+        return options.coloring, options.origin, ""
+    hints = read_hints(file)
+    text = hints_text(hints)
+    origin = options.origin and replace(
+        options.origin, settings=", ".join(filter(None, [options.origin.settings, text]))
+    )
+    return replace(options.coloring, hints=hints), origin, f"{text} of {file.name}"
+
+
+def hints_text(hints: tuple[Hint, ...] | Painted) -> str:
+    if isinstance(hints, Painted):
+        return "painted hints"
+    return f"{len(hints)} hint{'s' if len(hints) > 1 else ''}"
+
+
 def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
     if not job.named and is_colored_film(job.source):
         return Outcome(job.source, "copy", "")
     texts, notes = [], list(_name_notes(job))
+    beside = hints_beside(job.source)
+    if beside:
+        notes.append(f"{beside.name} is not read: hints are for photographs")
     for seed, target in targets.items():
         coloring = replace(options.coloring, seed=seed)
         made_by = options.origin.line if options.origin else ""

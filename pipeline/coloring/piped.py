@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.coloring.color_picture import color_picture
 from pipeline.coloring.colorize import load_for
 from pipeline.coloring.jobs import Naming, Selection, require_format, require_output
-from pipeline.coloring.one_file import BatchOptions
+from pipeline.coloring.one_file import BatchOptions, with_hints_of
 from pipeline.errors import ImageError, InputError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import Colorizer
@@ -75,9 +75,11 @@ def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tup
     """The colored file, and what to say of it."""
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     kind = WRITABLE[_ending(options.naming, picture.format)]
-    colored = color_picture(picture, colorizer, options.coloring, kind, options.origin)
+    coloring, origin, said = with_hints_of(Path(STANDARD_INPUT), replace(options, look_for_hints=False))
+    colored = color_picture(picture, colorizer, coloring, kind, origin)
     height, width = picture.pixels.shape[:2]
-    notes = [f"{picture.format} is written as {kind}"] if picture.format != kind else []
+    notes = [said] if said else []
+    notes += [f"{picture.format} is written as {kind}"] if picture.format != kind else []
     return colored.content, "; ".join([f"{width}x{height}", *notes, *colored.notes])
 
 

@@ -1,4 +1,4 @@
-"""Color photographs with a trained model: `from pipeline.inference import Colorizer`."""
+"""Color photographs with a trained model: `from pipeline.inference import Colorizer, Hint`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.inference.colorizer import Colorizer
+    from pipeline.inference.hints import Hint, Painted
 
-__all__ = ["Colorizer"]
+__all__ = ["Colorizer", "Hint", "Painted"]
+
+_MODULES = {"Colorizer": "colorizer", "Hint": "hints", "Painted": "hints"}
 
 
 def __getattr__(name: str) -> Any:
     # On first use: a module that needs the networks alone does not wait for the rest.
-    if name == "Colorizer":
-        return import_module("pipeline.inference.colorizer").Colorizer
+    if name in _MODULES:
+        return getattr(import_module(f"pipeline.inference.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ from PIL import Image
 
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
-from pipeline.errors import ModelError
+from pipeline.errors import HintError, ModelError
+from pipeline.inference.hints import Hint, Painted, Said, hint_side, said_by, with_hints
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
@@ -42,6 +43,8 @@ class ColoringOptions:
     """Factor of the chroma, 0 to 10; 0 is gray."""
     own_lightness: bool = False
     """Whether an RGB generator's own output is shown, lightness and all, enlarged to the picture's size."""
+    hints: tuple[Hint, ...] | Painted = ()
+    """Colors for places, which the network's give way to."""
 
 
 class Colorizer:
@@ -95,12 +98,24 @@ class Colorizer:
 
     @overload
     def __call__(
-        self, image: Image.Image, *, render_size: int | None = ..., seed: int = ..., saturation: float = ...
+        self,
+        image: Image.Image,
+        *,
+        render_size: int | None = ...,
+        seed: int = ...,
+        saturation: float = ...,
+        hints: Sequence[Hint] | Painted = ...,
     ) -> Image.Image: ...
 
     @overload
     def __call__(
-        self, image: NDArray[Any], *, render_size: int | None = ..., seed: int = ..., saturation: float = ...
+        self,
+        image: NDArray[Any],
+        *,
+        render_size: int | None = ...,
+        seed: int = ...,
+        saturation: float = ...,
+        hints: Sequence[Hint] | Painted = ...,
     ) -> NDArray[Any]: ...
 
     @overload
@@ -108,7 +123,15 @@ class Colorizer:
         self, image: Sequence[Any], *, render_size: int | None = ..., seed: int = ..., saturation: float = ...
     ) -> list[Any]: ...
 
-    def __call__(self, image: Any, *, render_size: int | None = None, seed: int = 0, saturation: float = 1.0) -> Any:
+    def __call__(
+        self,
+        image: Any,
+        *,
+        render_size: int | None = None,
+        seed: int = 0,
+        saturation: float = 1.0,
+        hints: Sequence[Hint] | Painted = (),
+    ) -> Any:
         """Color a photograph, or several.
 
         Args:
@@ -116,7 +139,8 @@ class Colorizer:
                 (N, H, W, 1) or (N, H, W, 3); or a sequence of any of them.
             render_size: short side of what the network sees, 32 to 2048 pixels; at a larger one it sees smaller things.
             seed: of the noise of a generator that has some.
-            saturation: factor of the chroma; 0 is gray.
+            saturation: factor of the network's chroma; 0 is gray.
+            hints: colors for places of one photograph, or a copy of it with painted dots.
 
         Returns:
             For a PIL image an RGB one (RGBA where it was transparent); for an array (..., H, W, 3) of its type;
@@ -125,8 +149,14 @@ class Colorizer:
         Raises:
             TypeError, ValueError: the image or an option is none of these.
             ImageError: the samples of a PIL image are floating-point numbers, whose scale is not known.
+            HintError: a hint means nothing on the photograph. (It is a ValueError, too.)
+            InputError: hints are given, and scipy is not installed.
         """
-        return self._color_any(image, ColoringOptions(render_size, seed, saturation))
+        several = not isinstance(image, Image.Image) and not (isinstance(image, np.ndarray) and image.ndim < 4)
+        if hints and several:
+            raise HintError("hints belong to one photograph; color each with its own")
+        given = hints if isinstance(hints, Painted) else tuple(hints)
+        return self._color_any(image, ColoringOptions(render_size, seed, saturation, hints=given))
 
     def color(self, pixels: Samples, options: ColoringOptions) -> Samples:
         """Color (H, W) or (H, W, 3) samples: (H, W, 3) of their type.
@@ -140,7 +170,17 @@ class Colorizer:
         if options.own_lightness:
             return self._own_rgb(pixels, options)
         light = self.reduced_lightness(pixels, options.render_size)
+        if options.hints:
+            return self._hinted(pixels, light, options)
         return self.join(pixels, light, self.ab(light, options.seed) * np.float32(options.saturation))
+
+    def _hinted(self, pixels: Samples, light: Floats, options: ColoringOptions) -> Samples:
+        """Color with hints, which are spread on a copy of their own: what the network sees is small."""
+        seen = said_by(options.hints, pixels, light.shape)
+        ab = self.ab(light, options.seed, seen) * np.float32(options.saturation)
+        fine = lightness(_reduced(pixels, hint_side(*pixels.shape[:2])))
+        enlarged = GuidedColor.fit(light, ab).rows(fine, 0, fine.shape[0])
+        return self.join(pixels, fine, with_hints(fine, enlarged, said_by(options.hints, pixels, fine.shape)))
 
     def _color_any(self, image: Any, options: ColoringOptions) -> Any:
         if isinstance(image, Image.Image):
@@ -173,11 +213,20 @@ class Colorizer:
             raise ValueError(f"render_size must be in {RENDER_SIZES[0]}..{RENDER_SIZES[1]}, got {size}")
         return size
 
-    def ab(self, light: Floats, seed: int = 0) -> Floats:
-        """The network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*."""
+    def ab(self, light: Floats, seed: int = 0, said: Said | None = None) -> Floats:
+        """The network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*.
+
+        Args:
+            said: hints on the same copy. Only a network that was trained with hints sees them.
+        """
         (height, width), padded = light.shape, self._padded(light)
         if self._network.config.color_space == "lab":
-            output = self._network.run((padded / np.float32(50) - np.float32(1))[None, None], seed)
+            seen = (padded / np.float32(50) - np.float32(1))[None]
+            if said and self._network.config.generator.hints:
+                hints = np.stack([*(said.ab / np.float32(AB_SCALE)), said.where.astype(np.float32)])
+                below, beside = padded.shape[0] - height, padded.shape[1] - width
+                seen = np.concatenate([seen, np.pad(hints, ((0, 0), (0, below), (0, beside)))])
+            output = self._network.run(seen[None], seed)
             return output[0, :, :height, :width] * np.float32(AB_SCALE)
         return chromaticity(self._rgb(padded, seed)[:, :height, :width])
 
@@ -191,6 +240,8 @@ class Colorizer:
         """An RGB generator's output at the size of the pixels."""
         if not self.has_own_lightness:
             raise ValueError("own lightness needs a generator that was trained with base.color_space rgb")
+        if options.hints:
+            raise HintError("own lightness shows the generator's output as it is: it takes no hints")
         if options.saturation != 1:
             raise ValueError("own lightness shows the generator's output as it is: saturation must be 1")
         light = self.reduced_lightness(pixels, options.render_size)

@@ -1,0 +1,122 @@
+"""Files of hints: NAME.hints.json with positions and colors, or NAME.hints.png, a copy with painted dots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import HintError, ImageError
+from pipeline.files import write_whole
+from pipeline.inference.hints import Hint, Painted
+from pipeline.media.decoding import SUFFIXES
+from pipeline.media.pictures import read_picture
+
+MARK = ".hints"
+"""What the name of a file of hints ends with, before its ending."""
+_LARGEST, _MOST_PIXELS = 2**20, 200_000_000
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    x: float | str
+    y: float | str
+    color: str
+    radius: float | str | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    width: int | None = Field(None, ge=1)
+    """The size of the photograph that positions in pixels are of; None for the photograph's own."""
+    height: int | None = Field(None, ge=1)
+    hints: list[_Entry]
+
+
+def is_hints(path: Path) -> bool:
+    """Return whether a file is named as hints of another one: street.hints.json, street.hints.png."""
+    return path.stem.lower().endswith(MARK) and path.suffix.lower() in {".json", *SUFFIXES}
+
+
+def belongs_to_another(path: Path) -> bool:
+    """Return whether a file has the hints of a photograph beside it, and is none itself."""
+    if not is_hints(path):
+        return False
+    stem = path.stem[: -len(MARK)]
+    endings = [ending for suffix in SUFFIXES for ending in (suffix, suffix.upper())]
+    return any(path.with_name(stem + ending).exists() for ending in endings)
+
+
+def hints_beside(photograph: Path) -> Path | None:
+    """Return the file of hints that lies beside a photograph, if there is one: the JSON before the painted copy."""
+    for ending in (".json", ".png"):
+        found = photograph.with_name(f"{photograph.stem}{MARK}{ending}")
+        if found.is_file():
+            return found
+    return None
+
+
+def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
+    """Read a file of hints.
+
+    Raises:
+        HintError: it is missing, or holds none that can be read.
+    """
+    if path.suffix.lower() != ".json":
+        return _painted(path)
+    try:
+        content = path.read_bytes()
+        if len(content) > _LARGEST:
+            raise HintError(f"{path}: {len(content)} bytes; a file of hints has at most {_LARGEST}")
+        tree = json.loads(content)
+        file = _File.model_validate({"hints": tree} if isinstance(tree, list) else tree)
+    except OSError as error:
+        raise HintError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise HintError(f"{path}: {place}: {first['msg'].lower()}; {_EXAMPLE}") from None
+    except (ValueError, RecursionError):
+        raise HintError(f"{path}: no JSON; {_EXAMPLE}") from None
+    if not file.hints:
+        raise HintError(f"{path}: no hints in it; {_EXAMPLE}")
+    return tuple(
+        Hint(_share(one.x, file.width), _share(one.y, file.height), one.color, one.radius) for one in file.hints
+    )
+
+
+_EXAMPLE = 'hints are written as {"hints": [{"x": 120, "y": "40%", "color": "#8b1a1a"}]}'
+
+
+def write_hints(path: Path, hints: tuple[Hint, ...]) -> None:
+    """Write hints as `read_hints` reads them.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    entries = [
+        {"x": one.x, "y": one.y, "color": one.color} | ({} if one.radius is None else {"radius": one.radius})
+        for one in hints
+    ]
+    write_whole(path, (json.dumps({"hints": entries}, indent=2) + "\n").encode())
+
+
+def _share(position: float | str, length: int | None) -> float | str:
+    """Pixels of a photograph of another size, as a share of its side."""
+    return position if length is None or isinstance(position, str) else f"{100 * position / length!r}%"
+
+
+def _painted(path: Path) -> Painted:
+    try:
+        pixels = read_picture(path, _MOST_PIXELS).pixels
+    except ImageError as error:
+        raise HintError(f"{path}: {error}") from None
+    except OSError as error:
+        raise HintError(f"{path}: cannot be read: {error.strerror}") from None
+    if pixels.ndim == 2:
+        raise HintError(f"{path}: a gray picture; paint dots of color on a copy of the photograph")
+    return Painted(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))

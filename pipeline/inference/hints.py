@@ -1,0 +1,253 @@
+"""Hints: colors that somebody says for places of a photograph. They are spread along its lightness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from pipeline.color.arrays import chromaticity
+from pipeline.errors import HintError, InputError, missing_extra
+from pipeline.types import Floats, Samples
+
+MOST = 1000
+"""More hints than this are refused."""
+_RADIUS = "1.5%"
+# The best of a search on 48 photographs (docs/how-to/hints.md): how much of a color passes between two neighbors whose
+# L* differs, what passes in any case, how fast a color fades, and how firmly a hint is kept.
+_SIGMA, _FLOOR, _PULL, _KEPT = 3.0, 1e-4, 9e-5, 1e3
+# Short side of the copy that hints are spread on, and its most pixels: solving takes so many some 0.5 s.
+_SIDE, _MOST_PIXELS = 192, 2**17
+# A painted copy says a color where a* and b* differ by this from the photograph's, Lab units: less is a JPEG's noise.
+_PAINTED = 12.0
+# A pixel of the small copy is said by a painting that covers this share of it.
+_COVERED = 0.25
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A color for a place.
+
+    The hue and the chroma of the color count; the lightness is the photograph's own.
+    """
+
+    x: float | str
+    """From the left edge: pixels of the upright photograph, or a share such as "40%"."""
+    y: float | str
+    """From the upper edge, likewise."""
+    color: str
+    """As CSS writes it: "#8b1a1a", "navy", "hsl(30, 40%, 50%)". Gray says that the place has no color."""
+    radius: float | str | None = None
+    """Half the side of the square that has the color: pixels, or a share of the short side; None for 1.5%."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A copy of the photograph on which somebody has painted dots of color."""
+
+    pixels: Samples
+    """(H, W, 3) uint8 sRGB, of any size with the photograph's proportions."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What hints say of a small copy."""
+
+    ab: Floats
+    """(2, h, w) a* and b*; 0 where nothing is said."""
+    where: NDArray[np.bool_]
+    """(h, w): whether a color is said."""
+
+
+def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
+    """Refuse hints that mean nothing on a photograph of this size.
+
+    Raises:
+        HintError: one lies outside, or has no color; or there are too many.
+    """
+    if len(hints) > MOST:
+        raise HintError(f"{len(hints)} hints; at most {MOST} can be said, and a painted copy says more")
+    for number, hint in enumerate(hints, 1):
+        name = f"hint {number}"
+        for axis, given, length in (("x", hint.x, width), ("y", hint.y, height)):
+            if not 0 <= _pixels(given, length, f"{name}: {axis}") <= length:
+                raise HintError(
+                    f"{name}: {axis} is {_written(given)}, outside of the photograph, which is {width}x{height} pixels"
+                )
+        if hint.radius is not None and _pixels(hint.radius, min(width, height), f"{name}: radius") <= 0:
+            raise HintError(f"{name}: radius must be above 0, got {hint.radius}")
+        color_of(hint.color, name)
+
+
+def _written(given: float | str) -> str:
+    return given if isinstance(given, str) else f"{given:g}"
+
+
+def color_of(text: str, name: str = "hint") -> tuple[float, float]:
+    """Return a* and b* of a color as CSS writes it.
+
+    Raises:
+        HintError: it is none, or it is transparent.
+    """
+    try:
+        red, green, blue, *alpha = ImageColor.getrgb(text.strip())
+    except (ValueError, AttributeError):
+        raise HintError(f'{name}: {text!r} is no color; write one as CSS does, such as "#8b1a1a" or "navy"') from None
+    if alpha and alpha[0] < 255:
+        raise HintError(f"{name}: {text!r} is transparent; a hint's color covers what is there")
+    a, b = chromaticity(np.array([red, green, blue], np.float32).reshape(3, 1, 1) / np.float32(255)).ravel()
+    return float(a), float(b)
+
+
+def said_by(hints: Sequence[Hint] | Painted, pixels: Samples, small: tuple[int, int]) -> Said:
+    """Draw hints on a small copy; of two at one place the later one counts.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) uint8 or uint16, the photograph.
+        small: (h, w) of the copy.
+
+    Raises:
+        HintError: a hint means nothing on this photograph.
+    """
+    if isinstance(hints, Painted):
+        return _painted(hints, pixels, small)
+    height, width = pixels.shape[:2]
+    require_hints(hints, width, height)
+    ab, where = np.zeros((2, *small), np.float32), np.zeros(small, bool)
+    for hint in hints:
+        radius = _pixels(_RADIUS if hint.radius is None else hint.radius, min(width, height), "radius")
+        rows = _span(_pixels(hint.y, height, "y"), radius, height, small[0])
+        columns = _span(_pixels(hint.x, width, "x"), radius, width, small[1])
+        ab[:, rows, columns] = np.array(color_of(hint.color), np.float32)[:, None, None]
+        where[rows, columns] = True
+    return Said(ab, where)
+
+
+def _pixels(given: float | str, length: int, name: str) -> float:
+    """Return a position or a length in pixels.
+
+    Raises:
+        HintError: it is no number of pixels and no share.
+    """
+    try:
+        if isinstance(given, str) and given.strip().endswith("%"):
+            found = float(given.strip()[:-1]) / 100 * length
+        else:
+            found = float(given)
+    except (TypeError, ValueError):
+        raise HintError(f'{name} must be pixels or a share such as "40%", got {given!r}') from None
+    if not np.isfinite(found):
+        raise HintError(f'{name} must be pixels or a share such as "40%", got {given!r}')
+    return found
+
+
+def _span(middle: float, radius: float, length: int, small: int) -> slice:
+    """Return the pixels of the small copy that a hint covers along one side: one at least."""
+    scale = small / length
+    first = min(max(round((middle - radius) * scale), 0), small - 1)
+    last = min(max(round((middle + radius) * scale), first + 1), small)
+    return slice(first, last)
+
+
+def _painted(painted: Painted, pixels: Samples, small: tuple[int, int]) -> Said:
+    """Find the colors that were painted: where a* and b* differ from the photograph's.
+
+    Raises:
+        HintError: the copy has other proportions than the photograph, or nothing was painted.
+    """
+    height, width = painted.pixels.shape[:2]
+    full = pixels.shape[:2]
+    if abs(width * full[0] - height * full[1]) > 0.01 * height * full[1] + max(*full):
+        raise HintError(
+            f"the painted copy is {width}x{height} pixels, and the photograph is {full[1]}x{full[0]}: it must show the "
+            "same, at any size"
+        )
+    colors = chromaticity(np.moveaxis(painted.pixels.astype(np.float32) / np.float32(255), 2, 0))
+    differs = np.hypot(*(colors - _own_colors(pixels, (width, height)))) > _PAINTED
+    # The mean color of what is painted within each pixel of the small copy.
+    share = _averaged(differs.astype(np.float32), small)
+    sums = np.stack([_averaged(np.where(differs, channel, 0).astype(np.float32), small) for channel in colors])
+    where = share >= _COVERED
+    if not where.any():
+        raise HintError("no color is painted on the copy: dots must be larger than a hundredth of its short side")
+    return Said(np.where(where, sums / np.maximum(share, 1e-6), 0).astype(np.float32), where)
+
+
+def _own_colors(pixels: Samples, size: tuple[int, int]) -> Floats:
+    """Return a* and b* of the photograph itself at a size (width, height): a sepia print is no hint."""
+    if pixels.ndim == 2:
+        return np.zeros((2, size[1], size[0]), np.float32)
+    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    rgb = np.asarray(Image.fromarray(eight).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return chromaticity(np.moveaxis(rgb.astype(np.float32) / np.float32(255), 2, 0))
+
+
+def _averaged(plane: Floats, small: tuple[int, int]) -> Floats:
+    return np.asarray(Image.fromarray(plane).resize((small[1], small[0]), Image.Resampling.BOX))
+
+
+def with_hints(light: Floats, ab: Floats, said: Said) -> Floats:
+    """Spread the difference between what is said and what a network painted there.
+
+    Colorization by optimization (Levin, Lischinski & Weiss 2004, https://doi.org/10.1145/1015706.1015780), of the
+    residual: between two of the eight neighbors passes more of it the less their lightness differs, and it fades with
+    the distance. So it stops at edges, and a place that nothing was said of keeps the network's color.
+
+    Args:
+        light: (h, w) L* of the small copy.
+        ab: (2, h, w) a* and b* that the network painted.
+        said: on the same copy.
+
+    Returns:
+        (2, h, w) a* and b*, those said where they are.
+
+    Raises:
+        InputError: scipy is not installed.
+    """
+    residual = np.where(said.where, said.ab - ab, 0).astype(np.float32)
+    spread = _solved(light, residual, said.where)
+    colors: Floats = np.where(said.where, said.ab, ab + spread).astype(np.float32)
+    return colors
+
+
+def hint_side(height: int, width: int) -> int:
+    """Return the short side of the copy of a photograph on which its hints are spread, pixels."""
+    short, long = sorted((height, width))
+    return max(1, min(_SIDE, short, int(sqrt(_MOST_PIXELS * short / long))))
+
+
+def _solved(light: Floats, residual: Floats, said: NDArray[np.bool_]) -> Floats:
+    """Minimize w_ij (u_i - u_j)^2 summed over neighbors, pull u_i^2, and kept (u_i - residual_i)^2 at hints."""
+    try:
+        from scipy import sparse
+        from scipy.sparse import linalg
+    except ImportError:
+        raise InputError(missing_extra("hints are spread by scipy", "hints")) from None
+    height, width = light.shape
+    count, light = height * width, light.astype(np.float64)
+    number = np.arange(count).reshape(height, width)
+    one, other, weights = [], [], []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = (slice(0, height - down), slice(max(-right, 0), width - max(right, 0)))
+        there = (slice(down, height), slice(max(right, 0), width - max(-right, 0)))
+        weight = np.exp(-((light[here] - light[there]) ** 2) / (2 * _SIGMA**2)) + _FLOOR
+        one.append(number[here].ravel())
+        other.append(number[there].ravel())
+        weights.append(weight.ravel())
+    pairs = (np.concatenate(one), np.concatenate(other))
+    passing = sparse.coo_matrix((np.concatenate(weights), pairs), (count, count))
+    passing = (passing + passing.T).tocsc()
+    firm = _KEPT * said.astype(np.float64).ravel()
+    # A color fades over the same part of a photograph, however small the copy is.
+    pull = _PULL * (_SIDE / min(height, width)) ** 2
+    matrix = sparse.diags(np.asarray(passing.sum(1)).ravel() + pull + firm) - passing
+    # For a symmetric matrix whose diagonal is the largest: no pivots, and half the fill-in.
+    factors = linalg.splu(
+        matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True}
+    )
+    solution = factors.solve((firm * residual.reshape(2, -1)).T.astype(np.float64))
+    return np.asarray(solution.T.reshape(2, height, width), np.float32)

@@ -1,0 +1,124 @@
+"""Hints as files: beside photographs, named, or painted; what the copies say, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.color import rgb2lab
+
+from pipeline.coloring.hint_files import read_hints, write_hints
+from pipeline.errors import HintError
+from pipeline.inference.hints import Hint, color_of
+from tests.helpers import ROOT, twotone
+
+HINTS = {"hints": [{"x": "25%", "y": "50%", "color": "#c05050", "radius": "10%"}]}
+
+
+def gray_photo(path: Path) -> Path:
+    gray = np.full((60, 80), 90, np.uint8)
+    gray[:, 40:] = 170
+    Image.fromarray(gray).save(path)
+    return path
+
+
+def said_there(path: Path) -> bool:
+    with Image.open(path) as image:
+        found = rgb2lab(np.asarray(image.convert("RGB")))[30, 20, 1:]
+    return bool(np.abs(found - color_of("#c05050")).max() < 3)
+
+
+def test_hints_beside_a_photograph_are_found_and_said(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("street.png", "other.png"):
+        gray_photo(photos / name)
+    (photos / "street.hints.json").write_text(json.dumps(HINTS), encoding="utf-8")
+    done = twotone(ROOT, "colorize", str(photos), "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "street.png: 80x60" in done.stdout
+    assert "; 1 hint of street.hints.json" in done.stdout
+    assert "1 files of hints" in done.stdout
+    assert said_there(tmp_path / "out/street.png")
+    assert not said_there(tmp_path / "out/other.png")
+    assert b", 1 hint" in (tmp_path / "out/street.png").read_bytes()
+    assert b", 1 hint" not in (tmp_path / "out/other.png").read_bytes()
+    without = twotone(ROOT, "colorize", str(photos), "-o", str(tmp_path / "plain"), "--no-hints")
+    assert without.returncode == 0
+    assert not said_there(tmp_path / "plain/street.png")
+
+
+def test_a_painted_copy_is_hints_and_no_photograph(tmp_path: Path) -> None:
+    photo = gray_photo(tmp_path / "street.png")
+    with Image.open(photo) as image:
+        painted = image.convert("RGB")
+    painted.paste((192, 80, 80), (14, 24, 27, 37))
+    painted.save(tmp_path / "street.hints.png")
+    # As a shell writes *.png.
+    done = twotone(ROOT, "colorize", str(photo), str(tmp_path / "street.hints.png"), "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "painted hints of street.hints.png" in done.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["street.png"]
+    assert said_there(tmp_path / "out/street.png")
+
+
+def test_hints_can_be_named_for_one_photograph(tmp_path: Path) -> None:
+    photo = gray_photo(tmp_path / "street.png")
+    (tmp_path / "mine.json").write_text(json.dumps(HINTS["hints"]), encoding="utf-8")
+    named = ["--hints", str(tmp_path / "mine.json")]
+    done = twotone(ROOT, "colorize", str(photo), *named, "-o", str(tmp_path / "out.png"))
+    assert done.returncode == 0, done.stderr
+    assert said_there(tmp_path / "out.png")
+    gray_photo(tmp_path / "other.png")
+    refused = twotone(ROOT, "colorize", str(tmp_path / "*.png"), *named)
+    assert refused.returncode == 2
+    assert "has the hints of one photograph, and there are" in refused.stderr
+
+
+def test_positions_may_be_of_a_photograph_of_another_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.hints.json"
+    path.write_text(
+        json.dumps({"width": 800, "height": 600, "hints": [{"x": 200, "y": 300, "color": "red"}]}), encoding="utf-8"
+    )
+    assert read_hints(path) == (Hint("25.0%", "50.0%", "red"),)
+
+
+def test_written_hints_are_read_again(tmp_path: Path) -> None:
+    hints = (Hint("25.5%", 12.0, "#123456"), Hint(1.0, 2.0, "navy", "3%"))
+    write_hints(tmp_path / "a.hints.json", hints)
+    assert read_hints(tmp_path / "a.hints.json") == hints
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "no JSON; hints are written as"),
+        ("[]", "no hints in it"),
+        ('{"dots": []}', "hints: field required"),
+        ('[{"x": 1, "y": 2}]', "hints.0.color: field required"),
+        ('[{"x": 1, "y": 2, "color": "red", "size": 3}]', "hints.0.size: extra inputs are not permitted"),
+        ('[{"x": null, "y": 2, "color": "red"}]', "hints.0.x"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "street.hints.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(HintError) as error:
+        read_hints(path)
+    assert str(error.value).startswith(f"{path}: {sentence}")
+
+
+def test_bad_hints_of_one_photograph_do_not_stop_the_others(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("good.png", "bad.png"):
+        gray_photo(photos / name)
+    (photos / "bad.hints.json").write_text('[{"x": 500, "y": 2, "color": "red"}]', encoding="utf-8")
+    done = twotone(ROOT, "colorize", str(photos), "-o", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "bad.png: hint 1: x is 500, outside of the photograph, which is 80x60 pixels" in done.stderr
+    assert (tmp_path / "out/good.png").is_file()
+    assert not (tmp_path / "out/bad.png").exists()
