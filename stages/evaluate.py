@@ -13,6 +13,7 @@ from pipeline.devices import start
 from pipeline.evaluation.baseline_predictors import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
+from pipeline.evaluation.hints import COLUMNS, hint_curve
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.scoring import Judges, score_all
@@ -69,6 +70,8 @@ def run(params: Params) -> None:
     write_csv(work / "dial.csv", dial, list(dial[0]))
     knobs = curve(partial(saturated, networks["pretrain"]), FACTORS, test, block.batch_size)
     write_csv(work / "knob.csv", knobs, list(knobs[0]))
+    first = [test[number] for number in range(min(block.hints, len(test)))]
+    write_csv(work / "hints.csv", hint_curve(generators["finetune"], first, seed, device), COLUMNS)
     for file in sorted(work.iterdir()):
         publish(file, Path("reports/evaluate", file.name))
 

@@ -41,7 +41,7 @@ TINY: dict[str, dict[str, Any]] = {
     "pretrain": {"epochs": 1, "batch_size": 4, "sample_epochs": [1]},
     "discriminator": {"channels": 8},
     "finetune": {"epochs": 1, "batch_size": 4, "sample_epochs": [1], "publish": "last"},
-    "evaluate": {"columns": 3, "classifier": "none"},
+    "evaluate": {"columns": 3, "classifier": "none", "hints": 1},
 }
 
 # Half a code, at the steepest place of the curve from 8-bit codes to L*: no rounding can move the lightness further.

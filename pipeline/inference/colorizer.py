@@ -14,8 +14,9 @@ from PIL import Image
 
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
+from pipeline.color.hints import Said, hint_side, with_hints
 from pipeline.errors import HintError, ModelError
-from pipeline.inference.hints import Hint, Painted, Said, hint_side, said_by, with_hints
+from pipeline.inference.hints import Hint, Painted, said_by
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor

@@ -236,6 +236,8 @@ class Evaluate(Block):
     """none, fetch, or the path of torch-fidelity's Inception: measure FID in it; needs the extra `perceptual`."""
     columns: Count = 8
     """Photographs in samples.png."""
+    hints: Annotated[int, Field(ge=0)] = 30
+    """Photographs of hints.csv, which says what 0 to 100 hints of the true colors are worth; 0 for none."""
 
 
 class Export(Block):

@@ -10,9 +10,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.color.arrays import lightness
+from pipeline.color.hints import Said, with_hints
 from pipeline.errors import HintError
 from pipeline.inference import Colorizer, Hint, Painted
-from pipeline.inference.hints import Said, color_of, said_by, with_hints
+from pipeline.inference.hints import color_of, said_by
 from pipeline.inference.networks import Network
 from pipeline.models.config import read_config
 from tests.helpers import EIGHT_BIT, mean_chroma, noisy_photo
