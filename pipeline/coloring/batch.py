@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.coloring.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
 from pipeline.inference.colorizer import ColoringOptions
+from pipeline.inference.hints import Hint
 from pipeline.media.video_reader import CONTAINERS
 
 
@@ -33,6 +34,7 @@ class Item:
     source: Path
     controls: Controls
     result: Result | None
+    hints: tuple[Hint, ...] = ()
     problem: str = ""
     """Its name and why it could not be colored, where there is no result."""
 
@@ -76,6 +78,8 @@ class Task:
     controls: Controls
     first: Path | None = None
     """The photograph that somebody looks at, which is colored before the others."""
+    hints: Mapping[Path, tuple[Hint, ...]] = field(default_factory=dict)
+    """By photograph, where there are some."""
 
 
 def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Iterator[Batch]:
@@ -95,7 +99,7 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
     for source in sorted(task.sources, key=lambda source: source != task.first):
         if source in done:
             continue
-        done[source] = _color(source, task.controls, worker, folder)
+        done[source] = _color(source, task.controls, task.hints.get(source, ()), worker, folder)
         _delete_result(replaced.get(source))
         if len(done) < len(task.sources):
             yield _ordered(task.sources, done)
@@ -109,7 +113,11 @@ def is_done(task: Task, earlier: Batch) -> bool:
 
 
 def _done(task: Task, earlier: Batch) -> dict[Path, Item]:
-    return {item.source: item for item in earlier.items if item.controls == task.controls and _is_there(item)}
+    return {
+        item.source: item
+        for item in earlier.items
+        if (item.controls, item.hints) == (task.controls, task.hints.get(item.source, ())) and _is_there(item)
+    }
 
 
 def _is_there(item: Item) -> bool:
@@ -120,20 +128,20 @@ def _ordered(sources: Sequence[Path], done: dict[Path, Item]) -> Batch:
     return Batch(tuple(done[source] for source in sources if source in done))
 
 
-def _color(source: Path, controls: Controls, worker: Worker, folder: Path) -> Item:
+def _color(source: Path, controls: Controls, hints: tuple[Hint, ...], worker: Worker, folder: Path) -> Item:
     if not source.exists():
-        return Item(source, controls, None, f"{source.name}: deleted after an hour; send it again")
+        return Item(source, controls, None, hints, f"{source.name}: deleted after an hour; send it again")
     if source.suffix.lower() in CONTAINERS:
         reason = f"a film; this page colors photographs, and `twotone colorize {source.name}` colors films"
-        return Item(source, controls, None, f"{source.name}: {reason}")
+        return Item(source, controls, None, hints, f"{source.name}: {reason}")
     work = Path(tempfile.mkdtemp(dir=folder))
-    options = ColoringOptions(controls.size, seed=0, saturation=controls.saturation)
+    options = ColoringOptions(controls.size, seed=0, saturation=controls.saturation, hints=hints)
     try:
         result = worker.color(Request(source, work, options, controls.variants, controls.vivid))
     except ColoringError as error:
         shutil.rmtree(work, ignore_errors=True)
-        return Item(source, controls, None, str(error))
-    return Item(source, controls, result)
+        return Item(source, controls, None, hints, str(error))
+    return Item(source, controls, result, hints)
 
 
 def _with_archive(batch: Batch, folder: Path) -> Batch:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ModelError
+from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.starter import starter_folder
 from pipeline.media.provenance import Origin
 from pipeline.models.config import GENERATOR_FILE, ONNX_FILE, read_config
@@ -86,8 +87,15 @@ def origin_of(model: Path, vivid: float | None = None) -> Origin:
 def used(origin: Origin, coloring: ColoringOptions) -> Origin:
     """The origin, with how it colors one picture."""
     factor = f"saturation {coloring.saturation:g}" if coloring.saturation != 1 else ""
-    settings = ", ".join(filter(None, [origin.settings, factor]))
+    settings = ", ".join(filter(None, [origin.settings, factor, hints_text(coloring.hints)]))
     return replace(origin, redrawn=coloring.own_lightness, settings=settings)
+
+
+def hints_text(hints: tuple[Hint, ...] | Painted) -> str:
+    """Say how many hints there are; "" where there are none."""
+    if isinstance(hints, Painted):
+        return "painted hints"
+    return f"{len(hints)} hint{'s' if len(hints) > 1 else ''}" if hints else ""
 
 
 def _named(named: Path) -> Path:

@@ -10,10 +10,10 @@ from pipeline.coloring.color_picture import color_picture, side_by_side
 from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
+from pipeline.coloring.model_choice import hints_text
 from pipeline.errors import TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
 from pipeline.media.pictures import LIMIT, decode_picture
@@ -117,12 +117,6 @@ def with_hints_of(source: Path, options: BatchOptions) -> tuple[ColoringOptions,
         options.origin, settings=", ".join(filter(None, [options.origin.settings, text]))
     )
     return replace(options.coloring, hints=hints), origin, f"{text} of {file.name}"
-
-
-def hints_text(hints: tuple[Hint, ...] | Painted) -> str:
-    if isinstance(hints, Painted):
-        return "painted hints"
-    return f"{len(hints)} hint{'s' if len(hints) > 1 else ''}"
 
 
 def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:

@@ -22,6 +22,8 @@ import gradio as gr
 from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
 from pipeline.coloring.worker import Result, Worker
 from pipeline.inference.colorizer import Colorizer
+from pipeline.inference.hints import Hint
+from pipeline.page.hinting import HintParts, hint_parts, marked, parse, said_wrong, saved
 from pipeline.page.texts import LANGUAGES
 
 # Photographs are private: every ten minutes, all that is older than an hour is deleted.
@@ -66,6 +68,8 @@ class Kept:
 
     paths: tuple[str, ...]
     values: tuple[float, ...]
+    said: dict[str, str]
+    """By photograph, the lines of the colors that were said for it."""
     batch: Batch
 
 
@@ -107,30 +111,44 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
             # First: on a phone, columns lie below each other.
             with gr.Column(scale=3):
                 view = _results()
+                hints = hint_parts(_TEXTS)
             with gr.Column(scale=1):
                 controls = _controls(colorizer, dial)
         batch = gr.State(Batch(), time_to_live=KEEP_SECONDS, delete_callback=Batch.delete)
         chosen = gr.State(None)
+        # The lines of each photograph, and the photograph that those in the list belong to.
+        said, owner = gr.State({}), gr.State(None)
         # What the browser remembers when the page is loaded again.
         token, sessions = gr.BrowserState("", storage_key="twotone"), Sessions()
 
         @apart
         def color(
-            paths: list[str] | None, earlier: Batch, looked_at: str | None, key: str, *values: float
+            paths: list[str] | None,
+            earlier: Batch,
+            looked_at: str | None,
+            key: str,
+            lines: str,
+            spoken: dict[str, str],
+            of: str | None,
+            *values: float,
         ) -> Iterator[Any]:
             saturation, share, count, size = values
             key = key or secrets.token_urlsafe()
             wanted = Controls(int(size), saturation, share if dial else None, int(count))
-            task = Task(_sources(paths), wanted, Path(looked_at) if looked_at else None)
+            sources = _sources(paths)
+            spoken = {
+                path: text for path, text in (spoken | ({of: lines} if of else {})).items() if Path(path) in sources
+            }
+            task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken))
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
-                yield {batch: earlier}
+                yield {batch: earlier, said: spoken, **_list(hints, earlier, looked_at, spoken, of, folder), owner: of}
                 return
             yield _waiting(view, len(task.sources))
             if not task.sources:
                 earlier.delete()
                 sessions.forget(key)
-                yield {batch: Batch()}
+                yield {batch: Batch(), said: {}, owner: None, hints.whole: gr.Accordion(visible=False), hints.lines: ""}
                 return
             shown: list[Result | None] = []
             for now in color_all(task, earlier, worker, folder):
@@ -138,8 +156,11 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
                 # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
                 changed = {} if shown == [result] else _show(view, result)
                 shown = [result]
-                sessions.keep(key, Kept(tuple(paths or ()), values, now))
-                yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
+                sessions.keep(key, Kept(tuple(paths or ()), values, spoken, now))
+                listed = _list(hints, now, looked_at, spoken, of, folder) if changed else {}
+                of = _current(now, looked_at) or of
+                progress = _progress(view, now, len(task.sources))
+                yield {batch: now, token: key, said: spoken, owner: of, **progress, **changed, **listed}
 
         def restore(key: str) -> dict[Any, Any]:
             kept = sessions.find(key)
@@ -147,15 +168,26 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
                 return {batch: Batch()}
             parts = dict(zip(controls, kept.values, strict=True))
             shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
-            return {photos: list(kept.paths), batch: kept.batch, **parts, **shown}
+            listed = _list(hints, kept.batch, None, kept.said, None, folder)
+            states = {batch: kept.batch, said: kept.said, owner: _current(kept.batch, None)}
+            return {photos: list(kept.paths), **states, **parts, **shown, **listed}
 
-        changes = [photos.change, *(control.change for control in controls)]
-        outputs = [*vars(view).values(), batch, token]
+        changes = [photos.change, hints.lines.change, *(control.change for control in controls)]
+        listed = [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
+        outputs = [*vars(view).values(), *listed, batch, token, said, owner]
         # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
-        gr.on(changes, color, [photos, batch, chosen, token, *controls], outputs, trigger_mode="always_last",
+        given = [photos, batch, chosen, token, hints.lines, said, owner, *controls]
+        gr.on(changes, color, given, outputs, trigger_mode="always_last",
               show_progress_on=view.status, js=_clamping(controls))  # fmt: skip
-        page.load(restore, token, [photos, batch, *controls, *vars(view).values()], show_progress="hidden")
-        _choosing(view, batch, chosen)
+
+        def opened(now: Batch, looked_at: str | None, spoken: dict[str, str]) -> dict[Any, Any]:
+            return _list(hints, now, looked_at, spoken, None, folder)
+
+        # gradio's page forgets what a closed part was given while it was closed.
+        hints.whole.expand(opened, [batch, chosen, said], listed, show_progress="hidden")
+        shown_again = [photos, batch, said, owner, *controls, *vars(view).values(), *listed]
+        page.load(restore, token, shown_again, show_progress="hidden")
+        _choosing(view, batch, chosen, hints, said, owner, folder)
     return page
 
 
@@ -223,15 +255,21 @@ def _results() -> _View:
     return _View(status, slider, divider, photographs, colorings, download, archive, problems)
 
 
-def _choosing(view: _View, batch: gr.State, chosen: gr.State) -> None:
+def _choosing(
+    view: _View, batch: gr.State, chosen: gr.State, hints: HintParts, said: gr.State, owner: gr.State, folder: Path
+) -> None:
     """Connect the thumbnails."""
 
-    def photograph(now: Batch, event: gr.SelectData) -> dict[Any, Any]:
+    def photograph(
+        now: Batch, lines: str, spoken: dict[str, str], of: str | None, event: gr.SelectData
+    ) -> dict[Any, Any]:
         sources = list(now.results)
         if int(event.index) not in range(len(sources)):
             raise _gone()
-        source = sources[int(event.index)]
-        return {**_show(view, now.results[source]), chosen: str(source)}
+        source = str(sources[int(event.index)])
+        spoken = spoken | ({of: lines} if of else {})
+        listed = _list(hints, now, source, spoken, of, folder)
+        return {**_show(view, now.results[Path(source)]), **listed, chosen: source, said: spoken, owner: source}
 
     def coloring(now: Batch, looked_at: str | None, event: gr.SelectData) -> dict[Any, Any]:
         result = _looked_at(now, looked_at)
@@ -240,7 +278,9 @@ def _choosing(view: _View, batch: gr.State, chosen: gr.State) -> None:
         shown = _show(view, result, int(event.index))
         return {part: shown[part] for part in (view.slider, view.download)}
 
-    view.photographs.select(photograph, batch, [view.slider, view.divider, view.colorings, view.download, chosen])
+    shown = [view.slider, view.divider, view.colorings, view.download]
+    shown += [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
+    view.photographs.select(photograph, [batch, hints.lines, said, owner], [*shown, chosen, said, owner])
     view.colorings.select(coloring, [batch, chosen], [view.slider, view.download])
 
 
@@ -304,6 +344,39 @@ def _looked_at(now: Batch, chosen: str | None) -> Result | None:
     """That of the chosen photograph, else the first."""
     results = now.results
     return results.get(Path(chosen or ""), next(iter(results.values()), None))
+
+
+def _current(now: Batch, chosen: str | None) -> str | None:
+    """The photograph whose result is shown."""
+    shown = _looked_at(now, chosen)
+    return next((str(source) for source, result in now.results.items() if result is shown), None)
+
+
+def _hints_of(spoken: dict[str, str]) -> dict[Path, tuple[Hint, ...]]:
+    found = {Path(path): parse(text)[0] for path, text in spoken.items()}
+    return {path: hints for path, hints in found.items() if hints}
+
+
+def _list(
+    hints: HintParts, now: Batch, chosen: str | None, spoken: dict[str, str], of: str | None, folder: Path
+) -> dict[Any, Any]:
+    """Show what was said of the photograph that is looked at.
+
+    Args:
+        of: the photograph that the list shows now: what somebody types into it stays as it is.
+    """
+    current, result = _current(now, chosen), _looked_at(now, chosen)
+    if current is None or result is None:
+        return {hints.whole: gr.Accordion(visible=False)}
+    found, problems = parse(spoken.get(current, ""))
+    lines = {} if current == of else {hints.lines: spoken.get(current, "")}
+    return {
+        hints.whole: gr.Accordion(visible=True),
+        hints.place: str(marked(result.before, found)),
+        hints.save: saved(Path(current), found, folder),
+        hints.problem: said_wrong(problems),
+        **lines,
+    }
 
 
 def _status(text: Any) -> str:

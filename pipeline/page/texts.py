@@ -25,6 +25,16 @@ ENGLISH = {
     "variants_info": "This model has several answers.",
     "size": "Render size",
     "size_info": "What the network sees, pixels: larger finds smaller things.",
+    "say": "Say a color",
+    "place": "Click where a color belongs",
+    "color": "Color",
+    "hints": "Colors that were said",
+    "hints_info": "On each line: from the left, from the top, the color. 40% 25% #8b1a1a",
+    "undo": "Undo",
+    "redo": "Redo",
+    "clear": "Remove all",
+    "save_hints": "Save the colors",
+    "load_hints": "Load colors",
 }
 
 GERMAN = {
@@ -50,6 +60,16 @@ GERMAN = {
     "variants_info": "Dieses Modell hat mehrere Antworten.",
     "size": "Rechengröße",
     "size_info": "Was das Netz sieht, in Pixeln: größer findet kleinere Dinge.",
+    "say": "Eine Farbe sagen",
+    "place": "Dorthin klicken, wo eine Farbe hingehört",
+    "color": "Farbe",
+    "hints": "Gesagte Farben",
+    "hints_info": "In jeder Zeile: von links, von oben, die Farbe. 40% 25% #8b1a1a",
+    "undo": "Rückgängig",
+    "redo": "Wiederholen",
+    "clear": "Alle entfernen",
+    "save_hints": "Farben speichern",
+    "load_hints": "Farben laden",
 }
 
 FRENCH = {
@@ -75,6 +95,16 @@ FRENCH = {
     "variants_info": "Ce modèle a plusieurs réponses.",
     "size": "Taille de calcul",
     "size_info": "Ce que le réseau voit, en pixels : plus grand, il trouve des choses plus petites.",
+    "say": "Dire une couleur",
+    "place": "Cliquez là où va une couleur",
+    "color": "Couleur",
+    "hints": "Couleurs dites",
+    "hints_info": "Sur chaque ligne : depuis la gauche, depuis le haut, la couleur. 40% 25% #8b1a1a",
+    "undo": "Annuler",
+    "redo": "Rétablir",
+    "clear": "Tout enlever",
+    "save_hints": "Enregistrer les couleurs",
+    "load_hints": "Charger des couleurs",
 }
 
 SPANISH = {
@@ -100,6 +130,16 @@ SPANISH = {
     "variants_info": "Este modelo tiene varias respuestas.",
     "size": "Tamaño de cálculo",
     "size_info": "Lo que ve la red, en píxeles: más grande, encuentra cosas más pequeñas.",
+    "say": "Decir un color",
+    "place": "Haga clic donde va un color",
+    "color": "Color",
+    "hints": "Colores dichos",
+    "hints_info": "En cada línea: desde la izquierda, desde arriba, el color. 40% 25% #8b1a1a",
+    "undo": "Deshacer",
+    "redo": "Rehacer",
+    "clear": "Quitar todos",
+    "save_hints": "Guardar los colores",
+    "load_hints": "Cargar colores",
 }
 
 # By the codes of BCP 47 that browsers send; other languages get English.

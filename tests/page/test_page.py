@@ -227,8 +227,8 @@ def test_a_wrong_file_sent_to_the_api_gets_a_sentence(server: str) -> None:
     """And no traceback: the server's log is looked at when it has ended, in the fixture."""
     path = _upload(server, "x.txt", "hello")
     data = {
-        "data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], None, None, "", 1, 1, 1, 32],
-        "fn_index": 1,
+        "data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], None, None, "", "", None, None, 1, 1, 1, 32],
+        "fn_index": _number_of_coloring(server),
     }
     joined = json.dumps({**data, "session_hash": "api", "trigger_id": 1}).encode()
     headers = {"Content-Type": "application/json"}
@@ -236,6 +236,14 @@ def test_a_wrong_file_sent_to_the_api_gets_a_sentence(server: str) -> None:
     with urllib.request.urlopen(f"{server}gradio_api/queue/data?session_hash=api", timeout=60) as events:
         lines = [line.decode() for line in takewhile(lambda line: b"process_completed" not in line, events)]
     assert any("x.txt: unreadable: none of JPEG" in line for line in lines)
+
+
+def _number_of_coloring(server: str) -> int:
+    """Find the only event that many changes trigger."""
+    with urllib.request.urlopen(f"{server}config", timeout=60) as answer:
+        events = json.load(answer)["dependencies"]
+    (found,) = [event["id"] for event in events if len(event["targets"]) > 3]
+    return int(found)
 
 
 def test_updates_are_some_time_apart() -> None:

@@ -1,0 +1,125 @@
+"""Colors that are said on the page: by mouse, by keyboard and from a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+from skimage.color import rgb2lab
+
+from pipeline.inference.hints import Hint, color_of
+from pipeline.page.hinting import parse
+from tests.page.conftest import PATIENCE, downloaded, send
+
+RED = "#c05050"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Two fields of one gray each."""
+    gray = np.full((240, 320), 90, np.uint8)
+    gray[:, 160:] = 170
+    Image.fromarray(gray).save(tmp_path / "street.png")
+    return tmp_path / "street.png"
+
+
+def ab_at(path: Path, x: int, y: int) -> np.ndarray:
+    return np.asarray(rgb2lab(np.asarray(Image.open(path).convert("RGB")))[y, x, 1:])
+
+
+def opened_list(page: Page, photo: Path) -> None:
+    send(page, photo)
+    expect(page.locator("#status")).to_contain_text("Colored 1 / 1", timeout=PATIENCE)
+    page.get_by_role("button", name="Say a color").click()
+    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+
+
+def recolored(page: Page, before: str) -> None:
+    expect(page.locator("#result img").nth(1)).not_to_have_attribute("src", before, timeout=PATIENCE)
+
+
+def shown(page: Page) -> str:
+    return str(page.locator("#result img").nth(1).get_attribute("src"))
+
+
+def test_a_click_says_a_color_and_undo_takes_it_back(page: Page, photo: Path, tmp_path: Path) -> None:
+    opened_list(page, photo)
+    plain = ab_at(downloaded(page, tmp_path), 80, 120)
+    before = shown(page)
+    box = page.locator("#place img").bounding_box()
+    assert box is not None
+    page.locator("#place img").click(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    recolored(page, before)
+    lines = page.locator("#hints textarea")
+    x, y, color = lines.input_value().split()
+    assert float(x.rstrip("%")) == pytest.approx(25, abs=1)
+    assert float(y.rstrip("%")) == pytest.approx(50, abs=1)
+    assert ab_at(downloaded(page, tmp_path), 80, 120) == pytest.approx(color_of(color), abs=3)
+    before = shown(page)
+    page.locator("#undo").click()
+    recolored(page, before)
+    expect(lines).to_have_value("")
+    assert ab_at(downloaded(page, tmp_path), 80, 120) == pytest.approx(plain, abs=1)
+    before = shown(page)
+    page.locator("#redo").click()
+    recolored(page, before)
+    expect(lines).to_have_value(f"{x} {y} {color}")
+
+
+def test_colors_are_typed_saved_and_loaded(page: Page, photo: Path, tmp_path: Path) -> None:
+    opened_list(page, photo)
+    before = shown(page)
+    lines = page.locator("#hints textarea")
+    lines.focus()
+    page.keyboard.type(f"25% 50% {RED} 5%")
+    recolored(page, before)
+    expect(page.locator("#save-hints")).to_be_enabled(timeout=PATIENCE)
+    page.wait_for_timeout(1000)  # what was typed last has been colored
+    assert ab_at(downloaded(page, tmp_path), 80, 120) == pytest.approx(color_of(RED), abs=3)
+    file = downloaded(page, tmp_path, "#save-hints")
+    assert file.name == "street.hints.json"
+    assert json.loads(file.read_text(encoding="utf-8")) == {
+        "hints": [{"x": "25%", "y": "50%", "color": RED, "radius": "5%"}]
+    }
+    before = shown(page)
+    page.locator("#clear").click()
+    recolored(page, before)
+    before = shown(page)
+    with page.expect_file_chooser() as chooser:
+        page.locator("#load-hints").click()
+    chooser.value.set_files(file)
+    recolored(page, before)
+    expect(lines).to_have_value(f"25% 50% {RED} 5%")
+
+
+def test_a_line_that_says_nothing_is_named(page: Page, photo: Path) -> None:
+    opened_list(page, photo)
+    page.locator("#hints textarea").fill("25% 50% brick")
+    problem = page.locator("#hint-problem [role=alert]")
+    expect(problem).to_contain_text("1: 'brick' is no color", timeout=PATIENCE)
+    page.locator("#hints textarea").fill(f"25% 50% {RED}")
+    expect(problem).to_have_count(0, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("40% 30% #8b1a1a", Hint("40%", "30%", "#8b1a1a")),
+        ("12 7.5 navy 3%", Hint(12, 7.5, "navy", "3%")),
+        ("10% 10% hsl(30, 40%, 50%)", Hint("10%", "10%", "hsl(30, 40%, 50%)")),
+        ("10% 10% hsl(30, 40%, 50%) 8", Hint("10%", "10%", "hsl(30, 40%, 50%)", 8)),
+    ],
+)
+def test_a_line_is_a_hint(line: str, hint: Hint) -> None:
+    assert parse(f"\n  {line}  \n") == ((hint,), [])
+
+
+@pytest.mark.parametrize("line", ["red", "1 2", "120% 5% red", "x y red", "1 2 #12345", "1 2 red -3"])
+def test_other_lines_have_a_sentence(line: str) -> None:
+    hints, (problem,) = parse(f"1 1 blue\n{line}")
+    assert hints == (Hint(1, 1, "blue"),)
+    assert problem.startswith("2: ")
