@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,14 @@ def belongs_to_another(path: Path) -> bool:
         return False
     stem = path.stem[: -len(MARK)]
     endings = [ending for suffix in SUFFIXES for ending in (suffix, suffix.upper())]
-    return any(path.with_name(stem + ending).exists() for ending in endings)
+    return any(os.path.exists(path.with_name(stem + ending)) for ending in endings)
 
 
 def hints_beside(photograph: Path) -> Path | None:
     """Return the file of hints that lies beside a photograph, if there is one: the JSON before the painted copy."""
     for ending in (".json", ".png"):
         found = photograph.with_name(f"{photograph.stem}{MARK}{ending}")
-        if found.is_file():
+        if os.path.isfile(found):  # False for a name that is too long, too
             return found
     return None
 
