@@ -1,6 +1,6 @@
 """Draw docs/hints.jpg, photographs of docs/historic before, with the starter's colors, and with hints.
 
-    python scripts/make_hints.py
+python scripts/make_hints.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README, as a reader types it: each command runs."""
+"""The README and the pages that it leads to, as a reader types them: each command runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Of the other pages, those whose commands no test of their own tries.
-PAGES = README + (ROOT / "docs/processes.md").read_text(encoding="utf-8")
+OTHERS = ("color-photographs", "train-your-own", "reproducible", "compare-and-swap", "real-photographs", "processes")
+PAGES = README + "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in OTHERS)
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL)
 # What is tried elsewhere: the tests themselves, and what needs a package index.
 ELSEWHERE = ("uv run pytest", "pip install uv && ", "pip install '.[serve,film,heic]'")
@@ -42,6 +43,7 @@ def as_typed(block: str, photographs: Path) -> str:
         ("uv run pytest                          # the tests\n", ""),
         ("pip install uv && ", ""),
         ("pip install '.[serve,film,heic]'", ""),
+        ("pip install .\n", ""),
         ("uv run ", ""),
         ("/absolute/path/to/photographs", str(photographs)),
         ("/absolute/path/to/flowers", str(photographs)),
