@@ -21,6 +21,13 @@ PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
 Changes = Annotated[
     list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="What the network computes on: cpu, cuda, mps, coreml, directml or openvino; auto takes the first of "
+        "them that is here."
+    ),
+]
 Model = Annotated[
     Path | None,
     typer.Option(
@@ -224,6 +231,7 @@ def colorize(
     own_lightness: Annotated[
         bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
     ] = False,
+    device: Device = "auto",
     damaged: Annotated[bool, typer.Option(help="Color what is there of photographs that are cut off.")] = False,
     hints: Annotated[
         Path | None,
@@ -263,6 +271,7 @@ def colorize(
         vivid=vivid,
         hints=hints,
         look_for_hints=not no_hints,
+        device=device,
         processes=processes,
     )
     raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
@@ -280,13 +289,15 @@ def serve(
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 60_000_000,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are refused.")] = 100,
     time_limit: Annotated[float, typer.Option(min=1, help="Seconds for one photograph.")] = 60,
+    device: Device = "auto",
 ) -> None:
     """Color photographs on a web page of this machine."""
     try:
         from pipeline.page.server import Address, Limits, serve
     except ImportError as error:
         raise InputError(missing_extra(f"the page needs {error.name}", "serve")) from None
-    serve(model, Address(host, port, allow_remote), Limits(max_pixels, max_megabytes * 2**20, time_limit), browser)
+    limits = Limits(max_pixels, max_megabytes * 2**20, time_limit)
+    serve(model, Address(host, port, allow_remote), limits, browser, device)
 
 
 def _list_recipes() -> None:

@@ -74,7 +74,9 @@ def _tasks(
     def here(job: Job) -> Outcome:
         return color_file(job, colorizer, options)
 
-    count = how_many(options.processes, sum(not job.is_film for job in jobs))
+    photographs = sum(not job.is_film for job in jobs)
+    # Several processes share no GPU well.
+    count = how_many(options.processes if colorizer.device == "cpu" else options.processes or 1, photographs)
     if count > 1:
         return Processes(count, model, options).tasks(jobs, here)
     return nullcontext((job, partial(here, job)) for job in jobs)
@@ -88,7 +90,11 @@ def load_for(model: Path | None, options: BatchOptions, selection: Selection) ->
         ModelError: there is no model.
     """
     path = choose_model(model)
-    colorizer, origin = load_signed(path, options.vivid)
+    colorizer, origin = load_signed(path, options.vivid, device=options.device)
+    for sentence in filter(
+        None, [colorizer.note, "" if colorizer.device == "cpu" else f"coloring on {colorizer.device}"]
+    ):
+        print(f"note: {sentence}", file=sys.stderr)
     if len(options.naming.seeds) > 1 and not colorizer.noisy:
         raise InputError(f"--samples needs a generator with noise, and the generator of {path} has none")
     _require_own_lightness(colorizer, selection, path, options.coloring)

@@ -52,7 +52,9 @@ def label(path: Path) -> str:
 
 
 @lru_cache(maxsize=4)
-def load_signed(model: Path, vivid: float | None, threads: int | None = None) -> tuple[Colorizer, Origin]:
+def load_signed(
+    model: Path, vivid: float | None, threads: int | None = None, device: str = "auto"
+) -> tuple[Colorizer, Origin]:
     """A model and what its pictures say, read together: one trained anew meanwhile must not sign for the old one.
 
     Raises:
@@ -60,7 +62,7 @@ def load_signed(model: Path, vivid: float | None, threads: int | None = None) ->
     """
     from pipeline.inference.colorizer import Colorizer
 
-    return Colorizer.load(model, vivid, threads), origin_of(model, vivid)
+    return Colorizer.load(model, vivid, threads, device), origin_of(model, vivid)
 
 
 def origin_of(model: Path, vivid: float | None = None) -> Origin:

@@ -42,6 +42,8 @@ class BatchOptions:
     """The file of hints of the only photograph; None for the one beside each, if there is one."""
     look_for_hints: bool = True
     """Whether hints beside photographs count."""
+    device: str = "auto"
+    """What the network computes on: see inference/devices.py."""
     processes: int | None = None
     """That color photographs side by side; None for as many as are worth it."""
     origin: Origin | None = None

@@ -123,7 +123,7 @@ def _begin() -> None:
 
 
 def _color(job: Job, model: Path, options: BatchOptions) -> Outcome:
-    colorizer, origin = load_signed(model, options.vivid, threads=1)
+    colorizer, origin = load_signed(model, options.vivid, threads=1, device=options.device)
     return color_file(job, colorizer, replace(options, origin=used(origin, options.coloring)))
 
 

@@ -53,13 +53,13 @@ class Result:
 class Worker:
     """Colors one photograph after another with one model; the process of a request that takes too long is stopped."""
 
-    def __init__(self, model: Path, max_pixels: int, seconds: float):
+    def __init__(self, model: Path, max_pixels: int, seconds: float, device: str = "auto"):
         from pebble import ProcessPool
 
         # Spawned: a fork of a server with threads may hang.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(max_workers=1, context=context)
-        self._model, self._max_pixels, self._seconds = model, max_pixels, seconds
+        self._model, self._max_pixels, self._seconds, self._device = model, max_pixels, seconds, device
 
     def color(self, request: Request) -> Result:
         """Wait for a photograph to be colored.
@@ -69,7 +69,8 @@ class Worker:
         """
         from pebble import ProcessExpired
 
-        task = self._pool.schedule(_color, args=[request, self._model, self._max_pixels], timeout=self._seconds)
+        given = [request, self._model, self._max_pixels, self._device]
+        task = self._pool.schedule(_color, args=given, timeout=self._seconds)
         try:
             result: Result = task.result()
         except TwotoneError as error:
@@ -94,8 +95,8 @@ class Worker:
         self._pool.join()
 
 
-def _color(request: Request, model: Path, max_pixels: int) -> Result:
-    colorizer, origin = load_signed(model, request.vivid)
+def _color(request: Request, model: Path, max_pixels: int, device: str) -> Result:
+    colorizer, origin = load_signed(model, request.vivid, device=device)
     origin = used(origin, request.coloring)
     # What is there of a damaged photograph: the page has no option to ask for it, and says what is missing.
     picture = read_picture(request.source, max_pixels, damaged=True)

@@ -16,6 +16,7 @@ from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
 from pipeline.color.hints import Said, hint_side, with_hints
 from pipeline.errors import HintError, ModelError
+from pipeline.inference.devices import AUTO
 from pipeline.inference.hints import Hint, Painted, said_by
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
@@ -63,7 +64,13 @@ class Colorizer:
         self._threads = threads or min(8, cores())
 
     @classmethod
-    def load(cls, path: str | Path | None = None, vivid: float | None = None, threads: int | None = None) -> Colorizer:
+    def load(
+        cls,
+        path: str | Path | None = None,
+        vivid: float | None = None,
+        threads: int | None = None,
+        device: str = AUTO,
+    ) -> Colorizer:
         """Load a checkpoint folder (by torch), an export folder or a .onnx file (by ONNX Runtime, without torch).
 
         Args:
@@ -72,15 +79,27 @@ class Colorizer:
                 for the model as it is.
             threads: that it colors with, which are torch's for all networks of a process; None for one a core, and at
                 most eight beside the network's. The result is the same.
+            device: cpu, cuda, mps, coreml, directml or openvino; auto takes the fastest kind that is here. Another device
+                rounds otherwise: a sample may differ by one.
 
         Raises:
-            ModelError: no model there, a damaged one, or one without a dial.
+            ModelError: no model there, a damaged one, one without a dial, or no such device here.
             ValueError: vivid is out of its range.
         """
         found = starter_folder() if path is None else Path(path)
         if found is None:
             raise ModelError("this distribution was built without the starter model; name a model")
-        return cls(load_network(found, vivid, threads), threads)
+        return cls(load_network(found, vivid, threads, device), threads)
+
+    @property
+    def device(self) -> str:
+        """What the network computes on, such as "cpu" or "cuda"."""
+        return self._network.device
+
+    @property
+    def note(self) -> str:
+        """A sentence where that is not the device that comes first on this machine; else ""."""
+        return self._network.note
 
     @property
     def image_size(self) -> int:

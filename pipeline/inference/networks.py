@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelError, missing_extra
+from pipeline.inference.devices import CPU, PROVIDERS, onnx_devices, torch_devices
 from pipeline.models.config import HINT_CHANNELS, ONNX_FILE, ModelConfig, read_config, read_weights
 from pipeline.types import Floats
 
@@ -22,24 +23,29 @@ class Network:
     config: ModelConfig
     run: Callable[[Floats, int], Floats]
     """(N, C, H, W) in [-1, 1], and a seed -> (N, out, H, W); H and W are multiples of config.multiple."""
+    device: str = CPU
+    """What it computes on, as `devices.NAMES` calls it."""
+    note: str = ""
+    """Why it is not the device that comes first on this machine."""
 
 
-def load_network(path: Path, vivid: float | None = None, threads: int | None = None) -> Network:
+def load_network(path: Path, vivid: float | None = None, threads: int | None = None, device: str = CPU) -> Network:
     """A checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
 
     Args:
         vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
             for the model as it is.
         threads: that it computes with, which are torch's for all networks of a process; None for one a core.
+        device: one of `devices.NAMES`; auto takes the first that works.
 
     Raises:
-        ModelError: no model there, a damaged one, or one without a dial.
+        ModelError: no model there, a damaged one, one without a dial, or no such device.
         ValueError: vivid is out of its range.
     """
     if vivid is not None and not 0 <= vivid <= 1:
         raise ValueError(f"vivid must be in 0..1, got {vivid}")
     file = onnx_file(path)
-    return _onnx(file, vivid, threads) if file else _torch(path, vivid, threads)
+    return _onnx(file, vivid, threads, device) if file else _torch(path, vivid, threads, device)
 
 
 def onnx_file(path: Path) -> Path | None:
@@ -70,7 +76,7 @@ def has_dial(path: Path) -> bool:
     return not why_no_dial(path)
 
 
-def _torch(folder: Path, vivid: float | None, threads: int | None) -> Network:
+def _torch(folder: Path, vivid: float | None, threads: int | None, asked: str) -> Network:
     try:
         import torch
     except ImportError:
@@ -83,15 +89,18 @@ def _torch(folder: Path, vivid: float | None, threads: int | None) -> Network:
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = load_generator(folder) if vivid is None else load_mixed(folder, vivid)
-    network = with_noise_given(loaded.network, loaded.space).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = torch_devices(asked)[0]
+    network = with_noise_given(loaded.network, loaded.space).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(x: Floats, seed: int) -> Floats:
-        condition, *uniforms = (torch.from_numpy(each) for each in inputs(x, seed, loaded.config, network.shapes))
+        condition, *uniforms = (
+            torch.from_numpy(each).to(device) for each in inputs(x, seed, loaded.config, network.shapes)
+        )
         with torch.inference_mode():
-            colors: Floats = network(condition.to(memory_format=torch.channels_last), *uniforms).float().numpy()
+            colors: Floats = network(condition.to(memory_format=torch.channels_last), *uniforms).float().cpu().numpy()
         return colors
 
-    return Network(loaded.config, run)
+    return Network(loaded.config, run, device)
 
 
 def onnx_runtime() -> Any:
@@ -102,16 +111,14 @@ def onnx_runtime() -> Any:
     return onnxruntime
 
 
-def _onnx(path: Path, vivid: float | None, threads: int | None) -> Network:
+def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str) -> Network:
     onnxruntime = onnx_runtime()
     config = read_config(path.parent)
     content = read_weights(path, config)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions share no base
-        raise ModelError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    names = onnx_devices(asked, onnxruntime.get_available_providers())
+    session, device, note = _session(onnxruntime, path, content, options, names)
     described = config.interface
     dial = described.dial if described else None
     if vivid is not None and dial is None:
@@ -120,14 +127,34 @@ def _onnx(path: Path, vivid: float | None, threads: int | None) -> Network:
             "export with export.dial true"
         )
     fixed = {dial: np.array([1 if vivid is None else vivid], np.float32)} if dial else {}
-    names = [given.name for given in session.get_inputs() if given.name != dial]
+    given = [one.name for one in session.get_inputs() if one.name != dial]
     shapes = tuple((dropout.channels, dropout.smaller) for dropout in (described.dropout if described else ()))
 
     def run(x: Floats, seed: int) -> Floats:
-        (colors,) = session.run(None, dict(zip(names, inputs(x, seed, config, shapes), strict=True)) | fixed)
+        (colors,) = session.run(None, dict(zip(given, inputs(x, seed, config, shapes), strict=True)) | fixed)
         return np.asarray(colors, np.float32)
 
-    return Network(config, run)
+    return Network(config, run, device, note)
+
+
+def _session(onnxruntime: Any, path: Path, content: bytes, options: Any, names: list[str]) -> tuple[Any, str, str]:
+    """Begin a session on the first device that works; return it, the device, and why it is not the first one.
+
+    Raises:
+        ModelError: none works.
+    """
+    problems = []
+    for name in names:
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[name]])
+        except Exception as error:  # onnxruntime's own exceptions share no base
+            problems.append(f"{' '.join(str(error).split())[:300]}")
+            continue
+        # Where a provider's libraries are missing, onnxruntime takes the CPU without a word.
+        if PROVIDERS[name] in session.get_providers():
+            return session, name, f"coloring on the {name}, since {names[0]} does not work" if name != names[0] else ""
+        problems.append(f"its libraries for {name} are missing")
+    raise ModelError(f"{path}: cannot be loaded: {'; '.join(problems)}")
 
 
 def inputs(x: Floats, seed: int, config: ModelConfig, shapes: tuple[tuple[int, int], ...]) -> list[Floats]:

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -54,11 +55,12 @@ class Limits:
     seconds: float
 
 
-def serve(model: Path | None, address: Address, limits: Limits, open_browser: bool) -> None:
+def serve(model: Path | None, address: Address, limits: Limits, open_browser: bool, device: str = "auto") -> None:
     """Serve the page until the process is interrupted.
 
     Args:
         model: None to choose one of checkpoints/.
+        device: what the network computes on: see inference/devices.py.
 
     Raises:
         InputError: the address cannot be used as asked.
@@ -67,8 +69,10 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
     """
     _require_usable(address)
     path = choose_model(model)
-    colorizer = Colorizer.load(path)
-    worker = Worker(path, limits.pixels, limits.seconds)
+    colorizer = Colorizer.load(path, device=device)
+    if colorizer.note:
+        print(f"note: {colorizer.note}", file=sys.stderr)
+    worker = Worker(path, limits.pixels, limits.seconds, device)
     stop = threading.Event()
     for number in stop_signals("SIGTERM", "SIGHUP", "SIGINT"):
         signal.signal(number, lambda *_: stop.set())
