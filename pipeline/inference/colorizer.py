@@ -79,8 +79,8 @@ class Colorizer:
                 for the model as it is.
             threads: that it colors with, which are torch's for all networks of a process; None for one a core, and at
                 most eight beside the network's. The result is the same.
-            device: cpu, cuda, mps, coreml, directml or openvino; auto takes the fastest kind that is here. Another device
-                rounds otherwise: a sample may differ by one.
+            device: cpu, cuda, mps, coreml, directml or openvino; auto takes the fastest kind that is here. Another
+                device rounds otherwise: a sample may differ by one.
 
         Raises:
             ModelError: no model there, a damaged one, one without a dial, or no such device here.
