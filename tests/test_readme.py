@@ -97,7 +97,7 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
         if "queue start" in script:
             project.wait_for_the_queue()
     assert Image.open(project.folder / "street-in-color.jpg").size == (120, 90)
-    assert (project.folder / "piped.jpg").read_bytes() == (project.folder / "street-color.jpg").read_bytes()
+    assert (project.folder / "piped.jpg").read_bytes() == (project.folder / "street-in-color.jpg").read_bytes()
     assert (project.folder / "colored/street.mp4").exists()
     assert (project.folder / "colored/39.jpg").exists()
     assert subprocess.run(["git", "status", "--short", "colored", "dvc_plots"], cwd=project.folder,
