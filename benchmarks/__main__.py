@@ -87,7 +87,7 @@ def pairs(name: str, ours: Callable[[], object], reference: Callable[[], object]
 
 
 def training_rows(setting: Setting) -> Iterator[Row]:
-    """The two kinds of step, each with the share of the matrix rate in the precision that is used; and the memory."""
+    """Yield the two kinds of step, each with the share of the matrix rate in its precision, and the memory."""
     precision = choose_precision(setting.params.base.precision, setting.device.type)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     limit = matrix_rate(dtype, setting.device)
@@ -105,7 +105,7 @@ def training_rows(setting: Setting) -> Iterator[Row]:
 
 
 def steps(setting: Setting, who: str, kind: str) -> dict[str, float]:
-    """What `benchmarks.steps` prints of steps in a process of their own, as long as all other work rests."""
+    """Return what `benchmarks.steps` prints of steps in a process of their own, as long as all other work rests."""
     words = [who, kind, str(setting.file), str(setting.size), str(setting.batch_size), str(_STEPS)]
     command = [sys.executable, "-m", "benchmarks.steps", *words]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
@@ -178,7 +178,9 @@ def sample_row(setting: Setting, files: list[Path]) -> Row:
 
 
 def saving_row(setting: Setting) -> Row:
-    """What saving a generator with Adam's averages keeps training from, against writing as many bytes plainly."""
+    """Measure what saving a generator with Adam's averages keeps training from, against writing as many bytes
+    plainly.
+    """
     states = SavedStates(setting.folder / "states", every=0)
     weights = build_generator(setting.params.generator, LAB, setting.size, 0).state_dict()
     contents = {f"{kind}.{name}": value for kind in ("w", "m", "v") for name, value in weights.items()}
@@ -198,7 +200,7 @@ def saving_row(setting: Setting) -> Row:
 
 
 def keeping_rows(setting: Setting, files: list[Path], photographs: Photographs) -> Iterator[Row]:
-    """What the stages after sampling do, which keep the memory that they free; this process does from here on."""
+    """Measure the stages after sampling, which keep the memory that they free; this process does from here on."""
     keep_freed_memory()
     yield batch_row(setting, files, photographs)
     yield evaluate_row(setting)
@@ -206,7 +208,7 @@ def keeping_rows(setting: Setting, files: list[Path], photographs: Photographs) 
 
 
 def photographs_for(setting: Setting, count: int, size: tuple[int, int] = (640, 480)) -> tuple[list[Path], Photographs]:
-    """The same photographs as JPEG files, (width, height), and as a shard."""
+    """Return the same photographs as JPEG files, (width, height), and as a shard."""
     setting.folder.mkdir(exist_ok=True)
     rng, writer = np.random.default_rng(0), ShardWriter(setting.folder, "train")
     files = []

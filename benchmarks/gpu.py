@@ -149,7 +149,7 @@ def rates(params: Params, photographs: Photographs, steps: int, until: float) ->
 def rows(
     params: Params, variant: Variant, photographs: Photographs, steps: int, operations: dict[str, float]
 ) -> Iterator[list[str]]:
-    """The cells of both kinds of step, and of the whole recipe."""
+    """Yield the cells of both kinds of step, and of the whole recipe."""
     base = params.base.model_copy(update=variant.base)
     changed, minutes = params.model_copy(update={"base": base}), []
     for name, objective in objectives(changed, variant.compiled):
@@ -187,7 +187,7 @@ def environment() -> dict[str, str]:
 
 
 def finished(command: list[str], folder: Path) -> str:
-    """What a stage has said; where it fails, this ends with it."""
+    """Return what a stage has said; where it fails, this ends with it."""
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command[1:])} ended with status {done.returncode}:\n{done.stderr}")

@@ -134,7 +134,7 @@ def read_photograph(path: Path) -> np.ndarray:
 def read_folder(
     folder: Path, read: Callable[[Path], np.ndarray], size: int, count: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The photographs of a folder by their names, the short side at most `size`.
+    """Yield the photographs of a folder by their names, the short side at most `size`.
 
     Raises:
         InputError: no photographs there, fewer than two, or one that cannot be read.
@@ -152,14 +152,14 @@ def read_folder(
 
 
 def reduced(rgb: np.ndarray, size: int) -> np.ndarray:
-    """The short side at most `size` pixels (bicubic, as for training)."""
+    """Reduce the short side to at most `size` pixels (bicubic, as for training)."""
     scale = min(1.0, size / min(rgb.shape[:2]))
     wanted = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
     return np.asarray(Image.fromarray(rgb).resize(wanted, Image.Resampling.BICUBIC))
 
 
 def training_photographs(sample: Path, model: Path) -> Photographs:
-    """The photographs of the model's training.
+    """Return the photographs of the model's training.
 
     Raises:
         InputError: those are of another training.
@@ -210,7 +210,7 @@ def measure(photographs: dict[str, np.ndarray], colorizer: Colorizer, settings: 
 
 
 def as_predictor(colorizer: Colorizer, saturation: float) -> Predictor:
-    """What users get: ab is that of the colored 8-bit picture."""
+    """Return what users get: ab is that of the colored 8-bit picture."""
 
     def predict(gray: Tensor) -> tuple[Tensor, Tensor]:
         colored = torch.from_numpy(colorizer(gray[0, 0].numpy(), saturation=saturation)).permute(2, 0, 1)[None]
@@ -220,7 +220,7 @@ def as_predictor(colorizer: Colorizer, saturation: float) -> Predictor:
 
 
 def from_gray(predict: Predictor, gray: Callable[[np.ndarray], np.ndarray]) -> Predictor:
-    """The predictor is shown a black-and-white version; batches of one photograph."""
+    """Show the predictor a black-and-white version; batches of one photograph."""
 
     def predict_from_gray(rgb: Tensor) -> tuple[Tensor, Tensor]:
         seen = torch.from_numpy(np.array(gray(rgb[0].permute(1, 2, 0).numpy())))
@@ -230,7 +230,7 @@ def from_gray(predict: Predictor, gray: Callable[[np.ndarray], np.ndarray]) -> P
 
 
 def report(measured: Measured) -> list[str]:
-    """The lines of two tables: means with intervals, and the model less the lightness table."""
+    """Return the lines of two tables: means with intervals, and the model less the lightness table."""
     means, intervals = measured.scores.means(), measured.scores.intervals()
     shown = [name for name in SHOWN if name in next(iter(intervals.values()))]
     truth = np.mean([row["truth_colorfulness"] for row in measured.scores.rows])

@@ -116,7 +116,7 @@ def measure(frames: list[Seen], strength: float, follow: bool) -> tuple[float, f
 
 
 def real(path: Path, frames: int) -> Iterator[tuple[np.ndarray, Image.Image]]:
-    """The first frames of a film in color, gray and as they are."""
+    """Yield the first frames of a film in color, gray and as they are."""
     with av.open(str(path)) as container:
         for frame in islice(container.decode(video=0), frames):
             truth = frame.to_image()

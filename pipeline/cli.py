@@ -121,7 +121,7 @@ def compare(
     colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw the differences into this PNG.")] = None,
 ) -> None:
-    """Compare the scores of this run with another's, photograph by photograph: is there a difference at all?"""
+    """Compare the scores of this run with another's, photograph by photograph, and say whether they differ."""
     from pipeline.experiments.compare import compare as print_comparison
 
     print_comparison(revisions or [], colorizer, out)

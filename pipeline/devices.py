@@ -54,8 +54,10 @@ def start(base: Base, trackers_folder: Path | None = None) -> Accelerator:
 
 
 def require_devices(device: str, processes: int) -> None:
-    """Raises:
-    DeviceError: several processes of this machine would share one GPU, which neither NCCL nor MPS allows.
+    """Refuse more processes than this machine has GPUs.
+
+    Raises:
+        DeviceError: several processes of this machine would share one GPU, which neither NCCL nor MPS allows.
     """
     most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, processes)
     if processes > most:
@@ -78,7 +80,7 @@ def choose_device(asked: DeviceName, deterministic: bool) -> str:
 
 
 def choose_precision(asked: Precision, device: str) -> str:
-    """auto is bf16 on GPUs since Ampere and on CPUs with AMX or AVX512-BF16, fp32 elsewhere.
+    """Choose bf16 for auto on GPUs since Ampere and on CPUs with AMX or AVX512-BF16, and fp32 elsewhere.
 
     Without those instructions bf16 works but is slower than fp32.
 

@@ -109,7 +109,9 @@ class ColoringError(TwotoneError):
 
 
 def missing_extra(what: str, extra: str) -> str:
-    """The sentence about an optional package. The project is in no package index: the name there is another's."""
+    """Return the sentence about an optional package. The project is in no package index: the name there is
+    another's.
+    """
     return (
         f"{what}; install the extra {extra}: in a checkout of this project type `uv sync --extra {extra}`, "
         f"or `pip install '.[{extra}]'`"

@@ -22,8 +22,10 @@ _SEEN = "reported.json"
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """Raises:
-    DeviceError: a tracker of base.trackers is not installed.
+    """Refuse trackers that are not installed.
+
+    Raises:
+        DeviceError: a tracker of base.trackers is not installed.
     """
     for name in names:
         if importlib.util.find_spec(name) is None:

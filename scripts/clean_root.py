@@ -66,7 +66,7 @@ def build(root: Path, arguments: dict[str, str]) -> dict[str, str]:
 
 
 def copy(place: Path) -> None:
-    """The project's files without those of .dockerignore."""
+    """Copy the project's files without those of .dockerignore."""
     lines = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     ignored = {line for line in lines if line and not line.startswith("#")}
 

@@ -140,7 +140,7 @@ def beside(pictures: list[np.ndarray]) -> Image.Image:
 
 
 def page(plates: list[Row], others: list[Row], measured: historic.Measured, model: Path) -> list[str]:
-    """The lines of gallery.md."""
+    """Return the lines of gallery.md."""
     config = read_config(model.parent if model.suffix == ".onnx" else model)
     weights = next(sha for name, sha in sorted(config.sha256.items()) if name.startswith("generator"))
     return [

@@ -86,13 +86,13 @@ def docstrings() -> dict[str, str]:
 
 
 def watchers() -> dict[str, set[str]]:
-    """stage -> the parameters and blocks that it reads."""
+    """Return the parameters and blocks that each stage reads."""
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return {name: set(stage["params"]) for name, stage in stages.items()}
 
 
 def allowed(rule: dict[str, Any]) -> str:
-    """A JSON schema in words: its names, or its type with its bounds."""
+    """Say a JSON schema in words: its names, or its type with its bounds."""
     if "const" in rule or "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule.get("enum", [rule.get("const")]))
     if "anyOf" in rule:

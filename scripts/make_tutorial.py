@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def updated(text: str) -> str:
-    """The page with its two tables, of the dial and of the scores, made anew."""
+    """Return the page with its two tables, of the dial and of the scores, made anew."""
     before, _, rest = text.partition(BEGIN)
     between, _, rest = rest.partition(END)[2].partition(BEGIN)
     return "".join([before, BEGIN, dial(), END, between, BEGIN, scores(), END, rest.partition(END)[2]])
@@ -112,7 +112,7 @@ def shown(lab: Lab, factor: float = 1) -> Pixels:
 
 
 def planes(photograph: Pixels) -> list[Pixels]:
-    """The photograph, L* as a gray, and each of a* and b* at one lightness."""
+    """Return the photograph, L* as a gray, and each of a* and b* at one lightness."""
     light, ab = lab_of(photograph)
     flat = np.full_like(light, MIDDLE)
     only_a, only_b = (ab * np.array(keep, np.float32)[:, None, None] for keep in ((1, 0), (0, 1)))
@@ -159,14 +159,16 @@ def plane(colors: Floats, median: Floats, level: np.float32) -> Pixels:
 
 
 def levels(photograph: Pixels) -> list[Pixels]:
-    """A photograph of 64 px as gray, at the resolutions of the encoder's five levels: 32, 16, 8, 4 and 2 px."""
+    """Return a photograph of 64 px as gray, at the resolutions of the encoder's five levels: 32, 16, 8, 4 and 2 px."""
     small = Image.fromarray(shown(lab_of(photograph), 0)).resize((64, 64), Image.Resampling.BOX)
     means = [small.resize((side, side), Image.Resampling.BOX) for side in (32, 16, 8, 4, 2)]
     return [np.asarray(mean.resize((SIDE, SIDE), Image.Resampling.NEAREST)) for mean in means]
 
 
 def patch(photograph: Pixels) -> list[Pixels]:
-    """The photograph with the frames of three patches that the discriminator judges, and the first patch alone."""
+    """Return the photograph with the frames of three patches that the discriminator judges, and the first patch
+    alone.
+    """
     frames = [receptive_field(photograph, row, column) for row, column in ((9, 7), (9, 8), (14, 18))]
     canvas = Image.fromarray(photograph)
     pen = ImageDraw.Draw(canvas)

@@ -78,7 +78,7 @@ def _as_dvc_records(stage: str, params: Params) -> AbstractContextManager[None]:
 
 
 def _imported(stage: str) -> ModuleType:
-    """The module of a stage, and all that it imports.
+    """Return the module of a stage, and all that it imports.
 
     torch makes hundreds of thousands of objects that stay. Looking through them for garbage, now and while an
     optimizer imports torch's compiler, would take a third of the time (3.0 s for 2.1 s).

@@ -77,7 +77,7 @@ def run(params: Params) -> None:
 
 
 def _dial(generators: dict[str, LoadedGenerator], device: torch.device, seed: int) -> At:
-    """The generator between both stages' as a function of the dial."""
+    """Return the generator between both stages' as a function of the dial."""
     faithful, vivid = (generators[name].network for name in ("pretrain", "finetune"))
     between = load_generator(Path("checkpoints/finetune"))
 

@@ -35,7 +35,7 @@ def run(params: Params) -> None:
 
 
 def _starts(params: Params) -> tuple[Path, ...]:
-    """The files and folders that the first weights are from."""
+    """Return the files and folders that the first weights are from."""
     weights, folder = params.generator.weights, start_folder(params.pretrain.start_from)
     packaged = packaged_file(params.generator.backbone) if weights == "imagenet" else None
     file = packaged if weights in ("none", "imagenet") else Path(weights)
@@ -43,7 +43,7 @@ def _starts(params: Params) -> tuple[Path, ...]:
 
 
 def _generator(params: Params) -> tuple[nn.Module, ModelConfig]:
-    """The generator with its first weights, and its description."""
+    """Return the generator with its first weights, and its description."""
     base, folder = params.base, start_folder(params.pretrain.start_from)
     model = ModelConfig.describe(params.generator, base.color_space, base.image_size)
     if folder is None:

@@ -38,7 +38,7 @@ class Inputs:
     """The project's own files that can change its result."""
 
     def params(self) -> dict[str, Any]:
-        """The parameters that matter, by block."""
+        """Return the parameters that matter, by block."""
         blocks = {type(block).__name__.lower(): block.model_dump(mode="json") for block in self.blocks}
         return {"base": self.base.model_dump(mode="json", exclude=_WITHOUT_EFFECT), **blocks}
 

@@ -40,5 +40,5 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
 
 
 def below(contents: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The entries whose names begin with the prefix, without it."""
+    """Return the entries whose names begin with the prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in contents.items() if name.startswith(prefix)}

@@ -104,7 +104,7 @@ class SavedStates:
             old.unlink(missing_ok=True)
 
     def load(self) -> State | None:
-        """The newest state that is not damaged; None where nothing was saved.
+        """Return the newest state that is not damaged; None where nothing was saved.
 
         Raises:
             SavedStateError: every state is damaged.
@@ -134,7 +134,7 @@ class SavedStates:
             yield hidden
 
     def kept(self) -> dict[str, Path]:
-        """The folders that were kept, by their names."""
+        """Return the folders that were kept, by their names."""
         return {path.name.removeprefix(_KEPT_FOLDER): path for path in sorted(self.folder.glob(f"{_KEPT_FOLDER}*"))}
 
     def clear(self) -> None:
@@ -149,7 +149,7 @@ class SavedStates:
 
 
 def pack(state: State) -> bytes:
-    """A state of tensors on the CPU as bytes, of which `unpack` makes the state again."""
+    """Pack a state of tensors on the CPU as bytes, of which `unpack` makes the state again."""
     from safetensors.torch import save
 
     tensors = {name: value for name, value in state.contents.items() if _is_tensor(value)}
@@ -160,7 +160,7 @@ def pack(state: State) -> bytes:
 
 
 def unpack(block: bytes) -> State:
-    """The state of which `pack` made these bytes.
+    """Return the state of which `pack` made these bytes.
 
     Raises:
         SafetensorError, ValueError, KeyError, TypeError: it made none of this kind.
@@ -183,13 +183,15 @@ def _is_tensor(value: Any) -> TypeGuard[Tensor]:
 
 
 def _own(value: Tensor) -> Tensor:
-    """A copy on the CPU. A tensor may be a view of another or have another memory order: safetensors takes neither."""
+    """Copy to the CPU. A tensor may be a view of another or have another memory order: safetensors takes neither."""
     return value.detach().to("cpu", copy=True).contiguous()
 
 
 def require_no_other_count(states: SavedStates) -> None:
-    """Raises:
-    SavedStateError: there is a state of this very training, from another number of processes.
+    """Refuse to begin anew what another number of processes has begun.
+
+    Raises:
+        SavedStateError: there is a state of this very training, from another number of processes.
     """
     ours = states.inputs
     for theirs in _others(states):
@@ -219,7 +221,7 @@ def mention_others(states: SavedStates) -> None:
 
 
 def _others(states: SavedStates) -> Iterator[dict[str, Any]]:
-    """The inputs of each other training of the stage that has a saved state."""
+    """Yield the inputs of each other training of the stage that has a saved state."""
     for folder in sorted(states.folder.parent.glob("*")):
         if folder != states.folder and SavedStates(folder, 0).files():
             yield read_inputs(folder)
@@ -230,7 +232,9 @@ def _same_training(theirs: dict[str, Any], ours: dict[str, Any]) -> bool:
 
 
 def read_inputs(folder: Path) -> dict[str, Any]:
-    """The parameters, by block, of the training whose states are in a folder; empty where they cannot be read."""
+    """Return the parameters, by block, of the training whose states are in a folder; empty where they cannot be
+    read.
+    """
     try:
         inputs = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -268,7 +272,7 @@ def _of_this_version(path: Path) -> Iterator[None]:
 
 
 def _block(path: Path) -> bytes:
-    """What follows the first line of a state file, whose checksum is right."""
+    """Read what follows the first line of a state file, whose checksum is right."""
     try:
         line, _, block = path.read_bytes().partition(b"\n")
     except OSError as error:

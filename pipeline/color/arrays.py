@@ -34,7 +34,7 @@ def lightness(pixels: Samples) -> Floats:
 
 
 def gray_level(light: Floats) -> Floats:
-    """The sRGB value in [0, 1] of a gray of this L*."""
+    """Return the sRGB value in [0, 1] of a gray of this L*."""
     y = (light + np.float32(16)) / np.float32(116)
     level: Floats = _srgb_curve(_f_inverse(y).clip(0, 1)).astype(np.float32)
     return level
@@ -67,7 +67,7 @@ def colored(light: Floats, ab: Floats, bits: int = 8) -> Samples:
 
 
 def _within_gamut(light: Floats, ab: Floats) -> Floats:
-    """The colors of (P,) lightnesses with as much of (2, P) chroma as sRGB holds: (3, P) linear RGB."""
+    """Return the colors of (P,) lightnesses with as much of (2, P) chroma as sRGB holds: (3, P) linear RGB."""
     low, high = np.zeros_like(light), np.ones_like(light)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -116,7 +116,7 @@ def _encode(linear: Floats, bits: int) -> Samples:
 
 @lru_cache(maxsize=1)
 def _codes() -> Samples:
-    """The 8-bit code of each 65,536th of linear light: near black a code is 20 of them."""
+    """Return the 8-bit code of each 65,536th of linear light: near black a code is 20 of them."""
     codes: Samples = (_srgb_curve(np.arange(65536) / 65535) * 255).round().astype(np.uint8)
     return codes
 
@@ -134,7 +134,7 @@ def _srgb_curve(linear: Any) -> Any:
 
 
 def window_mean(plane: Floats, radius: int) -> Floats:
-    """The mean over a window of 2 * radius + 1 pixels around each pixel: (H, W) -> (H, W). Beyond the rim it repeats.
+    """Average a window of 2 * radius + 1 pixels around each pixel: (H, W) -> (H, W). Beyond the rim it repeats.
 
     Not by SciPy, which would make what a colorizer installs half as large again.
     """

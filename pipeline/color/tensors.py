@@ -44,7 +44,7 @@ class ColorSpace:
         return self.condition(lab[:, :1]), target
 
     def condition(self, lightness: Tensor) -> Tensor:
-        """What the generator sees of L*, (N, 1, H, W) in [0, 100]: (N, in_channels, H, W) float32 in [-1, 1]."""
+        """Return what the generator sees of L*, (N, 1, H, W) in [0, 100]: (N, in_channels, H, W) float32 in [-1, 1]."""
         if self.name == "lab":
             return lightness / 50 - 1
         gray = lab_to_rgb(torch.cat([lightness, torch.zeros_like(lightness).repeat(1, 2, 1, 1)], 1))
@@ -58,7 +58,7 @@ class ColorSpace:
         return ((output + 1) / 2).clamp(0, 1)
 
     def saturated(self, target: Tensor, factor: float) -> Tensor:
-        """The target with a and b times a factor; that of RGB is clipped to the gamut."""
+        """Return the target with a and b times a factor; that of RGB is clipped to the gamut."""
         if factor == 1:
             return target
         if self.name == "lab":
@@ -67,7 +67,7 @@ class ColorSpace:
         return lab_to_rgb(torch.cat([lab[:, :1], lab[:, 1:] * factor], 1)) * 2 - 1
 
     def ab(self, output: Tensor) -> Tensor:
-        """The generator's answer as (N, 2, H, W) a and b in Lab units, not clipped to the gamut."""
+        """Return the generator's answer as (N, 2, H, W) a and b in Lab units, not clipped to the gamut."""
         if self.name == "lab":
             return output * AB_SCALE
         return rgb_to_lab(((output + 1) * 127.5).clamp(0, 255))[:, 1:]
@@ -124,12 +124,12 @@ def _to_xyz(device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _from_xyz(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The matrix from XYZ to linear RGB, and the white point."""
+    """Return the matrix from XYZ to linear RGB, and the white point."""
     matrix = torch.linalg.inv(torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)).float()
     return matrix.to(device), torch.tensor(WHITE, device=device)
 
 
 @lru_cache(maxsize=4)
 def _curve(device: torch.device) -> Tensor:
-    """The 256 values of the sRGB curve: looking them up is much faster than computing powers."""
+    """Return the 256 values of the sRGB curve: looking them up is much faster than computing powers."""
     return _linear(torch.arange(256, dtype=torch.float64) / 255).float().to(device)

@@ -69,7 +69,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
 def _tasks(
     jobs: Sequence[Job], model: Path, colorizer: Colorizer, options: BatchOptions
 ) -> AbstractContextManager[Iterator[Task]]:
-    """What colors each job, in their order."""
+    """Begin what colors each job, in their order."""
 
     def here(job: Job) -> Outcome:
         return color_file(job, colorizer, options)
@@ -102,7 +102,8 @@ def load_for(model: Path | None, options: BatchOptions, selection: Selection) ->
 
 
 def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
-    """The jobs. Python drops a Ctrl-C that comes while it frees an object; before the next job it is raised again.
+    """Yield the jobs. Python drops a Ctrl-C that comes while it frees an object; before the next job it is raised
+    again.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, at once where Python can.

@@ -17,12 +17,12 @@ UNMARKED = (*CONTAINERS, ".bmp")
 
 
 def comparison(target: Path) -> Path:
-    """The file with before and after side by side."""
+    """Return the file with before and after side by side."""
     return target.with_stem(f"{target.stem}-compare")
 
 
 def original(file: Path) -> Path | None:
-    """The photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
+    """Return the photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
 
     Its name says so, and its XMP. Films and BMP have none: of them, the name counts alone.
     """

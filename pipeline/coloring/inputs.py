@@ -76,7 +76,7 @@ def find(
 
 
 def _below(folder: Path, unreadable: dict[Path, str]) -> list[Path]:
-    """The files in a folder and in those inside it, sorted; notes which cannot be looked into."""
+    """Find the files in a folder and in those inside it, sorted; note which cannot be looked into."""
 
     def note(error: OSError) -> None:
         parts = Path(error.filename).relative_to(folder).parts
@@ -119,12 +119,14 @@ def _kind_left_out(file: Path, folder: Path, copies: Path | None) -> str:
 
 
 def _without_magic(pattern: Path) -> Path:
-    """photos/**/*.jpg -> photos"""
+    """Return the folder before the first wildcard: photos/**/*.jpg -> photos."""
     return next(parent for parent in pattern.parents if not glob.has_magic(str(parent)))
 
 
 def real_path(path: Path) -> Path:
-    """The absolute path of a file, without links, as `Path.resolve` gives it at more cost for each of 200,000."""
+    """Return the absolute path of a file, without links, as `Path.resolve` gives it at more cost for each of
+    200,000.
+    """
     return path.resolve() if os.path.islink(path) else _real_folder(path.parent) / path.name
 
 

@@ -113,7 +113,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def require_format(naming: Naming) -> None:
-    """Raises InputError where the ending that is asked for cannot be written."""
+    """Refuse an ending that cannot be written."""
     if naming.ending is not None and naming.ending not in WRITABLE:
         raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {naming.ending!r}")
 
@@ -174,7 +174,7 @@ def _target(source: Path, inside: Path, naming: Naming) -> Path:
 
 
 def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
-    """The job where --out names a file."""
+    """Return the job where --out names a file."""
     source = sources[0]
     if len(sources) > 1:
         raise InputError(f"--out {out} names one file for {len(sources)} photographs; name a folder")
@@ -188,7 +188,7 @@ def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
 
 
 def _job_for(source: Path, target: Path, naming: Naming, taken: set[str]) -> Job:
-    """The first name like that of the target of which no file is taken yet.
+    """Return the first name like that of the target of which no file is taken yet.
 
     Without --out, neither is that of a photograph which is only called like a copy: --overwrite would replace it.
     """
@@ -226,7 +226,7 @@ def _looks_like_a_file(out: Path) -> bool:
 
 
 def _ending(source: Path, asked: str | None) -> str:
-    """A film's or a photograph's own ending, where it can be written, unless another is asked for."""
+    """Return a film's or a photograph's own ending, where it can be written, unless another is asked for."""
     own = source.suffix.lower()
     if own in CONTAINERS:
         return CONTAINERS[own]

@@ -29,7 +29,7 @@ STARTER = "starter"
 
 
 def choose_model(named: Path | None, project: Path = Path()) -> Path:
-    """The model to color with, announced on stderr.
+    """Return the model to color with, announced on stderr.
 
     Args:
         named: by the user, a path or "starter"; None to choose.
@@ -47,7 +47,7 @@ def choose_model(named: Path | None, project: Path = Path()) -> Path:
 
 
 def label(path: Path) -> str:
-    """A model as messages call it: "starter", or its path."""
+    """Return a model as messages call it: "starter", or its path."""
     return STARTER if path == starter_folder() else str(path)
 
 
@@ -55,7 +55,8 @@ def label(path: Path) -> str:
 def load_signed(
     model: Path, vivid: float | None, threads: int | None = None, device: str = "auto"
 ) -> tuple[Colorizer, Origin]:
-    """A model and what its pictures say, read together: one trained anew meanwhile must not sign for the old one.
+    """Return a model and what its pictures say, read together: one trained anew meanwhile must not sign for the old
+    one.
 
     Raises:
         ModelError: no model there, a damaged one, or one without a dial.
@@ -66,7 +67,7 @@ def load_signed(
 
 
 def origin_of(model: Path, vivid: float | None = None) -> Origin:
-    """What pictures that the model colors will say of it. Nothing in it depends on where the model lies.
+    """Return what pictures that the model colors will say of it. Nothing in it depends on where the model lies.
 
     Args:
         model: a checkpoint folder or a .onnx file.
@@ -87,7 +88,7 @@ def origin_of(model: Path, vivid: float | None = None) -> Origin:
 
 
 def used(origin: Origin, coloring: ColoringOptions) -> Origin:
-    """The origin, with how it colors one picture."""
+    """Return the origin, with how it colors one picture."""
     factor = f"saturation {coloring.saturation:g}" if coloring.saturation != 1 else ""
     settings = ", ".join(filter(None, [origin.settings, factor, hints_text(coloring.hints)]))
     return replace(origin, redrawn=coloring.own_lightness, settings=settings)
@@ -101,7 +102,7 @@ def hints_text(hints: tuple[Hint, ...] | Painted) -> str:
 
 
 def _named(named: Path) -> Path:
-    """A weights file stands for its folder, and "starter" for the starter model where no folder has that name."""
+    """Take a weights file for its folder, and "starter" for the starter model where no folder has that name."""
     if str(named) == STARTER and not named.exists():
         return starter_folder() or named
     return named.parent if named.suffix == ".safetensors" and named.is_file() else named

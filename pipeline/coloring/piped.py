@@ -72,7 +72,7 @@ def _standard_input(max_pixels: int) -> bytes:
 
 
 def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tuple[bytes, str]:
-    """The colored file, and what to say of it."""
+    """Return the colored file, and what to say of it."""
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     kind = WRITABLE[_ending(options.naming, picture.format)]
     coloring, origin, said = with_hints_of(Path(STANDARD_INPUT), replace(options, look_for_hints=False))

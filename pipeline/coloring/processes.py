@@ -43,7 +43,7 @@ Task = tuple[Job, Callable[[], Outcome]]
 
 
 def how_many(asked: int | None, photographs: int) -> int:
-    """The processes that are asked for, or one a core, where there is memory and photographs enough for each."""
+    """Return the processes that are asked for, or one a core, where there is memory and photographs enough for each."""
     if asked is not None:
         return max(1, min(asked, photographs, _MOST))
     return max(1, min(cores(), int(_memory() / _MEMORY), photographs // _PHOTOGRAPHS_EACH, _MOST))

@@ -41,7 +41,7 @@ class LoaderConfig:
         return max(1, self.batch_size // self.processes)
 
     def steps(self, photographs: int) -> int:
-        """Steps of an epoch: the last batch, where it is not full, is left out."""
+        """Count the steps of an epoch: the last batch, where it is not full, is left out."""
         full = photographs // self.batch_size
         return min(full, self.epoch_steps) if self.epoch_steps else full
 
@@ -89,7 +89,7 @@ def augmented(batch: Tensor, config: LoaderConfig, epoch: int, indices: list[int
 
 
 def _cropped(batch: Tensor, least: float, draws: Tensor) -> Tensor:
-    """A random square of each photograph, enlarged to the whole: (N, S, S, 3) uint8 -> the same shape.
+    """Return a random square of each photograph, enlarged to the whole: (N, S, S, 3) uint8 -> the same shape.
 
     Args:
         least: side of the smallest square, as a share of S.
@@ -117,7 +117,7 @@ class _Shuffled(Dataset[Tensor]):
         return self.__getitems__([position])[0]
 
     def __getitems__(self, positions: list[int]) -> Tensor:
-        """A whole batch at once, which is several times faster than photograph by photograph."""
+        """Load a whole batch at once, which is several times faster than photograph by photograph."""
         indices = [self._order[position] for position in positions]
         return augmented(torch.from_numpy(self._photographs.gather(indices)), self._config, self._epoch, indices)
 

@@ -99,7 +99,7 @@ def _open(path: Path, size: int) -> Pixels:
 
 
 def _allow_more_open_files(count: int) -> None:
-    """A mapped shard stays open, and a million photographs have thousands; the usual limit of 1,024 may be raised."""
+    """Raise the usual limit of 1,024: a mapped shard stays open, and a million photographs have thousands."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -112,12 +112,12 @@ def _allow_more_open_files(count: int) -> None:
 
 
 def held_out(folder: Path) -> str:
-    """The split that results are measured on: test, or valid where the sample has no test photographs."""
+    """Return the split that results are measured on: test, or valid where the sample has no test photographs."""
     return "test" if any(folder.glob("test-*.npy")) else "valid"
 
 
 def sample_source(folder: Path) -> str:
-    """The source of the sample's photographs, from sample.json.
+    """Return the source of the sample's photographs, from sample.json.
 
     Raises:
         SampleError: no sample.json, or one that the sample stage did not write.

@@ -70,7 +70,7 @@ def share_batch_norm(network: nn.Module) -> None:
 
 
 def _with_activation(kind: type[nn.BatchNorm2d]) -> type[nn.BatchNorm2d]:
-    """timm's BatchNormAct2d: dropout and activation follow the normalization."""
+    """Return timm's BatchNormAct2d: dropout and activation follow the normalization."""
 
     class SharedBatchNormAct2d(SharedBatchNorm2d, kind):  # type: ignore[misc, valid-type]
         def forward(self, x: Tensor) -> Tensor:

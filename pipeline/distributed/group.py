@@ -39,7 +39,7 @@ class Group:
             gradient.copy_(part.view(gradient.shape))
 
     def means(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The mean of each scalar over the processes."""
+        """Return the mean of each scalar over the processes."""
         if self.count == 1:
             return dict(losses)
         values = torch.stack([loss.float() for loss in losses.values()])
@@ -51,11 +51,11 @@ class Group:
         return self._combined(numbers, dist.ReduceOp.SUM)
 
     def largest(self, numbers: Iterable[float]) -> list[float]:
-        """The largest of each number that a process has: what one wants, all then want."""
+        """Return the largest of each number that a process has: what one wants, all then want."""
         return self._combined(numbers, dist.ReduceOp.MAX)
 
     def from_first(self, content: bytes) -> bytes:
-        """What the first process has; the others give anything."""
+        """Send what the first process has to all; the others give anything."""
         if self.count == 1:
             return content
         (size,) = self.largest([len(content) if self.first else 0])
@@ -66,8 +66,10 @@ class Group:
         return bytes(own)
 
     def require_same(self, digest: str) -> None:
-        """Raises:
-        ParamsError: processes have other parameters, photographs, code or first weights than the first one.
+        """Refuse processes that would train something else.
+
+        Raises:
+            ParamsError: processes have other parameters, photographs, code or first weights than the first one.
         """
         differs = self.from_first(digest.encode()) != digest.encode()
         if any(self.largest([differs])):

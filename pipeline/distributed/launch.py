@@ -134,7 +134,7 @@ def _wait(processes: list[Process], passed_on: set[int]) -> Process | None:
 
 
 def _print_cause(failed: Process, count: int, passed_on: set[int]) -> None:
-    """The first process has printed its own; where a signal has killed one, nobody has printed anything."""
+    """Print why a process failed: the first has printed its own; where a signal has killed one, nobody has yet."""
     name, code = f"process {failed.rank} of {count} (from 0)", failed.running.returncode
     if failed.errors:
         failed.errors.seek(0)

@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 
 
 def world_size() -> int:
-    """Processes that share this training; 1 where nobody has started several."""
+    """Count the processes that share this training; 1 where nobody has started several."""
     return _number("WORLD_SIZE", 1)
 
 
@@ -51,7 +51,7 @@ def adopt_slurm(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 def tasks_per_node(counts: str) -> list[int]:
-    """2(x3),1 -> [2, 2, 2, 1]"""
+    """Write out Slurm's counts: 2(x3),1 -> [2, 2, 2, 1]."""
     each = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
     return [int(tasks) for tasks, nodes in each for _ in range(int(nodes or 1))]
 
@@ -63,7 +63,7 @@ def _tasks_here(environment: Mapping[str, str]) -> int:
 
 
 def first_host(nodes: str) -> str:
-    """gpu[07-09,12],cpu1 -> gpu07"""
+    """Return the first of Slurm's hosts: gpu[07-09,12],cpu1 -> gpu07."""
     name = re.match(r"[^,\[]*", nodes)
     inside = re.match(r"[^,\[]*\[([^,\-\]]+)[^\]]*\]([^,]*)", nodes)
     return f"{name[0]}{inside[1]}{inside[2]}" if name and inside else name[0] if name else ""

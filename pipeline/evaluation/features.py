@@ -26,7 +26,9 @@ class Seen:
 
 
 def feature_distance(one: Seen, other: Seen) -> float:
-    """The mean over five levels of the squared distance of unit features: 0 (the same) to 4; LPIPS without weights."""
+    """Return the mean over five levels of the squared distance of unit features: 0 (the same) to 4; LPIPS without
+    weights.
+    """
     levels = zip(one.levels, other.levels, strict=True)
     return float(np.mean([((a - b) ** 2).sum(0).mean() for a, b in levels]))
 
@@ -43,7 +45,7 @@ def frechet_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
 
 
 def resampled_distances(colored: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The Frechet distance on resamples of the photographs, (N, C) each: the same resamples at every call."""
+    """Return the Frechet distance on resamples of the photographs, (N, C) each: the same resamples at every call."""
     rng = np.random.default_rng(0)
     draws = rng.integers(len(true), size=(_RESAMPLES, len(true)))
     return np.array([frechet_distance(colored[draw], true[draw]) for draw in draws])

@@ -113,7 +113,8 @@ def _sign_flips(differences: NDArray[np.float64]) -> float:
 
 
 def spread_interval(value: float, resampled: NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % interval of what many photographs have together: 1.96 standard errors, by bootstrap, on either side.
+    """Return the 95 % interval of what many photographs have together: 1.96 standard errors, by bootstrap, on either
+    side.
 
     No percentiles: a Frechet distance is larger on every resample, which has fewer different photographs.
     """
@@ -122,7 +123,9 @@ def spread_interval(value: float, resampled: NDArray[np.float64]) -> tuple[float
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % interval of a mean: the percentile bootstrap (Efron and Tibshirani 1993), the same at every call."""
+    """Return the 95 % interval of a mean: the percentile bootstrap (Efron and Tibshirani 1993), the same at every
+    call.
+    """
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     # In batches of ten million numbers, which bounds memory and changes no result.

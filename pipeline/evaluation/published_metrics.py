@@ -124,7 +124,8 @@ def _require_packages(wanted_by: str) -> None:
 
 
 def _published(asked: str, url: str, key: str) -> Weights:
-    """The file that is published at an address, from a path or from the cache of torch.hub, where it is fetched to.
+    """Return the file that is published at an address, from a path or from the cache of torch.hub, where it is fetched
+    to.
 
     Args:
         asked: `fetch`, or a path.

@@ -61,7 +61,7 @@ class Scores:
         return {name: self._means_of(name) for name in self.colorizers()}
 
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """The 95 % interval of each mean, and of fd_lite0, by predictor."""
+        """Return the 95 % interval of each mean, and of fd_lite0, by predictor."""
         found = {
             name: {metric: mean_interval(values) for metric, values in self.values(name).items()}
             for name in self.colorizers()
@@ -123,7 +123,7 @@ def _compare(colored: dict[str, Photograph], true: Photograph) -> dict[str, dict
 
 
 def images_of(predictors: dict[str, Predictor], batch: Tensor) -> dict[str, Pixels]:
-    """Some photographs by predictor, and the truth: (N, S, S, 3) uint8.
+    """Color some photographs by predictor, and add the truth: (N, S, S, 3) uint8.
 
     Args:
         batch: (N, 3, S, S) uint8 sRGB.
@@ -137,7 +137,11 @@ def _weighted(true: Photograph, prior: ColorPrior) -> Photograph:
 
 
 def _photographs(ab: Tensor, rgb: Tensor, judges: Judges, true: Tensor | None = None) -> list[Photograph]:
-    """true: the photographs that these are colored copies of."""
+    """Split a batch into photographs, with what the judges see in each.
+
+    Args:
+        true: the photographs that these are colored copies of.
+    """
     seen = judges.classifier.look(rgb) if judges.classifier else [None] * len(rgb)
     lpips = judges.lpips.distances(rgb, true) if judges.lpips and true is not None else [None] * len(rgb)
     parts = zip(_channels_last(ab), _channels_last(rgb), seen, lpips, strict=True)

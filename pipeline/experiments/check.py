@@ -94,8 +94,10 @@ def _source(params: Params) -> str:
 
 
 def _require_what_dvc_takes(folder: Path) -> None:
-    """Raises:
-    InputError: dvc would stop at the folder or at a name in it.
+    """Refuse a folder that dvc does not take.
+
+    Raises:
+        InputError: dvc would stop at the folder or at a name in it.
     """
     real = folder.resolve()
     for out in map(Path, _OUTS):

@@ -167,7 +167,7 @@ def _of_nothing(name: str, comparisons: Sequence[Comparison]) -> bool:
 
 
 def scores_of(folder: Path, colorizer: str) -> Photographs:
-    """The scores of a colorizer in the project of a folder.
+    """Return the scores of a colorizer in the project of a folder.
 
     Raises:
         InputError: nothing was evaluated there, or not this colorizer.
@@ -201,7 +201,7 @@ def _read(path: Path) -> str:
 
 
 def at_revision(revision: str, file: Path = _FILE) -> str:
-    """A file in a commit, or in the experiment of that name.
+    """Return a file in a commit, or in the experiment of that name.
 
     Raises:
         InputError: there is none.

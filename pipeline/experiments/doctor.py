@@ -158,7 +158,7 @@ def _why_precision(base: Base | None, device: str) -> str:
 
 
 def _bf16_verdict(ratio: float, precision: str) -> str:
-    """A sentence on whether bf16 pays, by the time it took as a share of fp32's."""
+    """Return a sentence on whether bf16 pays, by the time it took as a share of fp32's."""
     measured = f"a convolution, forward and backward, takes {ratio:.2f} of fp32's time here"
     if ratio < 1 - _NOTICEABLE:
         return f"pays: {measured}" + ("" if precision == "bf16" else "; set base.precision to bf16 to use it")
@@ -168,7 +168,7 @@ def _bf16_verdict(ratio: float, precision: str) -> str:
 
 
 def _bf16_ratio(device: str) -> float:
-    """The time of a training step of one layer in bf16, divided by that in fp32: medians of alternating runs."""
+    """Return the time of a training step of one layer in bf16, divided by that in fp32: medians of alternating runs."""
     import torch
 
     count, channels, side = _LAYER
@@ -265,7 +265,7 @@ def _dvc(folder: Path) -> Iterator[Finding]:
 
 
 def _answer(folder: Path, *command: str) -> str | None:
-    """What a command prints; None where it fails or is not there."""
+    """Return what a command prints; None where it fails or is not there."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
     except OSError:

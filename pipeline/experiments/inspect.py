@@ -104,7 +104,7 @@ def inspect_data(params: Params, sample: Path, out: Path) -> None:
 
 
 def _inputs(photographs: Pixels, block: Pretrain | Finetune, seed: int, *, hints: bool) -> list[Row]:
-    """What the generator sees of (N, S, S, 3) photographs: their lightness, some of it degraded, and hints."""
+    """Return what the generator sees of (N, S, S, 3) photographs: their lightness, some of it degraded, and hints."""
     space, rgb = ColorSpace("lab"), torch.from_numpy(photographs).permute(0, 3, 1, 2)
     lightness, colors = space.encode(rgb)
     seeds = damage_seeds(seed, 0, range(len(photographs)))

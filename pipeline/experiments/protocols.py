@@ -15,7 +15,7 @@ _OWN = ("colorizers", "intervals", "means", "photographs", "weights")
 
 
 def measured_otherwise(before: str | None, after: str | None, side: str) -> tuple[str, ...]:
-    """What differs between two measurements of the same photographs: `libraries: torch 2.4.0, here 2.5.1`.
+    """Say what differs between two measurements of the same photographs: `libraries: torch 2.4.0, here 2.5.1`.
 
     Args:
         before, after: the texts of protocol.json; None where there is none, as of an early version.

@@ -58,7 +58,7 @@ def write_report(before: Path, after: Path, out: Path, colorizer: str) -> None:
 
 
 def _require_replaceable(out: Path) -> None:
-    """An earlier report is replaced as a whole; nothing else is."""
+    """Refuse to replace what is no earlier report."""
     if not out.exists():
         return
     others = [path.name for path in out.iterdir() if path.name not in _FILES] if out.is_dir() else [out.name]
@@ -130,7 +130,7 @@ def _draw_curves(before: Path, after: Path, path: Path) -> None:
 
 
 def _points(path: Path, x: str, y: str) -> Iterator[tuple[float, float]]:
-    """The points of a curve; none where the file or the column is not there, as with 0 epochs."""
+    """Yield the points of a curve; none where the file or the column is not there, as with 0 epochs."""
     if not path.is_file():
         return
     try:

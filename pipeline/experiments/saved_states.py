@@ -152,7 +152,7 @@ def _today(path: Path) -> Any:
 
 
 def _differences(then: dict[str, Any], today: Any) -> str:
-    """The parameters whose values have changed since."""
+    """Return the parameters whose values have changed since."""
     if not then or not isinstance(today, dict):
         return "unknown"
     now = {block: values if isinstance(values, dict) else {} for block, values in today.items()}

@@ -60,7 +60,7 @@ def run_seeds(seeds: list[int], changes: list[str]) -> None:
 
 
 def _print_margins(runs: list[Metrics], shown: list[str]) -> None:
-    """What fine-tuning has over the saturation knob, with Student's 95 % interval over the seeds."""
+    """Print what fine-tuning has over the saturation knob, with Student's 95 % interval over the seeds."""
     quantile = float(student.ppf(0.975, len(runs) - 1))
     rows = []
     for name in shown:

@@ -162,7 +162,7 @@ def _epochs(count: int) -> str:
 
 
 def earlier_training(params: Params, config: ModelConfig) -> Training | None:
-    """What a model that this training went on from has learnt from, if there is one.
+    """Return what a model that this training went on from has learnt from, if there is one.
 
     Args:
         config: of the fine-tuned generator.

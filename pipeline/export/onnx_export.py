@@ -108,8 +108,10 @@ def parity(
 
 
 def require_parity(differences: dict[str, float]) -> None:
-    """Raises:
-    ExportError: one is TOLERANCE or more, or not a number.
+    """Refuse an exported model that colors otherwise than torch.
+
+    Raises:
+        ExportError: one is TOLERANCE or more, or not a number.
     """
     bad = {size: difference for size, difference in differences.items() if not difference < TOLERANCE}
     if bad:
@@ -118,12 +120,12 @@ def require_parity(differences: dict[str, float]) -> None:
 
 
 def as_function(network: Network) -> Callable[[Tensor], Tensor]:
-    """An exported network as a function of tensors, with the noise of seed 0."""
+    """Return an exported network as a function of tensors, with the noise of seed 0."""
     return lambda condition: torch.from_numpy(network.run(condition.contiguous().numpy(), 0))
 
 
 def _seed_0(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, int], ...]) -> list[Floats]:
-    """The condition with the noise of seed 0."""
+    """Return the condition with the noise of seed 0."""
     return inputs(condition.contiguous().numpy(), 0, config, dropouts)
 
 
@@ -156,7 +158,7 @@ def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
 
 
 def _axes(prefix: str) -> dict[int, str]:
-    """The names of the sizes that may vary."""
+    """Return the names of the sizes that may vary."""
     return {0: "batch", 2: f"{prefix}height", 3: f"{prefix}width"}
 
 
@@ -172,7 +174,7 @@ def _fp16(content: bytes) -> bytes:
 
 
 def _int8(content: bytes, loaded: LoadedGenerator, calibration: Photographs) -> bytes:
-    """A quarter of the size: convolutions in 8 bits, ranges from training photographs."""
+    """Make a quarter of the size: convolutions in 8 bits, ranges from training photographs."""
     onnx_runtime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

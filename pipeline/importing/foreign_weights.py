@@ -61,7 +61,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def part_of(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
-    """The tensors of one network, where names say which is which; all of them for a generator, where they do not."""
+    """Return the tensors of one network, where names say which is which; all of them for a generator, where they do
+    not.
+    """
     for prefix in _PREFIXES[network]:
         part = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         if part:
@@ -70,7 +72,7 @@ def part_of(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
 
 
 def of_neither(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of neither network, where names say which is which: losses, for example, keep constants."""
+    """Return the names of neither network, where names say which is which: losses, for example, keep constants."""
     prefixes = tuple(prefix for group in _PREFIXES.values() for prefix in group)
     outside = [name for name in tensors if not name.startswith(prefixes)]
     return outside if len(outside) < len(tensors) else []
@@ -101,7 +103,7 @@ def swap_joined(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tenso
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
-    """The state dict in what a file holds, without the prefix that torch's wrappers for several GPUs add."""
+    """Return the state dict in what a file holds, without the prefix that torch's wrappers for several GPUs add."""
     if not isinstance(content, Mapping):
         return {}
     found = {key: inner for key in (*_WRAPPERS, *_JUDGES) if (inner := _tensors(content.get(key)))}
@@ -176,7 +178,7 @@ def _size(tensor: Tensor | None) -> str:
 
 
 def listed(misfits: list[str], most: int = 12) -> Iterator[str]:
-    """The first of them, and how many more there are."""
+    """Return the first of them, and how many more there are."""
     yield from misfits[:most]
     if len(misfits) > most:
         yield f"and {len(misfits) - most} more"

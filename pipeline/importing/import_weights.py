@@ -85,7 +85,7 @@ def import_weights(request: Request) -> None:
 
 
 def _start(folder: Path) -> str:
-    """What start_from says for the folder."""
+    """Return what start_from says for the folder."""
     checkpoints, elsewhere = Path("checkpoints").resolve(), "NAME, once it is copied to checkpoints/NAME"
     if checkpoints not in folder.resolve().parents:
         return elsewhere
@@ -129,7 +129,7 @@ def _candidates(weights: Mapping[str, Tensor], space: ColorSpace, request: Reque
 
 
 def _choose(candidates: list[Candidate], weights: Mapping[str, Tensor], request: Request) -> Candidate:
-    """The candidate that all weights fit, filled with them.
+    """Return the candidate that all weights fit, filled with them.
 
     Raises:
         WeightsError: none, or more than one; says what to do.

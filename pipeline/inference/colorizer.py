@@ -220,7 +220,7 @@ class Colorizer:
         raise TypeError(f"image must be a PIL image, an array or a sequence of them, got {type(image).__name__}")
 
     def reduced_lightness(self, pixels: Samples, render_size: int | None = None) -> Floats:
-        """The lightness that the network will see: (H, W) or (H, W, 3) samples -> (h, w) L* in [0, 100].
+        """Return the lightness that the network will see: (H, W) or (H, W, 3) samples -> (h, w) L* in [0, 100].
 
         Raises:
             ValueError: render_size is out of its range.
@@ -234,7 +234,7 @@ class Colorizer:
         return size
 
     def ab(self, light: Floats, seed: int = 0, said: Said | None = None) -> Floats:
-        """The network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*.
+        """Return the network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*.
 
         Args:
             said: hints on the same copy. Only a network that was trained with hints sees them.
@@ -251,13 +251,13 @@ class Colorizer:
         return chromaticity(self._rgb(padded, seed)[:, :height, :width])
 
     def _rgb(self, padded: Floats, seed: int) -> Floats:
-        """What an RGB generator gives: (h, w) L* -> (3, h, w) sRGB in [0, 1]."""
+        """Return what an RGB generator gives: (h, w) L* -> (3, h, w) sRGB in [0, 1]."""
         gray = (gray_level(padded) * 2 - 1)[None, None].repeat(3, 1)
         rgb: Floats = ((self._network.run(gray, seed)[0] + 1) / 2).clip(0, 1)
         return rgb
 
     def _own_rgb(self, pixels: Samples, options: ColoringOptions) -> Samples:
-        """An RGB generator's output at the size of the pixels."""
+        """Return an RGB generator's output at the size of the pixels."""
         if not self.has_own_lightness:
             raise ValueError("own lightness needs a generator that was trained with base.color_space rgb")
         if options.hints:

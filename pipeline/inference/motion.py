@@ -34,7 +34,7 @@ class Motion:
         self._before: Any = None
 
     def into(self, pixels: Pixels, shape: tuple[int, int], cut: bool) -> Floats | None:
-        """The motion from the frame before into this one.
+        """Return the motion from the frame before into this one.
 
         Args:
             pixels: (H, W, 3), the frame.
@@ -60,7 +60,7 @@ class Motion:
 
 
 def carried(light: Floats, before: Floats, flow: Floats | None) -> Floats:
-    """The frame before, each pixel from where its content was.
+    """Return the frame before, each pixel from where its content was.
 
     A pixel that the motion does not explain better than standing still, or that came from outside, stays in its place.
 

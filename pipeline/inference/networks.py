@@ -30,7 +30,7 @@ class Network:
 
 
 def load_network(path: Path, vivid: float | None = None, threads: int | None = None, device: str = CPU) -> Network:
-    """A checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
+    """Load a checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
 
     Args:
         vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
@@ -49,7 +49,7 @@ def load_network(path: Path, vivid: float | None = None, threads: int | None = N
 
 
 def onnx_file(path: Path) -> Path | None:
-    """The exported file that a path means; None for a checkpoint folder, which torch reads.
+    """Return the exported file that a path means; None for a checkpoint folder, which torch reads.
 
     Raises:
         ModelError: it is neither.
@@ -104,7 +104,7 @@ def _torch(folder: Path, vivid: float | None, threads: int | None, asked: str) -
 
 
 def onnx_runtime() -> Any:
-    """The module onnxruntime, with its telemetry switched off before it is imported."""
+    """Return the module onnxruntime, with its telemetry switched off before it is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 

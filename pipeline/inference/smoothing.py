@@ -28,7 +28,7 @@ class Smoother:
     _before: Floats | None = None
 
     def __call__(self, light: Floats, ab: Floats, cut: bool, flow: Floats | None = None) -> Floats:
-        """The color of the next frame.
+        """Return the color of the next frame.
 
         Args:
             light: (h, w) L*.

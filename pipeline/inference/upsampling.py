@@ -45,7 +45,7 @@ class GuidedColor:
         return cls(ab, np.stack(slopes), light)
 
     def rows(self, light: Floats, first: int, height: int) -> Floats:
-        """The color of some rows at full size: (2, n, W).
+        """Return the color of some rows at full size: (2, n, W).
 
         Args:
             light: (n, W) L* of the rows, at full size.
@@ -62,7 +62,7 @@ class GuidedColor:
 
 
 def rows_of(plane: Floats, first: int, count: int, width: int, height: int) -> Floats:
-    """Some rows of a (h, w) plane that is enlarged bilinearly to (height, width): (count, width)."""
+    """Enlarge some rows of a (h, w) plane bilinearly to (height, width): (count, width)."""
     scale = plane.shape[0] / height
     box = (0.0, first * scale, float(plane.shape[1]), (first + count) * scale)
     # Pillow also reads beyond the box, so that there is no seam between the rows of one call and the next.

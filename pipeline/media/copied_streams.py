@@ -46,7 +46,7 @@ class CopiedStreams:
             self._streams[stream.index] = made
 
     def packets(self, packet: Any) -> list[Any]:
-        """The packets of the new film that this one becomes."""
+        """Return the packets of the new film that this one becomes."""
         if packet.stream.index not in self._streams:
             return []
         made, encoder = self._streams[packet.stream.index], self._encoders.get(packet.stream.index)
@@ -66,7 +66,7 @@ class CopiedStreams:
         return [packet]
 
     def _made(self, stream: Any) -> Any:
-        """The stream of the new film; None where it cannot hold one."""
+        """Return the stream of the new film; None where it cannot hold one."""
         if stream.type == "attachment":
             return self._attachment(stream)
         if stream.codec_context is None:
@@ -158,7 +158,7 @@ def _encoded(packet: Any, encoder: Any, made: Any) -> list[Any]:
 
 
 def _without(stream: Any, ending: str) -> str:
-    """The sentence about a stream that the new film cannot hold."""
+    """Return the sentence about a stream that the new film cannot hold."""
     if stream.type == "attachment":
         return f"the file {stream.name}, attached for its subtitles, cannot be kept in {ending} and was left out"
     codec = stream.codec_context.name if stream.codec_context else "of an unknown kind"

@@ -76,7 +76,8 @@ def orientation(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The picture turned by its orientation; itself where nothing is to be turned: a copy of 48 megapixels is 192 MB.
+    """Return the picture turned by its orientation; itself where nothing is to be turned: a copy of 48 megapixels is
+    192 MB.
 
     Pillow's exif_transpose would write its EXIF anew, too, which fails on tags of odd types.
     """
@@ -91,7 +92,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") -> bytes:
-    """The bytes of a regular file that is no larger than max_pixels could need.
+    """Read the bytes of a regular file that is no larger than max_pixels could need.
 
     Args:
         limit: what the message calls max_pixels.

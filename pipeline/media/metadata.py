@@ -63,7 +63,7 @@ class Carried:
 
 
 def attempts(like: Carried, kind: str, origin: Origin | None) -> Iterator[tuple[Carried, list[str]]]:
-    """What a colored copy may carry, the most complete first, and what each attempt leaves out.
+    """Yield what a colored copy may carry, the most complete first, and what each attempt leaves out.
 
     Args:
         like: what the photograph carries.
@@ -96,7 +96,7 @@ def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[byt
 
 
 def text_segments(carried: Carried) -> bytes:
-    """The segments of a JPEG that hold its comment and, as Photoshop writes them, its records of IIM."""
+    """Return the segments of a JPEG that hold its comment and, as Photoshop writes them, its records of IIM."""
     records = carried.iim
     block = _IIM_HEAD + len(records).to_bytes(4, "big") + records + b"\0" * (len(records) % 2)
     found = ((b"\xff\xfe", carried.comment), (b"\xff\xed", block if records else b""))
@@ -115,7 +115,7 @@ def _are_whole(records: bytes) -> bool:
 
 
 def texts_of(image: Image.Image) -> tuple[bytes, bytes]:
-    """The comment and the records of IIM of an open JPEG; empty where it has none, or is of another format."""
+    """Return the comment and the records of IIM of an open JPEG; empty where it has none, or is of another format."""
     if image.format not in ("JPEG", "MPO"):
         return b"", b""
     return image.info.get("comment", b""), image.info.get("photoshop", {}).get(_IIM_BLOCK, b"")
@@ -193,7 +193,7 @@ def tiff_resolution(tags: Tags) -> tuple[float, float] | None:
 
 
 def xmp_of(image: Image.Image, content: bytes) -> bytes:
-    """The XMP packet of an open file; empty where there is none."""
+    """Return the XMP packet of an open file; empty where there is none."""
     if image.format == "PNG" and "xmp" not in image.info and b"XML:com.adobe.xmp" in content:
         image.load()  # it may stand after the pixels
     found = image.info.get("xmp", b"")

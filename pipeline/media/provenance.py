@@ -85,7 +85,7 @@ class Origin:
 
 
 def marked(xmp: bytes, origin: Origin) -> bytes:
-    """An XMP packet that has the source's properties and says what has colored the picture.
+    """Return an XMP packet that has the source's properties and says what has colored the picture.
 
     Properties of IPTC's standard 2025.1 (DigitalSourceType, AISystemUsed, AISystemVersionUsed) and an event in the
     history of XMP Media Management, without a time: the same picture gives the same bytes.
@@ -177,7 +177,7 @@ def _remove_replaced(descriptions: list[minidom.Element]) -> str:
 
 
 def _history(description: minidom.Element) -> list[minidom.Element]:
-    """The list of events, where there is one."""
+    """Return the list of events, where there is one."""
     found = [node for node in _elements(description) if (node.namespaceURI, node.localName) == (_HISTORY, "History")]
     return [seq for node in found for seq in _elements(node) if (seq.namespaceURI, seq.localName) == (_RDF, "Seq")]
 

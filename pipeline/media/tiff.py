@@ -96,8 +96,10 @@ class Page:
             yield f"{self.bits - 8} of its {self.bits} bits"
 
     def require_meaning(self) -> None:
-        """Raises:
-        ImageError: nobody can say what white is, or what its samples are.
+        """Refuse samples whose meaning is not known.
+
+        Raises:
+            ImageError: nobody can say what white is, or what its samples are.
         """
         meaning, kinds = self.tags.get(_MEANING), set(self._several(_FORMAT, _UNSIGNED))
         for kind in kinds - {_UNSIGNED, _UNDEFINED}:

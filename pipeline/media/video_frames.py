@@ -29,7 +29,7 @@ class Deinterlacer:
         self._time_base = Fraction(1)
 
     def __call__(self, frame: Any) -> Iterator[Any]:
-        """The frames that are ready when this one comes: with its time set; None at the end of the film."""
+        """Yield the frames that are ready when this one comes: with its time set; None at the end of the film."""
         import av
 
         if frame is not None and frame.interlaced_frame:

@@ -106,7 +106,7 @@ class VideoReader:
             raise VideoError(f"unreadable: {error.strerror}") from None
 
     def _shown(self, frame: Any, times: Times) -> Iterator[Frame]:
-        """The frames as a player shows them that are ready with this one; None ends the film."""
+        """Yield the frames as a player shows them that are ready with this one; None ends the film."""
         if frame is not None:
             width, height = self.size
             if (frame.width, frame.height) != (width, height):
@@ -119,7 +119,7 @@ class VideoReader:
             yield Frame(pixels, whole.pts, whole.time_base, whole.duration or 0, turned)
 
     def _time(self, frame: Any, times: Times) -> int:
-        """The time at which a frame is shown, in units of its time_base."""
+        """Return the time at which a frame is shown, in units of its time_base."""
         # AVI holds no such times: FFmpeg makes some up, and frames come out in the order of their dts.
         stated = frame.dts if self.container.format.name == "avi" else frame.pts
         step = max(1, round(1 / (frame.time_base * (self.video.average_rate or 25))))

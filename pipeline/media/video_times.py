@@ -91,7 +91,7 @@ class Times:
     _stated: float = -math.inf
 
     def next(self, stated: int | None, step: int) -> int:
-        """The time of the next frame.
+        """Return the time of the next frame.
 
         Args:
             stated: by the film; None where it states none, as for the last frames of some.

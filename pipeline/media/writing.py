@@ -35,7 +35,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def copy_ending(suffix: str) -> str:
-    """The ending of a colored copy: the photograph's own, where it can be written.
+    """Return the ending of a colored copy: the photograph's own, where it can be written.
 
     A copy of HEIC or AVIF becomes a JPEG, as does one of .jfif; one of GIF, and of a file without an ending, a PNG.
 
@@ -83,7 +83,7 @@ def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None
 
 
 def eight_bits(samples: Samples) -> Samples:
-    """Rounded: 65,535 is 257 times 255."""
+    """Round to 8 bits: 65,535 is 257 times 255."""
     if samples.dtype == np.uint8:
         return samples
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -95,7 +95,7 @@ def _over_white(rgb: Samples, alpha: Samples) -> Samples:
 
 
 def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
-    """The file, and what it could not take over."""
+    """Encode the file; return it, and what it could not take over."""
     options = dict(_OPTIONS[kind])
     if carried.dpi:
         options["dpi"] = carried.dpi
@@ -125,6 +125,6 @@ def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]
 
 
 def _encode_deep(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
-    """The same for 16 bits."""
+    """Encode 16 bits likewise."""
     content, kept_all = sixteen_bits.encode(rgb, carried.exif, carried.xmp, carried.dpi, kind)
     return content, [] if kept_all else ["its EXIF, but for the texts"]

@@ -28,7 +28,7 @@ TESTED = (
 
 
 def build_body(name: str, in_channels: int, weights: str, max_width: int = 0) -> nn.Sequential:
-    """The timm backbone as a sequence of layers that DynamicUnet can hook.
+    """Build the timm backbone as a sequence of layers that DynamicUnet can hook.
 
     Args:
         weights: none, imagenet, or a path to safetensors of the same timm model.

@@ -173,13 +173,13 @@ def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfi
 
 
 def no_number(weights: Mapping[str, Tensor]) -> str:
-    """The first tensor that holds NaN or infinity, or ""."""
+    """Return the first tensor that holds NaN or infinity, or ""."""
     bad = (name for name, weight in weights.items() if not weight.isfinite().all())
     return next(bad, "")
 
 
 def digest(network: nn.Module) -> str:
-    """The SHA-256 that the file of its weights has."""
+    """Return the SHA-256 that the file of its weights has."""
     return hashlib.sha256(_content(network)).hexdigest()
 
 

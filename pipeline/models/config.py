@@ -180,16 +180,18 @@ class ModelConfig(Block):
 
     @classmethod
     def describe(cls, generator: Generator, color_space: ColorSpaceName, image_size: int) -> ModelConfig:
-        """A model whose weights are not saved yet."""
+        """Describe a model whose weights are not saved yet."""
         return cls(format=FORMAT, generator=generator, color_space=color_space, image_size=image_size, sha256={})
 
     def learning_on(self, image_size: int, discriminator: Discriminator | None, began_with: str | None) -> ModelConfig:
-        """A model that goes on learning from this one: what an exported one says of itself is not true of it."""
+        """Describe a model that goes on learning from this one: what an exported one says of itself is not true of
+        it.
+        """
         update = {"image_size": image_size, "discriminator": discriminator, "began_with": began_with}
         return self.model_copy(update={**update, "scores": None, "interface": None})
 
     def network(self) -> dict[str, object]:
-        """The parameters that decide which network it is. What its encoder started from is none of them."""
+        """Return the parameters that decide which network it is. What its encoder started from is none of them."""
         keys = {"architecture", "noise", "hints"}
         if self.generator.architecture == "dynamic_unet":
             keys |= {"backbone", "decoder", "max_width"}
@@ -200,7 +202,7 @@ class ModelConfig(Block):
         return {**decisive, "base.color_space": self.color_space, **sized}
 
     def summary(self) -> str:
-        """What it is, what it was trained on and how well it does, in a line."""
+        """Say what it is, what it was trained on and how well it does, in a line."""
         generator = self.generator
         body = f" on {generator.backbone}" if generator.architecture == "dynamic_unet" else ""
         parts = [f"{generator.architecture}{body}, {self.image_size} px"]
@@ -272,7 +274,7 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1
 
 
 def read_weights(path: Path, config: ModelConfig) -> bytes:
-    """The content of a weights file, whose checksum is that of model.json.
+    """Read the content of a weights file, whose checksum is that of model.json.
 
     Raises:
         ModelError: it is missing or damaged.

@@ -32,14 +32,14 @@ class PatchGAN(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, condition: Tensor, colors: Tensor) -> Tensor:
-        """condition (N, C, H, W), colors (N, K, H, W) -> (N, 1, h, w) logits, high where the patch looks real."""
+        """Judge condition (N, C, H, W), colors (N, K, H, W) -> (N, 1, h, w) logits, high where the patch looks real."""
         seen = torch.cat([condition, colors], 1) if self.conditional else colors
         logits: Tensor = self.layers(seen)
         return logits
 
 
 def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> PatchGAN:
-    """A discriminator with weights drawn by seed."""
+    """Build a discriminator with weights drawn by seed."""
     in_channels = space.out_channels + (space.in_channels if params.conditional else 0)
     # The CPU's random numbers alone: the others' would open every GPU of the machine in every process.
     with torch.random.fork_rng(devices=[]):
@@ -57,7 +57,9 @@ def _layer(in_channels: int, width: int, kernel: int, stride: int, norm: str) ->
 
 
 def _conv(in_channels: int, width: int, kernel: int, stride: int, norm: str) -> nn.Module:
-    """Padded so that stride alone shrinks the picture; weights from normal(0, 0.02), as in the paper."""
+    """Build a convolution padded so that stride alone shrinks the picture; weights from normal(0, 0.02), as in the
+    paper.
+    """
     conv = nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 3)
     nn.init.normal_(conv.weight, 0.0, 0.02)
     if conv.bias is not None:

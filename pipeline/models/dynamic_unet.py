@@ -16,7 +16,7 @@ from pipeline.models.layers import KeptDropout, conv3, pixel_shuffle_up
 
 
 def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, image_size: int) -> nn.Module:
-    """A U-Net on params.backbone: (N, in, H, W) -> (N, out, H, W); H and W are multiples of 32.
+    """Build a U-Net on params.backbone: (N, in, H, W) -> (N, out, H, W); H and W are multiples of 32.
 
     With params.hints, further channels of its input are hints (models/hints.py).
 
@@ -38,7 +38,7 @@ def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, i
 
 
 def _fastai_unet(body: nn.Sequential, params: Generator, out_channels: int, image_size: int) -> nn.Module:
-    """fastai's DynamicUnet on the body, giving plain tensors."""
+    """Build fastai's DynamicUnet on the body, giving plain tensors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fastai still decorates with torch.jit.script
         from fastai.vision.models.unet import DynamicUnet

@@ -58,7 +58,7 @@ H and W of its input must be multiples of 32, unless models/config.py says other
 
 
 def build_generator(params: Generator, space: ColorSpace, image_size: int, seed: int) -> nn.Module:
-    """A generator with weights drawn by seed.
+    """Build a generator with weights drawn by seed.
 
     Raises:
         BackboneError: the backbone cannot be the encoder of a U-Net.
@@ -93,7 +93,7 @@ def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 
 def with_noise_given(network: nn.Module, space: ColorSpace) -> FromNoise:
-    """A generator in evaluation mode that draws no noise itself: all of it is given."""
+    """Return a generator in evaluation mode that draws no noise itself: all of it is given."""
     noisy = isinstance(network, NoiseInput)
     inner = network.network if isinstance(network, NoiseInput) else network
     hints = HINT_CHANNELS if takes_hints(inner) else 0

@@ -17,7 +17,7 @@ from pipeline.models.config import GENERATOR_FILE, read_config
 
 
 def mixed(faithful: nn.Module, vivid: nn.Module, share: float) -> dict[str, Tensor]:
-    """The state (1 - share) * faithful's + share * vivid's; counters are vivid's."""
+    """Return the state (1 - share) * faithful's + share * vivid's; counters are vivid's."""
     begun = faithful.state_dict()
     return {
         name: torch.lerp(begun[name], value, share) if value.is_floating_point() else value
@@ -26,7 +26,7 @@ def mixed(faithful: nn.Module, vivid: nn.Module, share: float) -> dict[str, Tens
 
 
 def load_mixed(folder: Path, share: float) -> LoadedGenerator:
-    """The generator of a fine-tuned checkpoint, mixed with the one that fine-tuning began with.
+    """Load the generator of a fine-tuned checkpoint, mixed with the one that fine-tuning began with.
 
     Args:
         share: 0 for the one it began with, 1 for its own.

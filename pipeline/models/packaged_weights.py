@@ -44,7 +44,7 @@ PACKAGES = {
 
 
 def packaged_file(name: str) -> Path | None:
-    """The file of a timm model's ImageNet weights, where its package is installed."""
+    """Return the file of a timm model's ImageNet weights, where its package is installed."""
     model, _, tag = name.partition(".")
     package = PACKAGES.get(model)
     if package is None or tag not in ("", "in1k"):
@@ -57,7 +57,7 @@ def packaged_file(name: str) -> Path | None:
 
 
 def packaged_tensors(name: str, path: Path) -> dict[str, Tensor]:
-    """The weights under timm's names, the classifier's among them.
+    """Return the weights under timm's names, the classifier's among them.
 
     Raises:
         WeightsError: the file is not the one that was checked, or timm's model has other tensors today.

@@ -73,7 +73,9 @@ def require_hub(name: str) -> None:
 
 
 def _repository(name: str) -> str | None:
-    """The hub's repository of a model's ImageNet weights; "" where they are elsewhere, None where timm has none."""
+    """Return the hub's repository of a model's ImageNet weights; "" where they are elsewhere, None where timm has
+    none.
+    """
     import timm
 
     config = timm.get_pretrained_cfg(name)

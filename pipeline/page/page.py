@@ -40,7 +40,7 @@ _CSS = "#photographs .grid-wrap, #colorings .grid-wrap {padding-top: 2rem}"
 
 
 def looks() -> dict[str, Any]:
-    """The keyword arguments of `launch` that say how the page looks, and in which languages."""
+    """Return the keyword arguments of `launch` that say how the page looks, and in which languages."""
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     # gradio's own have a contrast of 1.9 (grays) and 4.0 (links in the dark); WCAG 2.2 AA asks for 4.5.
     theme.set(body_text_color_subdued=_GRAY, body_text_color_subdued_dark=_LIGHT_GRAY,
@@ -97,7 +97,7 @@ class Sessions:
 
 
 def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool = False) -> gr.Blocks:
-    """The page: an upload, before and after under one slider, the controls, and the downloads.
+    """Build the page: an upload, before and after under one slider, the controls, and the downloads.
 
     Args:
         folder: for the results.
@@ -341,13 +341,13 @@ def _show(view: _View, result: Result | None, number: int = 0) -> dict[Any, Any]
 
 
 def _looked_at(now: Batch, chosen: str | None) -> Result | None:
-    """That of the chosen photograph, else the first."""
+    """Return the result of the chosen photograph, else that of the first."""
     results = now.results
     return results.get(Path(chosen or ""), next(iter(results.values()), None))
 
 
 def _current(now: Batch, chosen: str | None) -> str | None:
-    """The photograph whose result is shown."""
+    """Return the photograph whose result is shown."""
     shown = _looked_at(now, chosen)
     return next((str(source) for source, result in now.results.items() if result is shown), None)
 

@@ -14,7 +14,7 @@ OF_DYNAMIC_UNET = ("backbone", "decoder", "max_width", "last_cross")
 
 
 def contradictions(params: Params) -> list[str]:
-    """A sentence for each."""
+    """Return a sentence for each contradiction."""
     problems = []
     if params.pretrain.epochs and not any(params.pretrain.losses.values()):
         problems.append(f"pretrain.losses must give a loss a weight > 0, got {params.pretrain.losses}")
@@ -103,7 +103,7 @@ def contradictions(params: Params) -> list[str]:
 
 
 def without_effect(params: Params) -> list[str]:
-    """A sentence for each value that changes nothing beside the others."""
+    """Return a sentence for each value that changes nothing beside the others."""
     generator, found = params.generator, []
     defaults = type(generator)()
     if generator.architecture != "dynamic_unet":
@@ -124,7 +124,9 @@ def without_effect(params: Params) -> list[str]:
 
 
 def unshareable(key: str, batch_size: int, processes: int) -> list[str]:
-    """The sentence about a batch that processes cannot share, with two photographs for each at least; [] for none."""
+    """Return the sentence about a batch that processes cannot share, with two photographs for each at least; [] for
+    none.
+    """
     if processes == 1 or (batch_size % processes == 0 and batch_size >= 2 * processes):
         return []
     return [

@@ -57,7 +57,7 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as Python writes it, cut to 80 characters."""
+    """Return a value as Python writes it, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
 
 
 def opening(folder: Path, name: str) -> list[str]:
-    """The comment that a recipe opens with: its command, its data, what to expect."""
+    """Return the comment that a recipe opens with: its command, its data, what to expect."""
     lines = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
     end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines[:end]] or ["(no description)"]
@@ -75,7 +75,7 @@ def changes(before: Any, after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]
 
 
 def current(path: Path) -> Any:
-    """The current values of params.yaml, valid or not; None where it cannot be read."""
+    """Return the current values of params.yaml, valid or not; None where it cannot be read."""
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, YAMLError, RecursionError):

@@ -262,7 +262,7 @@ class Params(Block):
 
 
 def start_folder(start_from: str) -> Path | None:
-    """The folder that start_from names; None where a training starts from nothing."""
+    """Return the folder that start_from names; None where a training starts from nothing."""
     return None if start_from == NOTHING else Path("checkpoints", start_from)
 
 

@@ -28,7 +28,7 @@ class ColorPrior:
         self._counts += torch.bincount((place[:, 0] * _BINS + place[:, 1]).flatten(), minlength=_BINS**2).numpy()
 
     def weights(self, ab: NDArray[np.floating[Any]]) -> Array:
-        """The inverse frequency of each pixel's color: (H, W, 2) -> (H, W) of mean 1."""
+        """Return the inverse frequency of each pixel's color: (H, W, 2) -> (H, W) of mean 1."""
         share = self._counts / max(self._counts.sum(), 1)
         mixed = (1 - _UNIFORM) * share + _UNIFORM / len(share)
         place = ((ab + _LIMIT) / _STEP).astype(np.int64).clip(0, _BINS - 1)

@@ -108,6 +108,6 @@ class ColorCounts:
             own += np.histogram(values.clip(-_LIMIT, _LIMIT), _BINS, (-_LIMIT, _LIMIT))[0]
 
     def distance(self, other: ColorCounts) -> float:
-        """The sum of the Wasserstein-1 distances of a, of b and of chroma, Lab units, to half a unit."""
+        """Return the sum of the Wasserstein-1 distances of a, of b and of chroma, Lab units, to half a unit."""
         one, two = (side._counts / side._counts.sum(1, keepdims=True) for side in (self, other))
         return float(np.abs(np.cumsum(one - two, 1)).sum() * 2 * _LIMIT / _BINS)

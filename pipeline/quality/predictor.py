@@ -14,7 +14,9 @@ Predictor = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def once(predict: Predictor) -> Predictor:
-    """The predictor, which answers the same batch at once when it is asked again: pretrain_saturated asks again."""
+    """Return the predictor, which answers the same batch at once when it is asked again: pretrain_saturated asks
+    again.
+    """
     last: list[tuple[Tensor, tuple[Tensor, Tensor]]] = []
 
     def answer(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +28,7 @@ def once(predict: Predictor) -> Predictor:
 
 
 def predictor(network: nn.Module, space: ColorSpace, device: torch.device, seed: int) -> Predictor:
-    """A generator in evaluation mode.
+    """Return a generator in evaluation mode.
 
     Args:
         device: where it is.

@@ -22,7 +22,7 @@ LARGEST_FACTOR, _HALVINGS = 8.0, 13
 
 
 def saturated(predict: Predictor, factor: float) -> Predictor:
-    """The predictor with its ab times a factor, on the photograph's own lightness."""
+    """Return the predictor with its ab times a factor, on the photograph's own lightness."""
 
     def predict_saturated(rgb: Tensor) -> tuple[Tensor, Tensor]:
         ab = predict(rgb)[0] * factor
@@ -46,7 +46,7 @@ class Knob:
         self._light = [rgb_to_lab(batch)[:, :1] for batch in self.batches]
 
     def factor(self, wanted: float) -> float:
-        """The factor that gives a mean colorfulness: between 0 and 8, exact to 0.001."""
+        """Return the factor that gives a mean colorfulness: between 0 and 8, exact to 0.001."""
         if self._colorfulness(1.0) == wanted:  # of the same network, whose margin over itself is 0
             return 1.0
         low, high = 0.0, LARGEST_FACTOR
@@ -56,7 +56,7 @@ class Knob:
         return (low + high) / 2
 
     def ab_mae(self, factor: float) -> float:
-        """The mean absolute error of a and b, Lab units."""
+        """Return the mean absolute error of a and b, Lab units."""
         return mean_error((ab * factor for ab in self._ab), self.batches)
 
     def _colorfulness(self, factor: float) -> float:
@@ -65,7 +65,7 @@ class Knob:
 
 
 def mean_error(colors: Iterable[Tensor], true: Iterable[Tensor]) -> float:
-    """The mean absolute error of batches of (N, 2, S, S) ab, against (N, 3, S, S) uint8 sRGB."""
+    """Return the mean absolute error of batches of (N, 2, S, S) ab, against (N, 3, S, S) uint8 sRGB."""
     total, count = 0.0, 0
     for ab, rgb in zip(colors, true, strict=True):
         total += float((ab - rgb_to_lab(rgb)[:, 1:]).abs().double().sum())

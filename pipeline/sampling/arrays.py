@@ -124,7 +124,7 @@ def _read_lab(gray_file: Path, gray_index: int, index: int, file: Path, max_pixe
 
 @lru_cache(maxsize=64)
 def _mapped(file: Path) -> NDArray[Any]:
-    """An array that `_load` has checked: opened once, not for each photograph."""
+    """Open an array that `_load` has checked: once, not for each photograph."""
     array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     return array
 

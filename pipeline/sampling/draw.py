@@ -153,7 +153,7 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
 
 
 def mean_chroma(pixels: Pixels) -> float:
-    """The mean of sqrt(a^2 + b^2), Lab units, of (H, W, 3) uint8 sRGB; of large ones on a thumbnail."""
+    """Return the mean of sqrt(a^2 + b^2), Lab units, of (H, W, 3) uint8 sRGB; of large ones on a thumbnail."""
     image = Image.fromarray(pixels)
     if max(image.size) > _CHROMA_SIDE:
         image = image.resize((_CHROMA_SIDE, _CHROMA_SIDE), Image.Resampling.BOX)

@@ -78,7 +78,7 @@ class DuplicateFinder:
         kept.append(hashed.perceptual)
 
     def _nearest(self, hashed: ImageHash, split: str) -> str:
-        """The name of the first photograph of a split that is nearly equal, or ""."""
+        """Return the name of the first photograph of a split that is nearly equal, or ""."""
         bits = np.frombuffer(self._perceptual[split], np.uint64)
         query = "SELECT name, thumbnail FROM kept WHERE split = ? AND number = ?"
         for number in np.flatnonzero(np.bitwise_count(bits ^ np.uint64(hashed.perceptual)) <= _MOST_BITS):

@@ -66,6 +66,6 @@ def _decode_inside(root: Path, file: Path, max_pixels: int, side: int) -> Decode
 
 
 def _printable(path: str) -> str:
-    """A file name need not be UTF-8, but the manifest is."""
+    """Escape what is no UTF-8: a file name need not be, but the manifest is."""
     # csv leaves a carriage return without quotes.
     return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\r", "\\r")

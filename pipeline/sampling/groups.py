@@ -35,7 +35,7 @@ class Groups:
         return len(self._split_of)
 
     def together(self, order: NDArray[np.int64]) -> Iterator[Candidate]:
-        """The candidates of these numbers, but the members of each group after the first of them."""
+        """Yield the candidates of these numbers, but the members of each group after the first of them."""
         if not len(self):
             yield from (self._candidates[int(number)] for number in order)
             return
@@ -45,7 +45,7 @@ class Groups:
             yield replace(self._candidates[int(number)], group=int(self._group_of[number]))
 
     def split_for(self, candidate: Candidate, has_room: Callable[[str], bool]) -> str | None:
-        """The split that takes the candidate: its own, that of its group, or the first that has room."""
+        """Return the split that takes the candidate: its own, that of its group, or the first that has room."""
         own = candidate.split
         if own is None and candidate.group is not None and self._split_of[candidate.group] != _NOT_BOUND:
             own = SPLITS[self._split_of[candidate.group]]

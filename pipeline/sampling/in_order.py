@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
-    """The results, as soon as those before them are there; takes at most `ahead` items in advance.
+    """Yield the results, as soon as those before them are there; take at most `ahead` items in advance.
 
     Where nobody asks for further results, what has begun is finished and nothing else is begun.
     """

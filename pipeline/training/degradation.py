@@ -51,7 +51,7 @@ def damage_seeds(seed: int, step: int, places: range) -> list[int]:
 
 
 def degraded(condition: Tensor, rgb: Tensor, space: ColorSpace, share: float, damage: Damage) -> Tensor:
-    """The condition, with that of an old photograph for a share of the photographs.
+    """Return the condition, with that of an old photograph for a share of the photographs.
 
     Args:
         condition: (N, in_channels, H, W) in [-1, 1], that of the clean photographs.

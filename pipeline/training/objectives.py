@@ -63,7 +63,7 @@ class Objective(ABC):
         self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty
 
     def encode(self, rgb: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """What the generator sees in training and what it should give, as `ColorSpace.encode`.
+        """Return what the generator sees in training and what it should give, as `ColorSpace.encode`.
 
         The input is that of an old photograph for a share of them.
 
@@ -100,7 +100,7 @@ class Objective(ABC):
                 group["lr"] = self._rates[name] * group.get("factor", 1.0) * lr_factor(self._schedule, step, steps)
 
     def rates(self) -> dict[str, float]:
-        """The current learning rates: lr_<name>."""
+        """Return the current learning rates: lr_<name>."""
         return {f"lr_{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
 
     def finite(self) -> bool:
@@ -109,7 +109,7 @@ class Objective(ABC):
         return all(bool(torch.isfinite(value).all()) for value in values)
 
     def unwrapped(self) -> dict[str, nn.Module]:
-        """The networks as they are saved."""
+        """Return the networks as they are saved."""
         return {name: self.accelerator.unwrap_model(network) for name, network in self.networks.items()}
 
     def state_dict(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Recorder:
             self._write_tables()
 
     def preview_due(self, *, epoch: int = 0, step: int = 0) -> str:
-        """The name of the previews that are asked for after an epoch or a step (from 1); "" for none."""
+        """Return the name of the previews that are asked for after an epoch or a step (from 1); "" for none."""
         if epoch and epoch in (*self._times.epochs, self._times.last_epoch):
             return f"epoch-{epoch:04d}"
         if step and self._times.steps and step % self._times.steps == 0:
@@ -97,7 +97,7 @@ class Recorder:
         return files
 
     def state_dict(self) -> dict[str, Any]:
-        """The record so far, as tensors and JSON values by name."""
+        """Return the record so far, as tensors and JSON values by name."""
         previews = {path.name: path.read_bytes() for path in sorted((self.folder / "samples").glob("*.png"))}
         tensors = {f"preview.{name}": torch.frombuffer(bytearray(png), dtype=torch.uint8)
                    for name, png in previews.items()}  # fmt: skip
@@ -131,5 +131,5 @@ def _write_table(path: Path, rows: list[dict[str, float]], columns: list[str]) -
 
 
 def gray_output(space: ColorSpace, condition: Tensor, target: Tensor) -> Tensor:
-    """The output that adds no color: ab = 0, or the gray image itself in RGB."""
+    """Return the output that adds no color: ab = 0, or the gray image itself in RGB."""
     return torch.zeros_like(target) if space.name == "lab" else condition

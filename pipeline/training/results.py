@@ -58,7 +58,7 @@ def save_results(run: TrainingRun, model: ModelConfig) -> None:
 
 
 def _compared(run: TrainingRun, chosen: int) -> dict[str, float]:
-    """The numbers of the epoch that is published."""
+    """Return the numbers of the epoch that is published."""
     row = _row(run, chosen)
     compared = {name: float(f"{value:.6g}") for name, value in row.items() if not _is_setting(name)}
     return compared | ({"published_epoch": chosen} if run.choosing else {})
@@ -95,7 +95,7 @@ def publish_results(run: TrainingRun) -> None:
 
 
 def _row(run: TrainingRun, epoch: int) -> dict[str, float]:
-    """An epoch of the history; for 0, the error of what the stage began with."""
+    """Return an epoch of the history; for 0, the error of what the stage began with."""
     if run.selection and epoch == 0:
         return {"valid_ab_mae": run.selection.ab_mae}
     return next(row for row in run.recorder.history if row["epoch"] == epoch)
@@ -107,7 +107,7 @@ def _is_setting(column: str) -> bool:
 
 
 def _trained(run: TrainingRun, model: ModelConfig, epoch: int) -> ModelConfig:
-    """The description of a model that has learnt what this run has taught it up to an epoch.
+    """Return the description of a model that has learnt what this run has taught it up to an epoch.
 
     Raises:
         TrainingError: it gives no numbers on the validation photographs, which finite weights may do.

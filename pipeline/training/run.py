@@ -149,7 +149,7 @@ def resume(run: TrainingRun) -> Position:
 
 
 def _saved_state(run: TrainingRun) -> State | None:
-    """The state that the first process finds; it sends it to the others."""
+    """Return the state that the first process finds; it sends it to the others."""
     state = run.states.load() if run.group.first else None
     if run.group.first and state is None:
         require_no_other_count(run.states)
@@ -195,7 +195,7 @@ def run_epoch(run: TrainingRun, position: Position, stop: StopRequest) -> dict[s
 
 
 def close_epoch(run: TrainingRun, epoch: int, losses: dict[str, float]) -> None:
-    """What follows the steps of an epoch: check the weights, validate, record, draw previews."""
+    """Do what follows the steps of an epoch: check the weights, validate, record, draw previews."""
     objective = run.objective
     _require_finite(objective, f"epoch {epoch}")
     with objective.ema.applied():
@@ -210,7 +210,7 @@ def close_epoch(run: TrainingRun, epoch: int, losses: dict[str, float]) -> None:
 
 
 def scores_for_selection(run: TrainingRun) -> dict[str, float]:
-    """What the choice among epochs is made by; nothing in a stage where there is none."""
+    """Return the validation scores that choose the epoch to publish, or {} if the stage does not choose."""
     if run.selection is None:
         return {}
     generator = run.objective.unwrapped()["generator"]
@@ -262,6 +262,6 @@ def _means(position: Position, step: int) -> dict[str, float]:
 
 
 def _require_finite(objective: Objective, when: str) -> None:
-    """A state with NaN is never saved: it could only be resumed to fail again."""
+    """Refuse a state with NaN, which could only be resumed to fail again."""
     if not objective.finite():
         raise TrainingError(f"a weight is NaN or infinite after {when}; {_ADVICE}")

@@ -12,7 +12,7 @@ _WARM, _START, _END = 0.25, 1 / 25, 1e-5
 
 
 def lr_factor(schedule: Schedule, step: int, total: int) -> float:
-    """What to multiply the learning rate with at `step` of `total` (0 <= step < total)."""
+    """Return what to multiply the learning rate with at `step` of `total` (0 <= step < total)."""
     progress = step / max(total - 1, 1)
     if schedule == "one_cycle":
         if progress < _WARM:

@@ -60,6 +60,6 @@ class Selection:
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """The epoch to publish, from 1; 0 for what the stage began with."""
+    """Return the epoch to publish, from 1; 0 for what the stage began with."""
     better = [row for row in history if row[MARGIN] > 0]
     return int(min(better, key=lambda row: row[DISTANCE])["epoch"]) if better else 0

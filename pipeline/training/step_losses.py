@@ -37,13 +37,13 @@ class StepLosses:
             self._sum, self._count = None, 0
 
     def table(self) -> list[dict[str, float]]:
-        """A row for every `stride` steps: the last of them (from 1) as `step`, and the mean of each loss."""
+        """Return a row for every `stride` steps: the last of them (from 1) as `step`, and the mean of each loss."""
         rows = torch.stack(self._rows).tolist() if self._rows else []
         pairs = (dict(zip(self._names, row, strict=True)) for row in rows)
         return [{"step": (number + 1) * self.stride, **losses} for number, losses in enumerate(pairs)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The table so far, as tensors and JSON values by name."""
+        """Return the table so far, as tensors and JSON values by name."""
         if not self._names:
             return {}
         device = (self._sum if self._sum is not None else self._rows[-1]).device
