@@ -39,7 +39,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def from_above(text: str) -> str:
-    """A text that lies above docs/, with its links as they are inside docs/."""
+    """Return a text that lies above docs/, with its links as they are inside docs/."""
     return LINK.sub(_to_page, MERMAID.sub("", text).replace("](docs/", "](").replace("](../../docs/", "]("))
 
 
