@@ -31,7 +31,7 @@ from pipeline.devices import choose_precision, start
 from pipeline.evaluation.scoring import Judges, score_all
 from pipeline.models.generators import build_generator
 from pipeline.params.schema import Params, read
-from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor
 from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.draw import draw

@@ -31,7 +31,7 @@ from pipeline.color.tensors import rgb_to_lab
 from pipeline.coloring.model_choice import choose_model
 from pipeline.data.shards import Photographs, sample_source
 from pipeline.errors import ImageError, InputError, exit_status
-from pipeline.evaluation.baseline_predictors import baselines
+from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.paired import difference, verdicts
@@ -39,7 +39,7 @@ from pipeline.evaluation.scoring import Judges, Scores, score_all
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.models.config import read_config
-from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor
 from pipeline.sampling.photographs import decode
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pipeline.data.shards import Photographs, held_out, split_names
 from pipeline.devices import start
-from pipeline.evaluation.baseline_predictors import baselines
+from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
 from pipeline.evaluation.hints import COLUMNS, hint_curve
@@ -22,7 +22,7 @@ from pipeline.models.checkpoint import LoadedGenerator, load_generator
 from pipeline.models.config import GENERATOR_FILE
 from pipeline.models.mixing import mixed
 from pipeline.params.schema import Params
-from pipeline.quality.color_prior import ColorPrior
+from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor, once, predictor
 from pipeline.quality.saturation import Knob, mean_colorfulness, saturated
 

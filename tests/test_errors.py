@@ -186,7 +186,7 @@ def test_a_stage_that_does_not_exist_is_named(tmp_path: Path) -> None:
 FILL = """
 import sys
 from pipeline.errors import exit_status
-from pipeline.sampling.on_disk import TemporaryTables
+from pipeline.sampling.candidates import TemporaryTables
 def fill():
     tables = TemporaryTables("CREATE TABLE many (number INTEGER, bytes BLOB)")
     tables.add("INSERT INTO many VALUES (?, ?)", ((number, bytes(10_000)) for number in range(100_000)))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
+from pipeline.data.loader import plain_batches
+from pipeline.data.shards import Photographs
+from pipeline.quality.color_statistics import ColorPrior
+from pipeline.quality.predictor import Predictor
 
 # Medians are read off histograms, so that memory does not grow with the photographs.
 _STEP, _LIMIT = 0.25, 128.0
@@ -59,3 +66,32 @@ def _medians(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     level = (cumulative >= np.maximum(half, 1)).argmax(-1)
     middle: NDArray[np.float32] = ((level + 0.5) * _STEP - _LIMIT).astype(np.float32)
     return middle
+
+
+def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior) -> dict[str, Predictor]:
+    """gray, constant and lightness_table, made from the training photographs, which the prior counts on the way."""
+
+    def labs() -> Iterator[Tensor]:
+        total = -(-len(train) // batch_size)
+        for batch in tqdm(plain_batches(train, batch_size), total=total, desc="medians", unit="batch", leave=False):
+            lab = rgb_to_lab(batch)
+            prior.add(lab)
+            yield lab
+
+    medians = MedianColors(labs(), bins)
+    return {
+        "gray": _from_lightness(lambda lightness: torch.zeros_like(medians.constant_ab(lightness))),
+        "constant": _from_lightness(medians.constant_ab),
+        "lightness_table": _from_lightness(medians.table_ab),
+    }
+
+
+def _from_lightness(color: Callable[[Tensor], Tensor]) -> Predictor:
+    """color: (N, H, W) L -> (N, 2, H, W) ab."""
+
+    def predict(rgb: Tensor) -> tuple[Tensor, Tensor]:
+        lightness = rgb_to_lab(rgb)[:, 0]
+        ab = color(lightness)
+        return ab, to_uint8(lab_to_rgb(torch.cat([lightness[:, None], ab], 1)))
+
+    return predict

@@ -20,8 +20,7 @@ from pipeline.models.checkpoint import no_number, save_model
 from pipeline.models.config import Architecture, Discriminator, Generator, ModelConfig
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
-from pipeline.params.schema import NOTHING
-from pipeline.params.values import check_start
+from pipeline.params.schema import NOTHING, check_start
 
 # How programs name the blocks of the pix2pix U-Net tells in which form they have written it.
 _NESTED, _NUMBERED = re.compile(r"model\.\d+\.model\.\d+\."), re.compile(r"(d|u)\d\.block\d\.|bottom\.0\.|up\.0\.")

@@ -5,12 +5,14 @@ Imports neither torch nor numpy, so a bad value is refused before anything slow 
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -19,14 +21,118 @@ from pipeline.errors import ParamsError
 from pipeline.files import CONFLICT, has_conflict
 from pipeline.models.config import Block, Discriminator, Generator, check_path
 from pipeline.params.contradictions import contradictions
-from pipeline.params.messages import sentence, short
-from pipeline.params.values import (
-    as_tuple,
-    check_group,
-    check_processes,
-    check_start,
-    weights_by_name,
-)
+
+_RULES = {
+    "greater_than": "must be > {gt}",
+    "greater_than_equal": "must be >= {ge}",
+    "less_than": "must be < {lt}",
+    "less_than_equal": "must be <= {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "string_pattern_mismatch": "must be an identifier such as apache-2.0 or other",
+    "string_too_long": "must have at most {max_length} characters",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must not be empty",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "finite_number": "must be finite",
+    "invalid_key": "must be a name",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a block of keys",
+    "too_short": "must name at least one",
+}
+# Keys of earlier versions, and what to write now.
+_RENAMED = {
+    "pretrain.content_loss": "pretrain.losses, a weight for each loss: `losses: {l1: 1}`",
+    "finetune.content_loss": "finetune.losses, a weight for each loss: `losses: {l1: 100}`",
+    "finetune.lambda_content": "the weight in finetune.losses: `losses: {l1: 100}`",
+}
+
+
+def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
+    """One of a ValidationError's errors, in words: `finetune.epochs must be >= 0, got -1`."""
+    *path, last = (str(part) for part in error["loc"] or ("the whole",))
+    context = error.get("ctx", {})
+    if last == "[key]" and "expected" in context:
+        return f"{'.'.join(path)} is not known; allowed: {context['expected']}"
+    key = ".".join([*path, last])
+    if key in _RENAMED:
+        return f"{key} is now {_RENAMED[key]}"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is not a key this project knows; {_similar_keys(path, last, schema)}"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"{key} must be a block of keys, got {short(error['input'])}"
+    bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+    if error["type"] == "string_type" and isinstance(error["input"], int | float | list | dict):
+        return f"{key} must be a string, got {short(error['input'])}; in quotes it is one (with -S, in inner quotes)"
+    rule = _RULES.get(error["type"], "").format(**bounds) or error["msg"].removeprefix("Value error, ")
+    return f"{key} {rule}, got {short(error['input'])}"
+
+
+def short(value: Any) -> str:
+    """Return a value as Python writes it, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _similar_keys(path: list[str], last: str, block: Any) -> str:
+    for part in path:
+        block = block.model_fields[part].annotation
+    known = list(block.model_fields)
+    close = difflib.get_close_matches(last, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
+
+
+# The folders of checkpoints/ that the pipeline writes, and so cannot start from.
+RESULTS = ("pretrain", "finetune", "export")
+
+
+def as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def weights_by_name(value: Any) -> Any:
+    """l1:100 mse:10 -> {l1: 100.0, mse: 10.0}; what is no text stays as it is."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.replace("=", ":").split(":") for pair in value.replace(",", " ").split()]
+    try:
+        weights = {name: float(weight) for name, weight in pairs}
+    except ValueError:
+        weights = {}
+    if not weights or len(weights) < len(pairs):
+        raise ValueError("must be weights by name, such as {l1: 100} or the text l1:100 mse:10")
+    return weights
+
+
+def check_group(value: Any) -> Any:
+    if value not in ("none", "folder") and (type(value) is not int or value < 2):
+        raise ValueError("must be none, folder, or a number of files >= 2")
+    return value
+
+
+def check_processes(value: Any) -> Any:
+    if value != "auto" and (type(value) is not int or not 1 <= value <= 1024):
+        raise ValueError("must be auto or a number from 1 to 1024")
+    return value
+
+
+def check_start(value: str) -> str:
+    """DVC would refuse a circle, too, but with the words of a graph."""
+    place = PurePosixPath(value)
+    if place.is_absolute() or ".." in place.parts or value.startswith("~") or not place.parts:
+        raise ValueError("must be the name of a folder in checkpoints/, such as starter; copy yours there")
+    inside = place.relative_to("checkpoints") if place.parts[0] == "checkpoints" else place
+    if inside.parts[:1] and inside.parts[0] in RESULTS:
+        raise ValueError(
+            f"must not be what this pipeline writes itself; copy it (cp -r checkpoints/{inside} checkpoints/start) and "
+            "name the copy: start"
+        )
+    if inside != place:
+        raise ValueError(f"must be the name alone of a folder in checkpoints/: {inside if inside.parts else 'starter'}")
+    return str(place)
+
 
 SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.types import Pixels
 
@@ -111,3 +113,28 @@ class ColorCounts:
         """Return the sum of the Wasserstein-1 distances of a, of b and of chroma, Lab units, to half a unit."""
         one, two = (side._counts / side._counts.sum(1, keepdims=True) for side in (self, other))
         return float(np.abs(np.cumsum(one - two, 1)).sum() * 2 * _LIMIT / _BINS)
+
+
+# As in Zhang et al. 2016: squares of 10 Lab units. A color that training never shows does not get an infinite weight.
+_SQUARE, _FARTHEST, _UNIFORM = 10, 110, 0.01
+_SQUARES = 2 * _FARTHEST // _SQUARE
+
+
+class ColorPrior:
+    """The share of training pixels in each square of a and b."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_SQUARES * _SQUARES, np.int64)
+
+    def add(self, lab: Tensor) -> None:
+        """Count (N, 3, H, W) L*a*b*."""
+        place = ((lab[:, 1:] + _FARTHEST) / _SQUARE).long().clamp(0, _SQUARES - 1)
+        self._counts += torch.bincount((place[:, 0] * _SQUARES + place[:, 1]).flatten(), minlength=_SQUARES**2).numpy()
+
+    def weights(self, ab: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return the inverse frequency of each pixel's color: (H, W, 2) -> (H, W) of mean 1."""
+        share = self._counts / max(self._counts.sum(), 1)
+        mixed = (1 - _UNIFORM) * share + _UNIFORM / len(share)
+        place = ((ab + _FARTHEST) / _SQUARE).astype(np.int64).clip(0, _SQUARES - 1)
+        inverse = 1 / mixed[place[..., 0] * _SQUARES + place[..., 1]]
+        return np.asarray(inverse / inverse.mean())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +26,59 @@ from pipeline.params.schema import Fit, Sample
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
-from pipeline.sampling.in_order import in_order
-from pipeline.sampling.manifest import Manifest
 from pipeline.sampling.photographs import decode
 from pipeline.sampling.quotas import ALL, Quotas
 from pipeline.system import cores
 from pipeline.types import Pixels
+
+COLUMNS = ["path", "sha256", "width", "height", "mean_chroma", "split", "reason"]
+
+
+class Manifest:
+    """A table that is written row by row: a million rows need no memory."""
+
+    def __init__(self, path: Path):
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer.writeheader()
+        self.rows = 0
+        self.rejected: Counter[str] = Counter()
+        """By kind of reason."""
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._writer.writerow(row)
+        self.rows += 1
+        if row["reason"]:
+            self.rejected[row["reason"].split(":")[0].split(" as ")[0]] += 1
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
+    """Yield the results, as soon as those before them are there; take at most `ahead` items in advance.
+
+    Where nobody asks for further results, what has begun is finished and nothing else is begun.
+    """
+    waiting: deque[Future[Result]] = deque()
+    remaining = iter(items)
+    with ThreadPoolExecutor(threads) as workers:
+        try:
+            while True:
+                waiting.extend(workers.submit(work, item) for item in islice(remaining, ahead - len(waiting)))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            workers.shutdown(wait=True, cancel_futures=True)
+
 
 # Pixels of a side that are enough to tell a gray photograph.
 _CHROMA_SIDE = 64

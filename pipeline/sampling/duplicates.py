@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 
-from pipeline.sampling.on_disk import TemporaryTables
+from pipeline.sampling.candidates import TemporaryTables
 from pipeline.types import Pixels
 
 _SIDE, _FREQUENCIES = 32, 8

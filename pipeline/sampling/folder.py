@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import ImageError, SourceError
 from pipeline.media.decoding import SUFFIXES
-from pipeline.sampling.candidates import Candidate, Candidates
-from pipeline.sampling.on_disk import TemporaryTables
+from pipeline.sampling.candidates import Candidate, Candidates, TemporaryTables
 from pipeline.sampling.photographs import Decoded, decode
 
 

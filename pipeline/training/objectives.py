@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from pipeline.checkpointing.optimizers import below, load_optimizer_tensors, optimizer_tensors
+from pipeline.checkpointing.store import below, load_optimizer_tensors, optimizer_tensors
 from pipeline.color.tensors import ColorSpace
 from pipeline.distributed.batch_norm import share_batch_norm
 from pipeline.distributed.group import Group

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.checkpointing.optimizers import below
 from pipeline.checkpointing.signals import StopRequest, listening, obey
-from pipeline.checkpointing.store import State, mention_others, pack, require_no_other_count, unpack
+from pipeline.checkpointing.store import State, below, mention_others, pack, require_no_other_count, unpack
 from pipeline.data.loader import plain_batches, train_batches
 from pipeline.errors import TrainingError
 from pipeline.files import require_writable

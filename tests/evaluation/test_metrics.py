@@ -11,13 +11,18 @@ from skimage.transform import resize
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from pipeline.evaluation.baselines import MedianColors
-from pipeline.evaluation.classifier import Classifier
-from pipeline.evaluation.features import FEWEST, feature_distance, frechet_distance
+from pipeline.evaluation.classifier import FEWEST, Classifier, feature_distance, frechet_distance
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
 from pipeline.evaluation.report import comparisons
 from pipeline.evaluation.scoring import Scores
-from pipeline.quality.color_prior import ColorPrior
-from pipeline.quality.color_statistics import bleeding, colorfulness, hue_distance, hue_histogram, strong_edges
+from pipeline.quality.color_statistics import (
+    ColorPrior,
+    bleeding,
+    colorfulness,
+    hue_distance,
+    hue_histogram,
+    strong_edges,
+)
 
 Array = np.ndarray
 

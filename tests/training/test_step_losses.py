@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.step_losses import StepLosses
+from pipeline.training.recorder import StepLosses
 
 CPU = torch.device("cpu")
 
