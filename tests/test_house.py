@@ -118,6 +118,7 @@ NO_RESULT = {
     "pipeline/types.py": "names for annotations",
     "pipeline/system.py": "when and on how many cores a stage runs, not what it makes",
     "pipeline/trackers.py": "reports elsewhere",
+    "pipeline/progress.py": "shows how far a stage is",
     "stages/dvc.py": "where results go",
 }
 

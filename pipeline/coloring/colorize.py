@@ -24,6 +24,7 @@ from pipeline.coloring.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.provenance import Origin
+from pipeline.progress import progress
 from pipeline.system import handled
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
     try:
         with _tasks(selection.jobs, path, colorizer, options) as tasks:
-            for job, color in until_ctrl_c(tqdm(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
+            for job, color in until_ctrl_c(progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
                 outcomes.append(color())
                 if outcomes[-1].status == "failed":
                     tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)

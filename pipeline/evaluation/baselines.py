@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
+from pipeline.progress import progress
 from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor
 
@@ -73,7 +73,7 @@ def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior)
 
     def labs() -> Iterator[Tensor]:
         total = -(-len(train) // batch_size)
-        for batch in tqdm(plain_batches(train, batch_size), total=total, desc="medians", unit="batch", leave=False):
+        for batch in progress(plain_batches(train, batch_size), total=total, desc="medians", unit="batch", leave=False):
             lab = rgb_to_lab(batch)
             prior.add(lab)
             yield lab

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pipeline.color.constants import AB_SCALE
 from pipeline.color.hints import Said, with_hints
@@ -16,6 +15,7 @@ from pipeline.evaluation.metrics import METRICS, Photograph
 from pipeline.evaluation.paired import mean_interval
 from pipeline.models.checkpoint import LoadedGenerator
 from pipeline.models.config import HINT_CHANNELS
+from pipeline.progress import progress
 from pipeline.quality.predictor import predictor
 from pipeline.types import Floats, Pixels
 
@@ -44,7 +44,7 @@ def hint_curve(
         generator painted. A generator that takes hints has seen them.
     """
     values: dict[tuple[int, str], list[float]] = {}
-    for number, rgb in enumerate(tqdm(photographs, desc="hints", unit="photo", leave=False)):
+    for number, rgb in enumerate(progress(photographs, desc="hints", unit="photo", leave=False)):
         true = rgb_to_lab(torch.from_numpy(rgb)[None].permute(0, 3, 1, 2)).numpy()[0]
         places = _places(np.random.default_rng([seed, number]), rgb.shape[0], rgb.shape[1])
         for count in COUNTS:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from pipeline.color.tensors import rgb_to_lab
 from pipeline.data.loader import plain_batches
@@ -19,6 +18,7 @@ from pipeline.evaluation.classifier import FEWEST, Classifier, frechet_distance,
 from pipeline.evaluation.metrics import ALL, Photograph, score
 from pipeline.evaluation.paired import mean_interval, spread_interval
 from pipeline.evaluation.published_metrics import Fid, Lpips
+from pipeline.progress import progress
 from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor
 from pipeline.system import cores
@@ -93,7 +93,7 @@ def score_all(
     """names: of the test photographs, in their order."""
     found = Scores()
     # Threads: what takes the time is in NumPy and SciPy, which let others run meanwhile.
-    with tqdm(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(cores()) as threads:
+    with progress(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(cores()) as threads:
         for batch in plain_batches(test, batch_size):
             truths = [_weighted(true, judges.prior) for true in _photographs(rgb_to_lab(batch)[:, 1:], batch, judges)]
             outputs = {name: predict(batch) for name, predict in predictors.items()}

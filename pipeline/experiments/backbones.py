@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from tqdm import tqdm
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.devices import start
@@ -20,6 +19,7 @@ from pipeline.models.config import Generator
 from pipeline.models.generators import build_generator
 from pipeline.models.weights import imagenet_source
 from pipeline.params.schema import Params
+from pipeline.progress import progress
 from pipeline.tables import print_table
 from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import ContentObjective
@@ -64,7 +64,7 @@ def list_backbones(pattern: str | None, params: Params) -> int:
         raise InputError(f"no timm model is named like {pattern!r}; try a pattern such as 'resnet*'")
     works: list[Survey] = []
     refused: list[str] = []
-    for name in tqdm(names, desc="backbones", leave=False):
+    for name in progress(names, desc="backbones", leave=False):
         try:
             works.append(survey(name, params))
         except BackboneError as error:

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -17,6 +16,7 @@ from pipeline.inference.motion import Motion
 from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_reader import Frame, VideoReader, open_reader
 from pipeline.media.video_writer import VideoWriter, open_writer
+from pipeline.progress import progress
 from pipeline.types import Pixels
 
 # Threshold of FFmpeg's scene detector scdet, percent: its own default.
@@ -114,7 +114,7 @@ def _color(
     smoother, without, written = Smoother(options.smoothing), Flicker(), Flicker()
     cuts, motion, coloring = _Cuts(), Motion(), options.coloring
     frames, shots, last, end = 0, 0, None, 0.0
-    with tqdm(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
+    with progress(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
         for part in reader.parts():
             if not isinstance(part, Frame):
                 writers[0].copy(part)

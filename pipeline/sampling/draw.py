@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from pipeline.color.arrays import chromaticity
 from pipeline.data.shards import ShardWriter
 from pipeline.errors import ImageError, SourceError
 from pipeline.files import write_json
 from pipeline.params.schema import Fit, Sample
+from pipeline.progress import progress
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
@@ -133,7 +133,7 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
     work, threads = partial(examine, sample=sample, size=size), cores()
     # Before the counts are judged: after a shortage people look into the manifest for the reasons.
-    bar = tqdm(total=sum(quotas.wanted.values()), desc="sample", unit="photo")
+    bar = progress(total=sum(quotas.wanted.values()), desc="sample", unit="photo")
     with Manifest(out / "manifest.csv") as manifest, bar:
         for examined in in_order(work, pool, threads, ahead=threads * 16):
             split = _split_for(examined.candidate, groups, quotas)

@@ -18,6 +18,7 @@ from pipeline.data.loader import plain_batches, train_batches
 from pipeline.errors import TrainingError
 from pipeline.files import require_writable
 from pipeline.models.config import ModelConfig
+from pipeline.progress import progress
 from pipeline.quality.validation import ab_mae, inference
 from pipeline.system import held
 from pipeline.training.failures import translated_errors
@@ -167,7 +168,7 @@ def run_epoch(run: TrainingRun, position: Position, stop: StopRequest) -> dict[s
         network.train()
     name = f"epoch {position.epoch + 1}/{config.epochs}"
     first = run.group.first
-    bar = tqdm(
+    bar = progress(
         batches, initial=position.batches, total=steps, desc=name, unit="step", leave=False, disable=not first
     )  # fmt: skip
     for batch in bar:

@@ -1,0 +1,48 @@
+"""Progress in a terminal and in a log."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+
+from tests.helpers import ROOT
+
+LOOP = """
+import time
+from pipeline import progress
+progress.SECONDS_A_LINE = 0.2
+for _ in progress.progress(range(300), desc="work", unit="thing"):
+    time.sleep(0.002)
+"""
+
+
+def test_a_log_gets_a_line_now_and_then() -> None:
+    done = subprocess.run([sys.executable, "-c", LOOP], capture_output=True, cwd=ROOT, check=True)
+    said = done.stderr.decode()
+    assert "\r" not in said
+    lines = said.splitlines()
+    # The first, one each 0.2 of the 0.6 s or more, and the last; a bar would have some six a second.
+    assert 3 <= len(lines) <= 30
+    assert all(line.startswith("work: ") for line in lines)
+    assert "100%" in lines[-1]
+    assert "300/300" in lines[-1]
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with subprocess.Popen([sys.executable, "-c", LOOP], stderr=theirs, cwd=ROOT) as process:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                said += os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+    os.close(ours)
+    assert process.returncode == 0
+    assert said.count(b"\r") > 3
+    assert said.count(b"\n") <= 2
