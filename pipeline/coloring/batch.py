@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.coloring.worker import Request, Result, Worker
-from pipeline.errors import ColoringError
+from pipeline.errors import ColoringError, HintError
 from pipeline.inference.colorizer import ColoringOptions
 from pipeline.inference.hints import Hint
 from pipeline.media.video_reader import CONTAINERS
@@ -137,7 +137,12 @@ def _color(source: Path, controls: Controls, hints: tuple[Hint, ...], worker: Wo
     work = Path(tempfile.mkdtemp(dir=folder))
     options = ColoringOptions(controls.size, seed=0, saturation=controls.saturation, hints=hints)
     try:
-        result = worker.color(Request(source, work, options, controls.variants, controls.vivid))
+        try:
+            result = worker.color(Request(source, work, options, controls.variants, controls.vivid))
+        except HintError as error:  # with its picture before one, what was said can be mended
+            plain = replace(options, hints=())
+            result = worker.color(Request(source, work, plain, controls.variants, controls.vivid))
+            result = replace(result, notes=(*result.notes, f"colored without what was said: {error}"))
     except ColoringError as error:
         shutil.rmtree(work, ignore_errors=True)
         return Item(source, controls, None, hints, str(error))

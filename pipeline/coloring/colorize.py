@@ -150,6 +150,8 @@ def _require_hints(options: BatchOptions, selection: Selection) -> None:
     """Refuse hints that are not of one photograph, before a model is loaded."""
     if options.hints is None:
         return
+    if options.naming.shard != (1, 1):
+        raise InputError("--hints has the hints of one photograph, and --shard shares out many")
     if len(selection.jobs) > 1:
         raise InputError(
             f"--hints {options.hints} has the hints of one photograph, and there are {len(selection.jobs)}; "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import HintError, ImageError
 from pipeline.files import write_whole
@@ -18,6 +19,8 @@ from pipeline.media.pictures import read_picture
 MARK = ".hints"
 """What the name of a file of hints ends with, before its ending."""
 _LARGEST, _MOST_PIXELS = 2**20, 200_000_000
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_ENDINGS = (".json", *_PICTURES, *(ending.upper() for ending in _PICTURES))
 
 
 class _Entry(BaseModel):
@@ -32,15 +35,21 @@ class _Entry(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    width: int | None = Field(None, ge=1)
+    width: int | None = Field(None, ge=1, le=10**7)
     """The size of the photograph that positions in pixels are of; None for the photograph's own."""
-    height: int | None = Field(None, ge=1)
+    height: int | None = Field(None, ge=1, le=10**7)
     hints: list[_Entry]
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height belong together")
+        return self
 
 
 def is_hints(path: Path) -> bool:
     """Return whether a file is named as hints of another one: street.hints.json, street.hints.png."""
-    return path.stem.lower().endswith(MARK) and path.suffix.lower() in {".json", *SUFFIXES}
+    return path.stem.endswith(MARK) and path.suffix in _ENDINGS
 
 
 def belongs_to_another(path: Path) -> bool:
@@ -53,8 +62,8 @@ def belongs_to_another(path: Path) -> bool:
 
 
 def hints_beside(photograph: Path) -> Path | None:
-    """Return the file of hints that lies beside a photograph, if there is one: the JSON before the painted copy."""
-    for ending in (".json", ".png"):
+    """Return the file of hints that lies beside a photograph, if there is one: the JSON before a painted copy."""
+    for ending in _ENDINGS:
         found = photograph.with_name(f"{photograph.stem}{MARK}{ending}")
         if os.path.isfile(found):  # False for a name that is too long, too
             return found
@@ -85,8 +94,15 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
         raise HintError(f"{path}: no JSON; {_EXAMPLE}") from None
     if not file.hints:
         raise HintError(f"{path}: no hints in it; {_EXAMPLE}")
+    short = None if file.width is None or file.height is None else min(file.width, file.height)
     return tuple(
-        Hint(_share(one.x, file.width), _share(one.y, file.height), one.color, one.radius) for one in file.hints
+        Hint(
+            _share(one.x, file.width),
+            _share(one.y, file.height),
+            one.color,
+            None if one.radius is None else _share(one.radius, short),
+        )
+        for one in file.hints
     )
 
 
@@ -107,17 +123,24 @@ def write_hints(path: Path, hints: tuple[Hint, ...]) -> None:
 
 
 def _share(position: float | str, length: int | None) -> float | str:
-    """Pixels of a photograph of another size, as a share of its side."""
-    return position if length is None or isinstance(position, str) else f"{100 * position / length!r}%"
+    """Return pixels of a photograph of another size as a share of its side."""
+    if length is None or (isinstance(position, str) and position.strip().endswith("%")):
+        return position
+    try:
+        return f"{100 * float(position) / length!r}%"
+    except ValueError:
+        return position  # which is refused when it is used
 
 
 def _painted(path: Path) -> Painted:
     try:
-        pixels = read_picture(path, _MOST_PIXELS).pixels
+        picture = read_picture(path, _MOST_PIXELS)
     except ImageError as error:
         raise HintError(f"{path}: {error}") from None
     except OSError as error:
         raise HintError(f"{path}: cannot be read: {error.strerror}") from None
+    pixels = picture.pixels
     if pixels.ndim == 2:
         raise HintError(f"{path}: a gray picture; paint dots of color on a copy of the photograph")
-    return Painted(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
+    covers = None if picture.alpha is None else picture.alpha > np.iinfo(picture.alpha.dtype).max // 2
+    return Painted(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8), covers)

@@ -68,7 +68,7 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
         if not options.overwrite:
             targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
         if not targets:
-            return Outcome(job.source, "kept", str(next(iter(job.targets.values()))))
+            return Outcome(job.source, "kept", _kept(job, options))
         for target in targets.values():
             target.parent.mkdir(parents=True, exist_ok=True)
         return make(job, targets, colorizer, options)
@@ -80,6 +80,15 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
         return Outcome(job.source, "failed", "not enough memory for a picture of its size")
     except Exception as error:  # whatever a decoder or an encoder raises: one file never ends a batch
         return Outcome(job.source, "failed", f"cannot be colored: {type(error).__name__}: {error}")
+
+
+def _kept(job: Job, options: BatchOptions) -> str:
+    """Name the copy that is kept, and say where somebody has said colors since."""
+    target = next(iter(job.targets.values()))
+    hints = options.hints or (hints_beside(job.source) if options.look_for_hints else None)
+    if hints and hints.is_file() and hints.stat().st_mtime > target.stat().st_mtime:
+        return f"{target} (older than {hints.name})"
+    return str(target)
 
 
 def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.coloring.color_picture import color_picture
 from pipeline.coloring.model_choice import load_signed, used
-from pipeline.errors import ColoringError, TwotoneError
+from pipeline.errors import ColoringError, HintError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions
 from pipeline.media.pictures import read_picture
@@ -66,6 +66,7 @@ class Worker:
 
         Raises:
             ColoringError: it is no photograph, too large, or took too long.
+            HintError: its hints mean nothing on it.
         """
         from pebble import ProcessExpired
 
@@ -73,6 +74,8 @@ class Worker:
         task = self._pool.schedule(_color, args=given, timeout=self._seconds)
         try:
             result: Result = task.result()
+        except HintError as error:
+            raise HintError(f"{request.source.name}: {error}") from None
         except TwotoneError as error:
             raise ColoringError(f"{request.source.name}: {error}") from None
         except TookTooLongError:

@@ -196,7 +196,8 @@ class Colorizer:
 
     def _hinted(self, pixels: Samples, light: Floats, options: ColoringOptions) -> Samples:
         """Color with hints, which are spread on a copy of their own: what the network sees is small."""
-        seen = said_by(options.hints, pixels, light.shape)
+        sees = self._network.config.generator.hints
+        seen = said_by(options.hints, pixels, light.shape, required=False) if sees else None
         ab = self.ab(light, options.seed, seen) * np.float32(options.saturation)
         fine = lightness(_reduced(pixels, hint_side(*pixels.shape[:2])))
         enlarged = GuidedColor.fit(light, ab).rows(fine, 0, fine.shape[0])

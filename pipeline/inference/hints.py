@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from pipeline.color.arrays import chromaticity
@@ -19,7 +21,10 @@ _RADIUS = "1.5%"
 # A painted copy says a color where a* and b* differ by this from the photograph's, Lab units: less is a JPEG's noise.
 _PAINTED = 12.0
 # A pixel of the small copy is said by a painting that covers this share of it.
-_COVERED = 0.25
+_COVERED, _LEAST_COVERED = 0.25, 0.05
+# Short side at most at which a painted copy is compared with the photograph.
+_SEEN = 1024
+_FORMS = 'write a name such as navy, "#8b1a1a", "rgb(139, 26, 26)" or "hsl(30, 40%, 50%)"'
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Painted:
 
     pixels: Samples
     """(H, W, 3) uint8 sRGB, of any size with the photograph's proportions."""
+    covers: NDArray[np.bool_] | None = None
+    """(H, W): where it is opaque; None for everywhere. Where it is not, nothing is said."""
 
 
 def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
@@ -77,28 +84,33 @@ def color_of(text: str, name: str = "hint") -> tuple[float, float]:
     Raises:
         HintError: it is none, or it is transparent.
     """
+    # CSS counts alpha to 1, and Pillow to 255.
+    opaque = re.sub(r"^(rgb|hsl)a(\(.*),\s*(1(\.0*)?|100%)\s*\)$", r"\1\2)", text.strip(), flags=re.IGNORECASE)
     try:
-        red, green, blue, *alpha = ImageColor.getrgb(text.strip())
+        red, green, blue, *alpha = ImageColor.getrgb(opaque)
     except (ValueError, AttributeError):
-        raise HintError(f'{name}: {text!r} is no color; write one as CSS does, such as "#8b1a1a" or "navy"') from None
+        raise HintError(f"{name}: {text!r} is no color; {_FORMS}") from None
     if alpha and alpha[0] < 255:
         raise HintError(f"{name}: {text!r} is transparent; a hint's color covers what is there")
+    if max(red, green, blue) > 255:
+        raise HintError(f"{name}: {text!r} is beyond the colors of sRGB; {_FORMS}")
     a, b = chromaticity(np.array([red, green, blue], np.float32).reshape(3, 1, 1) / np.float32(255)).ravel()
     return float(a), float(b)
 
 
-def said_by(hints: Sequence[Hint] | Painted, pixels: Samples, small: tuple[int, int]) -> Said:
+def said_by(hints: Sequence[Hint] | Painted, pixels: Samples, small: tuple[int, int], *, required: bool = True) -> Said:
     """Draw hints on a small copy; of two at one place the later one counts.
 
     Args:
         pixels: (H, W) or (H, W, 3) uint8 or uint16, the photograph.
         small: (h, w) of the copy.
+        required: whether a painting on which there is nothing is refused.
 
     Raises:
         HintError: a hint means nothing on this photograph.
     """
     if isinstance(hints, Painted):
-        return _painted(hints, pixels, small)
+        return _painted(hints, pixels, small, required)
     height, width = pixels.shape[:2]
     require_hints(hints, width, height)
     ab, where = np.zeros((2, *small), np.float32), np.zeros(small, bool)
@@ -137,7 +149,7 @@ def _span(middle: float, radius: float, length: int, small: int) -> slice:
     return slice(first, last)
 
 
-def _painted(painted: Painted, pixels: Samples, small: tuple[int, int]) -> Said:
+def _painted(painted: Painted, pixels: Samples, small: tuple[int, int], required: bool) -> Said:
     """Find the colors that were painted: where a* and b* differ from the photograph's.
 
     Raises:
@@ -150,13 +162,20 @@ def _painted(painted: Painted, pixels: Samples, small: tuple[int, int]) -> Said:
             f"the painted copy is {width}x{height} pixels, and the photograph is {full[1]}x{full[0]}: it must show the "
             "same, at any size"
         )
-    colors = chromaticity(np.moveaxis(painted.pixels.astype(np.float32) / np.float32(255), 2, 0))
-    differs = np.hypot(*(colors - _own_colors(pixels, (width, height)))) > _PAINTED
+    # Enough to see each dot by; 48 megapixels of colors are 400 MB.
+    scale = min(1.0, _SEEN / min(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    reduced = np.asarray(Image.fromarray(painted.pixels).resize(size, Image.Resampling.BOX))
+    colors = chromaticity(np.moveaxis(reduced.astype(np.float32) / np.float32(255), 2, 0))
+    differs = np.hypot(*(colors - _own_colors(pixels, size))) > _PAINTED
+    if painted.covers is not None:
+        differs &= np.asarray(Image.fromarray(painted.covers).resize(size, Image.Resampling.NEAREST))
     # The mean color of what is painted within each pixel of the small copy.
     share = _averaged(differs.astype(np.float32), small)
     sums = np.stack([_averaged(np.where(differs, channel, 0).astype(np.float32), small) for channel in colors])
-    where = share >= _COVERED
-    if not where.any():
+    # A small dot may lie where four pixels of the copy meet.
+    where = share >= min(_COVERED, max(_LEAST_COVERED, float(share.max()) / 2))
+    if required and not where.any():
         raise HintError("no color is painted on the copy: dots must be larger than a hundredth of its short side")
     return Said(np.where(where, sums / np.maximum(share, 1e-6), 0).astype(np.float32), where)
 

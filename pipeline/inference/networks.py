@@ -89,18 +89,33 @@ def _torch(folder: Path, vivid: float | None, threads: int | None, asked: str) -
     if threads is not None:
         torch.set_num_threads(threads)
     loaded = load_generator(folder) if vivid is None else load_mixed(folder, vivid)
-    device = torch_devices(asked)[0]
-    network = with_noise_given(loaded.network, loaded.space).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = with_noise_given(loaded.network, loaded.space)
+    names, problem = torch_devices(asked), ""
+    for device in names:
 
-    def run(x: Floats, seed: int) -> Floats:
-        condition, *uniforms = (
-            torch.from_numpy(each).to(device) for each in inputs(x, seed, loaded.config, network.shapes)
-        )
-        with torch.inference_mode():
-            colors: Floats = network(condition.to(memory_format=torch.channels_last), *uniforms).float().cpu().numpy()
-        return colors
+        def run(x: Floats, seed: int, device: str = device) -> Floats:
+            given = inputs(x, seed, loaded.config, network.shapes)
+            condition, *uniforms = (torch.from_numpy(each).to(device) for each in given)
+            with torch.inference_mode():
+                colors: Floats = (
+                    network(condition.to(memory_format=torch.channels_last), *uniforms).float().cpu().numpy()
+                )
+            return colors
 
-    return Network(loaded.config, run, device)
+        try:
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if device != CPU:  # which may lack an operation, or memory
+                side = loaded.config.multiple
+                run(np.zeros((1, loaded.space.in_channels, side, side), np.float32), 0)
+        except (RuntimeError, NotImplementedError) as error:
+            problem = " ".join(str(error).split())[:300]
+            continue
+        return Network(loaded.config, run, device, "" if device == names[0] else _fell_back(device, names[0]))
+    raise ModelError(f"{folder}: cannot be used on {', '.join(names)}: {problem}")
+
+
+def _fell_back(device: str, first: str) -> str:
+    return f"coloring on the {device}, since {first} does not work"
 
 
 def onnx_runtime() -> Any:
@@ -152,7 +167,7 @@ def _session(onnxruntime: Any, path: Path, content: bytes, options: Any, names: 
             continue
         # Where a provider's libraries are missing, onnxruntime takes the CPU without a word.
         if PROVIDERS[name] in session.get_providers():
-            return session, name, f"coloring on the {name}, since {names[0]} does not work" if name != names[0] else ""
+            return session, name, "" if name == names[0] else _fell_back(name, names[0])
         problems.append(f"its libraries for {name} are missing")
     raise ModelError(f"{path}: cannot be loaded: {'; '.join(problems)}")
 

@@ -19,6 +19,8 @@ from pipeline.inference.hints import Hint, Painted, require_hints
 _FIRST_COLOR = "#8b1a1a"
 # Of the square that shows where a color was said, as a share of the short side.
 _SHOWN = 0.02
+# Pixels, more than any photograph has.
+_FARTHEST = 10**7
 # gradio's picker of colors has no name for those who hear the page, and no way in for a keyboard: the browser's own has
 # both. Its button around a picture has no name either.
 _ACCESSIBLE = """() => {
@@ -50,6 +52,8 @@ class HintParts:
     save: gr.DownloadButton
     load: gr.UploadButton
     problem: gr.HTML
+    undone: gr.State
+    """Lines that were taken back, of the photograph whose lines are shown."""
 
 
 def hint_parts(texts: Any) -> HintParts:
@@ -71,13 +75,13 @@ def hint_parts(texts: Any) -> HintParts:
             clear = gr.Button(texts("clear"), elem_id="clear")
             save = gr.DownloadButton(texts("save_hints"), interactive=False, elem_id="save-hints")
             load = gr.UploadButton(texts("load_hints"), file_types=[".json"], elem_id="load-hints")
-    parts = HintParts(whole, place, color, lines, undo, redo, clear, save, load, problem)
+    parts = HintParts(whole, place, color, lines, undo, redo, clear, save, load, problem, gr.State([]))
     _connect(parts)
     return parts
 
 
 def _connect(parts: HintParts) -> None:
-    undone = gr.State([])
+    undone = parts.undone
 
     def add(text: str, color: str, shown: str, event: gr.SelectData) -> tuple[str, list[str]]:
         with Image.open(shown) as image:
@@ -91,24 +95,24 @@ def _connect(parts: HintParts) -> None:
     def redo(text: str, later: list[str]) -> tuple[str, list[str]]:
         return _joined([*_lines(text), *later[-1:]]), later[:-1]
 
-    def clear(text: str) -> tuple[str, list[str]]:
-        return "", _lines(text)[::-1]
+    def clear(text: str, later: list[str]) -> tuple[str, list[str]]:
+        return "", [*later, *_lines(text)[::-1]]
 
-    def load(path: str) -> dict[Any, Any]:
+    def load(path: str, text: str) -> dict[Any, Any]:
         try:
             hints = read_hints(Path(path))
         except HintError as error:
             return {parts.problem: said_wrong([str(error).removeprefix(f"{path}: ")])}
         assert not isinstance(hints, Painted)
-        return {parts.lines: _joined(map(_line, hints))}
+        return {parts.lines: _joined(map(_line, hints)), undone: _lines(text)[::-1]}
 
     parts.whole.expand(None, js=_ACCESSIBLE)
     at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     parts.place.select(add, [parts.lines, parts.color, parts.place], [parts.lines, undone], **at_once)
     parts.undo.click(undo, [parts.lines, undone], [parts.lines, undone], **at_once)
     parts.redo.click(redo, [parts.lines, undone], [parts.lines, undone], **at_once)
-    parts.clear.click(clear, parts.lines, [parts.lines, undone], **at_once)
-    parts.load.upload(load, parts.load, [parts.lines, parts.problem], **at_once)
+    parts.clear.click(clear, [parts.lines, undone], [parts.lines, undone], **at_once)
+    parts.load.upload(load, [parts.load, parts.lines], [parts.lines, parts.problem, undone], **at_once)
 
 
 def parse(text: str) -> tuple[tuple[Hint, ...], list[str]]:
@@ -127,15 +131,14 @@ def parse(text: str) -> tuple[tuple[Hint, ...], list[str]]:
 
 
 def _read(line: str) -> Hint:
-    x, y, color, *_ = [*line.split(maxsplit=2), "", "", ""]
-    name, _, last = color.rpartition(" ")
+    words = line.split()
+    x, y, *color = [*words, "", ""] if len(words) < 3 else words
     radius = None
-    if name and last and not last.endswith(")"):
-        color, radius = name, _number(last)
-    hint = Hint(_number(x), _number(y), color, radius)
+    if len(color) > 1 and not color[-1].endswith(")"):
+        radius = _number(color.pop())
+    hint = Hint(_number(x), _number(y), " ".join(color), radius)
     # Shares are refused beyond 100%; whether pixels lie on the photograph is known when it is colored.
-    far = max([1.0, *(float(place) for place in (hint.x, hint.y) if not isinstance(place, str))])
-    require_hints([hint], round(far) + 1, round(far) + 1)
+    require_hints([hint], _FARTHEST, _FARTHEST)
     return hint
 
 

@@ -142,25 +142,26 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
             task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken))
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
-                yield {batch: earlier, said: spoken, **_list(hints, earlier, looked_at, spoken, of, folder), owner: of}
+                yield {batch: earlier, said: spoken, **_list(hints, earlier, of, spoken, folder)}
                 return
-            yield _waiting(view, len(task.sources))
+            # Once, at the beginning: somebody may choose another photograph, and say colors for it, meanwhile.
+            yield {said: spoken, **_waiting(view, len(task.sources))}
             if not task.sources:
                 earlier.delete()
                 sessions.forget(key)
-                yield {batch: Batch(), said: {}, owner: None, hints.whole: gr.Accordion(visible=False), hints.lines: ""}
+                yield {batch: Batch(), owner: None, hints.whole: gr.Accordion(visible=False), hints.lines: ""}
                 return
+            if of is None or Path(of) not in sources:
+                of = _current(sources, looked_at)
+                yield {owner: of, hints.whole: gr.Accordion(visible=True), hints.lines: spoken.get(of, "")}
             shown: list[Result | None] = []
             for now in color_all(task, earlier, worker, folder):
                 result = _looked_at(now, looked_at)
                 # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
-                changed = {} if shown == [result] else _show(view, result)
+                changed = {} if shown == [result] else _show(view, result) | _list(hints, now, of, spoken, folder)
                 shown = [result]
                 sessions.keep(key, Kept(tuple(paths or ()), values, spoken, now))
-                listed = _list(hints, now, looked_at, spoken, of, folder) if changed else {}
-                of = _current(now, looked_at) or of
-                progress = _progress(view, now, len(task.sources))
-                yield {batch: now, token: key, said: spoken, owner: of, **progress, **changed, **listed}
+                yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
 
         def restore(key: str) -> dict[Any, Any]:
             kept = sessions.find(key)
@@ -168,8 +169,10 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
                 return {batch: Batch()}
             parts = dict(zip(controls, kept.values, strict=True))
             shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
-            listed = _list(hints, kept.batch, None, kept.said, None, folder)
-            states = {batch: kept.batch, said: kept.said, owner: _current(kept.batch, None)}
+            first = kept.paths[0]
+            lines = {hints.whole: gr.Accordion(visible=True), hints.lines: kept.said.get(first, "")}
+            listed = {**lines, **_list(hints, kept.batch, first, kept.said, folder)}
+            states = {batch: kept.batch, said: kept.said, owner: first}
             return {photos: list(kept.paths), **states, **parts, **shown, **listed}
 
         changes = [photos.change, hints.lines.change, *(control.change for control in controls)]
@@ -180,11 +183,13 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
         gr.on(changes, color, given, outputs, trigger_mode="always_last",
               show_progress_on=view.status, js=_clamping(controls))  # fmt: skip
 
-        def opened(now: Batch, looked_at: str | None, spoken: dict[str, str]) -> dict[Any, Any]:
-            return _list(hints, now, looked_at, spoken, None, folder)
+        def opened(now: Batch, of: str | None, spoken: dict[str, str], lines: str) -> dict[Any, Any]:
+            said_before = spoken.get(of or "", "")
+            forgotten = {hints.lines: said_before} if said_before != lines else {}
+            return {**forgotten, **_list(hints, now, of, spoken, folder)}
 
         # gradio's page forgets what a closed part was given while it was closed.
-        hints.whole.expand(opened, [batch, chosen, said], listed, show_progress="hidden")
+        hints.whole.expand(opened, [batch, owner, said, hints.lines], listed, show_progress="hidden")
         shown_again = [photos, batch, said, owner, *controls, *vars(view).values(), *listed]
         page.load(restore, token, shown_again, show_progress="hidden")
         _choosing(view, batch, chosen, hints, said, owner, folder)
@@ -268,8 +273,9 @@ def _choosing(
             raise _gone()
         source = str(sources[int(event.index)])
         spoken = spoken | ({of: lines} if of else {})
-        listed = _list(hints, now, source, spoken, of, folder)
-        return {**_show(view, now.results[Path(source)]), **listed, chosen: source, said: spoken, owner: source}
+        listed = {hints.lines: spoken.get(source, ""), **_list(hints, now, source, spoken, folder)}
+        states = {chosen: source, said: spoken, owner: source, hints.undone: []}
+        return {**_show(view, now.results[Path(source)]), **listed, **states}
 
     def coloring(now: Batch, looked_at: str | None, event: gr.SelectData) -> dict[Any, Any]:
         result = _looked_at(now, looked_at)
@@ -280,7 +286,7 @@ def _choosing(
 
     shown = [view.slider, view.divider, view.colorings, view.download]
     shown += [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
-    view.photographs.select(photograph, [batch, hints.lines, said, owner], [*shown, chosen, said, owner])
+    view.photographs.select(photograph, [batch, hints.lines, said, owner], [*shown, chosen, said, owner, hints.undone])
     view.colorings.select(coloring, [batch, chosen], [view.slider, view.download])
 
 
@@ -346,10 +352,9 @@ def _looked_at(now: Batch, chosen: str | None) -> Result | None:
     return results.get(Path(chosen or ""), next(iter(results.values()), None))
 
 
-def _current(now: Batch, chosen: str | None) -> str | None:
-    """Return the photograph whose result is shown."""
-    shown = _looked_at(now, chosen)
-    return next((str(source) for source, result in now.results.items() if result is shown), None)
+def _current(sources: Sequence[Path], chosen: str | None) -> str:
+    """Return the photograph that is looked at: the chosen one, else the first."""
+    return chosen if chosen and Path(chosen) in sources else str(sources[0])
 
 
 def _hints_of(spoken: dict[str, str]) -> dict[Path, tuple[Hint, ...]]:
@@ -357,25 +362,16 @@ def _hints_of(spoken: dict[str, str]) -> dict[Path, tuple[Hint, ...]]:
     return {path: hints for path, hints in found.items() if hints}
 
 
-def _list(
-    hints: HintParts, now: Batch, chosen: str | None, spoken: dict[str, str], of: str | None, folder: Path
-) -> dict[Any, Any]:
-    """Show what was said of the photograph that is looked at.
-
-    Args:
-        of: the photograph that the list shows now: what somebody types into it stays as it is.
-    """
-    current, result = _current(now, chosen), _looked_at(now, chosen)
-    if current is None or result is None:
-        return {hints.whole: gr.Accordion(visible=False)}
-    found, problems = parse(spoken.get(current, ""))
-    lines = {} if current == of else {hints.lines: spoken.get(current, "")}
+def _list(hints: HintParts, now: Batch, of: str | None, spoken: dict[str, str], folder: Path) -> dict[Any, Any]:
+    """Show what was said of a photograph, but for the lines themselves: somebody may be typing there."""
+    result = now.results.get(Path(of or ""))
+    if of is None or result is None:
+        return {}
+    found, problems = parse(spoken.get(of, ""))
     return {
-        hints.whole: gr.Accordion(visible=True),
         hints.place: str(marked(result.before, found)),
-        hints.save: saved(Path(current), found, folder),
+        hints.save: saved(Path(of), found, folder),
         hints.problem: said_wrong(problems),
-        **lines,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,32 @@ def test_a_painted_copy_is_hints_and_no_photograph(tmp_path: Path) -> None:
     assert said_there(tmp_path / "out/street.png")
 
 
+@pytest.mark.parametrize("ending", ["jpg", "PNG", "webp"])
+def test_paint_programs_save_in_other_formats(tmp_path: Path, ending: str) -> None:
+    photo = gray_photo(tmp_path / "street.png")
+    with Image.open(photo) as image:
+        painted = image.convert("RGB")
+    painted.paste((192, 80, 80), (10, 20, 30, 40))
+    painted.save(tmp_path / f"street.hints.{ending}")
+    done = twotone(ROOT, "colorize", str(tmp_path), "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert f"painted hints of street.hints.{ending}" in done.stdout
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["street.png"]
+
+
+def test_a_copy_that_is_older_than_its_hints_is_named(tmp_path: Path) -> None:
+    photo = gray_photo(tmp_path / "street.png")
+    assert twotone(ROOT, "colorize", str(photo)).returncode == 0
+    hints = tmp_path / "street.hints.json"
+    hints.write_text(json.dumps(HINTS), encoding="utf-8")
+    later = (tmp_path / "street-color.png").stat().st_mtime + 10
+    os.utime(hints, (later, later))
+    kept = twotone(ROOT, "colorize", str(photo))
+    assert "street-color.png (older than street.hints.json)" in kept.stdout
+    assert twotone(ROOT, "colorize", str(photo), "--overwrite").returncode == 0
+    assert said_there(tmp_path / "street-color.png")
+
+
 def test_hints_can_be_named_for_one_photograph(tmp_path: Path) -> None:
     photo = gray_photo(tmp_path / "street.png")
     (tmp_path / "mine.json").write_text(json.dumps(HINTS["hints"]), encoding="utf-8")
@@ -76,6 +103,9 @@ def test_hints_can_be_named_for_one_photograph(tmp_path: Path) -> None:
     refused = twotone(ROOT, "colorize", str(tmp_path / "*.png"), *named)
     assert refused.returncode == 2
     assert "has the hints of one photograph, and there are" in refused.stderr
+    refused = twotone(ROOT, "colorize", str(photo), *named, "--shard", "2/2")
+    assert refused.returncode == 2
+    assert "--shard shares out many" in refused.stderr
 
 
 def test_positions_may_be_of_a_photograph_of_another_size(tmp_path: Path) -> None:
@@ -84,6 +114,9 @@ def test_positions_may_be_of_a_photograph_of_another_size(tmp_path: Path) -> Non
         json.dumps({"width": 800, "height": 600, "hints": [{"x": 200, "y": 300, "color": "red"}]}), encoding="utf-8"
     )
     assert read_hints(path) == (Hint("25.0%", "50.0%", "red"),)
+    one = {"x": "200", "y": "50%", "color": "red", "radius": 30}
+    path.write_text(json.dumps({"width": 400, "height": 300, "hints": [one]}), encoding="utf-8")
+    assert read_hints(path) == (Hint("50.0%", "50%", "red", "10.0%"),)
 
 
 def test_written_hints_are_read_again(tmp_path: Path) -> None:
@@ -97,6 +130,8 @@ def test_written_hints_are_read_again(tmp_path: Path) -> None:
     [
         ("{", "no JSON; hints are written as"),
         ("[]", "no hints in it"),
+        ('{"width": 4, "hints": []}', "the file: value error, width and height belong together"),
+        ('{"width": 1e400, "height": 3, "hints": []}', "width"),
         ('{"dots": []}', "hints: field required"),
         ('[{"x": 1, "y": 2}]', "hints.0.color: field required"),
         ('[{"x": 1, "y": 2, "color": "red", "size": 3}]', "hints.0.size: extra inputs are not permitted"),

@@ -37,11 +37,13 @@ def ab(rgb: Array) -> Array:
     return rgb2lab(rgb)[..., 1:]
 
 
-@pytest.mark.parametrize("text", ["#8b1a1a", "navy", "hsl(30, 40%, 50%)", "rgb(10%, 60%, 20%)", "gray"])
+@pytest.mark.parametrize(
+    "text", ["#8b1a1a", "navy", "hsl(30, 40%, 50%)", "rgb(10%, 60%, 20%)", "gray", "rgba(139, 26, 26, 1)"]
+)
 def test_colors_are_those_of_css(text: str) -> None:
     from PIL import ImageColor
 
-    rgb = np.array(ImageColor.getrgb(text), np.uint8).reshape(1, 1, 3)
+    rgb = np.array(ImageColor.getrgb(text.replace("rgba", "rgb").replace(", 1)", ")")), np.uint8).reshape(1, 1, 3)
     assert color_of(text) == pytest.approx(ab(rgb)[0, 0], abs=0.02)
 
 
@@ -118,8 +120,10 @@ def test_a_color_reaches_as_far_on_a_copy_of_any_size() -> None:
         (Hint(200, 10, "red"), "hint 1: x is 200, outside of the photograph, which is 128x96 pixels"),
         (Hint(10, "120%", "red"), "hint 1: y is 120%, outside"),
         (Hint(-1, 10, "red"), "hint 1: x is -1, outside"),
-        (Hint(10, 10, "brick"), "hint 1: 'brick' is no color; write one as CSS does"),
+        (Hint(10, 10, "brick"), "hint 1: 'brick' is no color; write a name such as navy"),
         (Hint(10, 10, "#ff000080"), "hint 1: '#ff000080' is transparent"),
+        (Hint(10, 10, "rgb(300, 0, 0)"), "hint 1: 'rgb(300, 0, 0)' is beyond the colors of sRGB"),
+        (Hint(10, 10, "rgba(10, 20, 30, 0.5)"), "hint 1: 'rgba(10, 20, 30, 0.5)' is no color"),
         (Hint("left", 10, "red"), "hint 1: x must be pixels or a share"),
         (Hint(float("nan"), 10, "red"), "hint 1: x must be pixels or a share"),
         (Hint(10, 10, "red", 0), "hint 1: radius must be above 0, got 0"),
@@ -157,6 +161,20 @@ def test_dots_on_a_painted_copy_are_hints(colorizer: Colorizer, tmp_path: Path, 
     assert np.median(said.ab[:, said.where], 1) == pytest.approx(ab(np.uint8([[[190, 80, 80]]]))[0, 0], abs=4)
     found = colorizer(gray, hints=Painted(painted))
     assert np.abs(ab(found)[47, 29] - ab(np.uint8([[[190, 80, 80]]]))[0, 0]).max() < 4
+
+
+def test_a_small_dot_anywhere_and_a_transparent_layer_are_hints() -> None:
+    gray = np.full((600, 800), 120, np.uint8)
+    for left in range(300, 312, 3):
+        painted = np.dstack([gray] * 3)
+        painted[250:256, left : left + 6] = (190, 80, 80)
+        assert said_by(Painted(painted), gray, (192, 256)).where.any()
+    sepia = (np.dstack([gray] * 3) * np.array([1, 0.85, 0.6])).astype(np.uint8)
+    layer, covers = np.zeros((600, 800, 3), np.uint8), np.zeros((600, 800), bool)
+    layer[250:290, 300:340], covers[250:290, 300:340] = (190, 80, 80), True
+    said = said_by(Painted(layer, covers), sepia, (192, 256))
+    assert 100 < said.where.sum() < 220
+    assert np.median(said.ab[:, said.where], 1) == pytest.approx(ab(np.uint8([[[190, 80, 80]]]))[0, 0], abs=1)
 
 
 def test_a_sepia_print_is_no_painting(colorizer: Colorizer) -> None:

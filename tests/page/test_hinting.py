@@ -105,12 +105,56 @@ def test_a_line_that_says_nothing_is_named(page: Page, photo: Path) -> None:
     expect(problem).to_have_count(0, timeout=PATIENCE)
 
 
+def test_each_photograph_has_its_own_colors(page: Page, photo: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    Image.fromarray(np.full((200, 260), 120, np.uint8)).save(other)
+    send(page, photo, other)
+    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
+    page.get_by_role("button", name="Say a color").click()
+    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+    lines = page.locator("#hints textarea")
+    before = shown(page)
+    lines.fill(f"25% 50% {RED} 5%")
+    recolored(page, before)
+    page.locator("#photographs").get_by_role("button", name="Thumbnail 2 of 2").click()
+    expect(lines).to_have_value("")
+    before = shown(page)
+    lines.fill("50% 50% navy 5%")
+    recolored(page, before)
+    assert ab_at(downloaded(page, tmp_path), 130, 100) == pytest.approx(color_of("navy"), abs=4)
+    # Taken back here, it does not come to the other one.
+    before = shown(page)
+    page.locator("#undo").click()
+    expect(lines).to_have_value("")
+    recolored(page, before)
+    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
+    page.locator("#photographs").get_by_role("button", name="Thumbnail 1 of 2").click()
+    expect(lines).to_have_value(f"25% 50% {RED} 5%")
+    page.locator("#redo").click()
+    expect(lines).to_have_value(f"25% 50% {RED} 5%")
+    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
+    assert ab_at(downloaded(page, tmp_path), 80, 120) == pytest.approx(color_of(RED), abs=3)
+
+
+def test_a_place_outside_is_said_and_can_be_mended(page: Page, photo: Path) -> None:
+    opened_list(page, photo)
+    lines = page.locator("#hints textarea")
+    lines.fill(f"5000 10 {RED}")
+    expect(page.locator("#problems")).to_contain_text("colored without what was said", timeout=PATIENCE)
+    expect(page.locator("#problems")).to_contain_text("x is 5000, outside", timeout=PATIENCE)
+    before = shown(page)
+    lines.fill(f"80 120 {RED}")
+    recolored(page, before)
+    expect(page.locator("#problems")).not_to_be_visible(timeout=PATIENCE)
+
+
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
         ("40% 30% #8b1a1a", Hint("40%", "30%", "#8b1a1a")),
         ("12 7.5 navy 3%", Hint(12, 7.5, "navy", "3%")),
         ("10% 10% hsl(30, 40%, 50%)", Hint("10%", "10%", "hsl(30, 40%, 50%)")),
+        ("40% 25% red  5", Hint("40%", "25%", "red", 5)),
         ("10% 10% hsl(30, 40%, 50%) 8", Hint("10%", "10%", "hsl(30, 40%, 50%)", 8)),
     ],
 )
@@ -118,7 +162,10 @@ def test_a_line_is_a_hint(line: str, hint: Hint) -> None:
     assert parse(f"\n  {line}  \n") == ((hint,), [])
 
 
-@pytest.mark.parametrize("line", ["red", "1 2", "120% 5% red", "x y red", "1 2 #12345", "1 2 red -3"])
+@pytest.mark.parametrize(
+    "line",
+    ["red", "1 2", "120% 5% red", "x y red", "1 2 #12345", "1 2 red -3", "inf 5 red", "1e999 5 red", "1 2 red blue"],
+)
 def test_other_lines_have_a_sentence(line: str) -> None:
     hints, (problem,) = parse(f"1 1 blue\n{line}")
     assert hints == (Hint(1, 1, "blue"),)
