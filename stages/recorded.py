@@ -46,7 +46,7 @@ def _inputs(stage: str, params: Params) -> Inputs:
 
 def _watched(stage: str, params: Params) -> Inputs:
     """Return the values of the parameters that dvc.yaml names for the stage."""
-    named = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage].get("params", [])
+    named = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage].get("params", [])
     tree, found = params.model_dump(mode="json"), Inputs()
     for name in named:
         block, _, key = name.partition(".")

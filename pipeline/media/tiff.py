@@ -221,11 +221,13 @@ def samples(content: bytes, page: Page, damaged: bool) -> tuple[Samples, Samples
         raise ImageError(f"a TIFF in YCbCr with fewer samples of color than of light, and not as JPEG; {_ADVICE}")
     stored, axes, whole = _stored(content, page, damaged)
     width, height = page.size
+    if stored.ndim != len(axes) or stored.size < height * width:
+        raise ImageError(f"unreadable: {stored.shape} samples for {width}x{height} pixels")
     if "S" in axes:
         stored = np.moveaxis(stored, axes.index("S"), -1)
     meaning = page.tags[_MEANING]
     colors = _CHANNELS[meaning]
-    if meaning == _PALETTE and not page.extra:
+    if meaning == _PALETTE and not page.extra and stored.size == height * width:
         return page.palette()[stored.reshape(height, width)], None, whole
     if meaning == _YCBCR and stored.shape == (height, width, 3) and page.bits == 8:
         if page.tags.get(_COMPRESSION, 1) in _JPEG:  # whose decoder gives RGB
