@@ -119,7 +119,10 @@ def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None
     elif alpha is not None:
         hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
         rgb = _over_white(rgb, alpha)
-    encode, problem = _encode_deep if rgb.dtype == np.uint16 else _encode, ""
+    encode, problem = _encode, ""
+    if rgb.dtype == np.uint16:
+        codecs()  # whose absence is no fault of the picture
+        encode = _encode_deep
     own = Carried(like.exif, like.xmp, like.dpi, like.comment, like.iim)
     for carried, left_out in attempts(own, kind, origin):
         try:
