@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any, TextIO
 
@@ -20,13 +21,31 @@ def progress(items: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
     """
     if sys.stderr is None or sys.stderr.isatty():
         return tqdm(items, **options)
-    # A bar that is drawn over itself fills a log: a CI keeps thousands of copies of it in one line.
-    every = {"mininterval": SECONDS_A_LINE, "maxinterval": SECONDS_A_LINE, "dynamic_ncols": False}
-    return tqdm(items, **{**options, **every, "file": _Lines(sys.stderr)})
+    return _Log(items, **{**options, "file": _Lines(sys.stderr), "dynamic_ncols": False})
+
+
+class _Log(tqdm):  # type: ignore[type-arg]
+    """A bar that is a line a minute, and one at the end unless it shall not be left.
+
+    A bar that is drawn over itself fills a log: a CI keeps thousands of copies of it in one line.
+    """
+
+    _said: tuple[float, float] | None = None
+    """When it has begun or said something last, and how far it was."""
+
+    def display(self, msg: str | None = None, **_place: Any) -> None:  # type: ignore[override]
+        """Write a line where it is time for one."""
+        now = time.monotonic()
+        since, done = self._said or (now, -1)
+        self._said = (since, done)
+        finished = self.leave and self.total is not None and self.n >= self.total
+        if msg != "" and self.n != done and (finished or now - since >= SECONDS_A_LINE):
+            self._said = (now, self.n)
+            self.fp.write(f"{self}\n")
 
 
 class _Lines:
-    """A stream on which each state of a bar is a line of its own."""
+    """A stream that drops what only moves a cursor."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
