@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,15 +27,16 @@ del signal.SIGHUP, os.sched_getaffinity
 """
 
 
-def on_windows(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def on_windows(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BEGINNING + code, *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=folder, env=env, check=False)
 
 
 def test_a_photograph_is_colored(tmp_path: Path) -> None:
     save_photo(tmp_path / "photo.png", np.random.default_rng(0))
     code = "from pipeline.cli import main; sys.argv[0] = 'twotone'; sys.exit(main())"
-    done = on_windows(code, "colorize", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"))
+    done = on_windows(tmp_path, code, "colorize", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "out/photo.png") as colored:
         assert np.ptp(np.asarray(colored), axis=2).max() > 0
@@ -50,6 +52,6 @@ def test_a_photograph_is_colored(tmp_path: Path) -> None:
         "stages.__main__",
     ],
 )
-def test_everything_imports(module: str) -> None:
-    done = on_windows(f"import {module}")
+def test_everything_imports(module: str, tmp_path: Path) -> None:
+    done = on_windows(tmp_path, f"import {module}")
     assert done.returncode == 0, done.stderr

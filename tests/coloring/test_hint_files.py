@@ -14,7 +14,7 @@ from skimage.color import rgb2lab
 from pipeline.coloring.hint_files import read_hints, write_hints
 from pipeline.errors import HintError
 from pipeline.inference.hints import Hint, color_of
-from tests.helpers import ROOT, twotone
+from tests.helpers import twotone
 
 HINTS = {"hints": [{"x": "25%", "y": "50%", "color": "#c05050", "radius": "10%"}]}
 
@@ -38,7 +38,7 @@ def test_hints_beside_a_photograph_are_found_and_said(tmp_path: Path) -> None:
     for name in ("street.png", "other.png"):
         gray_photo(photos / name)
     (photos / "street.hints.json").write_text(json.dumps(HINTS), encoding="utf-8")
-    done = twotone(ROOT, "colorize", str(photos), "-o", str(tmp_path / "out"))
+    done = twotone(tmp_path, "colorize", str(photos), "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "street.png: 80x60" in done.stdout
     assert "; 1 hint of street.hints.json" in done.stdout
@@ -47,7 +47,7 @@ def test_hints_beside_a_photograph_are_found_and_said(tmp_path: Path) -> None:
     assert not said_there(tmp_path / "out/other.png")
     assert b", 1 hint" in (tmp_path / "out/street.png").read_bytes()
     assert b", 1 hint" not in (tmp_path / "out/other.png").read_bytes()
-    without = twotone(ROOT, "colorize", str(photos), "-o", str(tmp_path / "plain"), "--no-hints")
+    without = twotone(tmp_path, "colorize", str(photos), "-o", str(tmp_path / "plain"), "--no-hints")
     assert without.returncode == 0
     assert not said_there(tmp_path / "plain/street.png")
 
@@ -59,7 +59,7 @@ def test_a_painted_copy_is_hints_and_no_photograph(tmp_path: Path) -> None:
     painted.paste((192, 80, 80), (14, 24, 27, 37))
     painted.save(tmp_path / "street.hints.png")
     # As a shell writes *.png.
-    done = twotone(ROOT, "colorize", str(photo), str(tmp_path / "street.hints.png"), "-o", str(tmp_path / "out"))
+    done = twotone(tmp_path, "colorize", str(photo), str(tmp_path / "street.hints.png"), "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "painted hints of street.hints.png" in done.stdout
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["street.png"]
@@ -73,7 +73,7 @@ def test_paint_programs_save_in_other_formats(tmp_path: Path, ending: str) -> No
         painted = image.convert("RGB")
     painted.paste((192, 80, 80), (10, 20, 30, 40))
     painted.save(tmp_path / f"street.hints.{ending}")
-    done = twotone(ROOT, "colorize", str(tmp_path), "-o", str(tmp_path / "out"))
+    done = twotone(tmp_path, "colorize", str(tmp_path), "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert f"painted hints of street.hints.{ending}" in done.stdout
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["street.png"]
@@ -81,14 +81,14 @@ def test_paint_programs_save_in_other_formats(tmp_path: Path, ending: str) -> No
 
 def test_a_copy_that_is_older_than_its_hints_is_named(tmp_path: Path) -> None:
     photo = gray_photo(tmp_path / "street.png")
-    assert twotone(ROOT, "colorize", str(photo)).returncode == 0
+    assert twotone(tmp_path, "colorize", str(photo)).returncode == 0
     hints = tmp_path / "street.hints.json"
     hints.write_text(json.dumps(HINTS), encoding="utf-8")
     later = (tmp_path / "street-color.png").stat().st_mtime + 10
     os.utime(hints, (later, later))
-    kept = twotone(ROOT, "colorize", str(photo))
+    kept = twotone(tmp_path, "colorize", str(photo))
     assert "street-color.png (older than street.hints.json)" in kept.stdout
-    assert twotone(ROOT, "colorize", str(photo), "--overwrite").returncode == 0
+    assert twotone(tmp_path, "colorize", str(photo), "--overwrite").returncode == 0
     assert said_there(tmp_path / "street-color.png")
 
 
@@ -96,14 +96,14 @@ def test_hints_can_be_named_for_one_photograph(tmp_path: Path) -> None:
     photo = gray_photo(tmp_path / "street.png")
     (tmp_path / "mine.json").write_text(json.dumps(HINTS["hints"]), encoding="utf-8")
     named = ["--hints", str(tmp_path / "mine.json")]
-    done = twotone(ROOT, "colorize", str(photo), *named, "-o", str(tmp_path / "out.png"))
+    done = twotone(tmp_path, "colorize", str(photo), *named, "-o", str(tmp_path / "out.png"))
     assert done.returncode == 0, done.stderr
     assert said_there(tmp_path / "out.png")
     gray_photo(tmp_path / "other.png")
-    refused = twotone(ROOT, "colorize", str(tmp_path / "*.png"), *named)
+    refused = twotone(tmp_path, "colorize", str(tmp_path / "*.png"), *named)
     assert refused.returncode == 2
     assert "has the hints of one photograph, and there are" in refused.stderr
-    refused = twotone(ROOT, "colorize", str(photo), *named, "--shard", "2/2")
+    refused = twotone(tmp_path, "colorize", str(photo), *named, "--shard", "2/2")
     assert refused.returncode == 2
     assert "--shard shares out many" in refused.stderr
 
@@ -152,7 +152,7 @@ def test_bad_hints_of_one_photograph_do_not_stop_the_others(tmp_path: Path) -> N
     for name in ("good.png", "bad.png"):
         gray_photo(photos / name)
     (photos / "bad.hints.json").write_text('[{"x": 500, "y": 2, "color": "red"}]', encoding="utf-8")
-    done = twotone(ROOT, "colorize", str(photos), "-o", str(tmp_path / "out"))
+    done = twotone(tmp_path, "colorize", str(photos), "-o", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "bad.png: hint 1: x is 500, outside of the photograph, which is 80x60 pixels" in done.stderr
     assert (tmp_path / "out/good.png").is_file()

@@ -14,7 +14,7 @@ from pipeline.inference import networks
 from pipeline.inference.colorizer import Colorizer
 from pipeline.inference.devices import onnx_devices, torch_devices
 from pipeline.inference.starter import starter_folder
-from tests.helpers import ROOT, save_photo, twotone
+from tests.helpers import save_photo, twotone
 
 CUDA = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 MAC = ["CoreMLExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"]
@@ -87,7 +87,7 @@ def test_where_it_works_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_line_names_what_is_here(tmp_path: Path, rng: np.random.Generator) -> None:
     save_photo(tmp_path / "photo.png", rng)
     words = ["colorize", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out"), "--device"]
-    assert twotone(ROOT, *words, "cpu").returncode == 0
-    refused = twotone(ROOT, *words, "directml")
+    assert twotone(tmp_path, *words, "cpu").returncode == 0
+    refused = twotone(tmp_path, *words, "directml")
     assert refused.returncode == 2
     assert "error: device directml: the installed onnxruntime has" in refused.stderr
