@@ -143,6 +143,9 @@ def test_a_tilde_is_refused_in_words(project: Project) -> None:
 def test_lists_are_replaced(project: Project, key: str) -> None:
     block, name = key.split(".")
     value = "[tensorboard]" if name == "trackers" else "[1]"
+    # Not every home has a user's name, and a queued experiment is a commit.
+    for setting in ("user.name", "user.email"):
+        project.git("config", setting, "test@example.org")
     project.dvc("exp", "run", "--queue", "-S", f"{key}={value}")
     shown = json.loads(project.dvc("exp", "show", "--json").stdout)
     (queued,) = [
