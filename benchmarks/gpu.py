@@ -138,12 +138,21 @@ def rates(params: Params, photographs: Photographs, steps: int, until: float) ->
         if time.monotonic() > until:
             print(f"| {variant.name} | left out: no time | | | | | |", flush=True)
             continue
+        if variant.base.get("precision") == "bf16" and not has_bf16(params):
+            print(f"| {variant.name} | left out: no bf16 on this processor | | | | | |", flush=True)
+            continue
         try:
             for cells in rows(params, variant, photographs, steps, operations):
                 print(f"| {' | '.join([variant.name, *cells])} |", flush=True)
         except Exception as error:  # one variant that this device cannot run is a row of the table
             reason = " ".join(str(error).split())[:120]
             print(f"| {variant.name} | {type(error).__name__}: {reason} | | | | | |", flush=True)
+
+
+def has_bf16(params: Params) -> bool:
+    """Return whether bf16 is worth a try: processors without it emulate it, at a tenth of the speed."""
+    device = start(params.base).device.type
+    return device != "cpu" or choose_precision("auto", device) == "bf16"
 
 
 def rows(

