@@ -44,6 +44,8 @@ class ImageError(TwotoneError):
 class HintError(TwotoneError, ValueError):
     """Hints of a photograph that mean nothing on it, or a file of them that cannot be read."""
 
+    status = 2
+
 
 class VideoError(TwotoneError):
     """A file is no film that this project decodes."""

@@ -145,6 +145,37 @@ def test_the_deps_of_a_stage_are_the_folders_that_it_imports(stage: str) -> None
     }
 
 
+def test_what_no_result_depends_on_cannot_change_one() -> None:
+    assert all((ROOT / name).is_file() for name in NO_RESULT)
+    errors = ast.parse((ROOT / "pipeline/errors.py").read_text(encoding="utf-8"))
+    functions = [node.name for node in errors.body if isinstance(node, ast.FunctionDef)]
+    assert functions == ["missing_extra", "exit_status", "_open_closed", "_say"]
+
+
+def test_the_table_of_reruns_is_that_of_the_deps() -> None:
+    text = (ROOT / "docs/what-reruns.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    said = {
+        name: set(stages.split(", ")) for names, stages in rows for name in re.findall(r"`(pipeline/[^`]+)`", names)
+    }
+    tree = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    parts = [path for path in sorted((ROOT / "pipeline").glob("*")) if path.is_dir() and "__" not in path.name]
+    for name in [f"pipeline/{path.name}" for path in parts] + ["pipeline/files.py", "pipeline/devices.py"]:
+        starts = {stage for stage in STAGES if name in tree[stage]["deps"]}
+        expected = {"all stages"} if starts == set(STAGES) else starts or {"none"}
+        assert said.get(name, {"none"}) == expected, name
+
+
+def test_the_overview_names_every_room_and_file() -> None:
+    text = (ROOT / "docs/overview.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == rooms
+    files = {path.name for path in (ROOT / "pipeline").glob("*.py") if path.name != "__init__.py"}
+    assert files <= set(re.findall(r"`(\w+\.py)`", text))
+    for room, first in re.findall(r"^\| `(\w+)/` \|.*\| `(\w+\.py)` \|$", text, re.MULTILINE):
+        assert (ROOT / "pipeline" / room / first).is_file()
+
+
 def test_files_say_what_they_are() -> None:
     for path in sources():
         assert "utils" not in path.name
@@ -167,6 +198,8 @@ def test_tables_have_every_name_of_the_schema() -> None:
     "document",
     [
         *("docs/container.md", "docs/reliability.md", "docs/remotes.md", "docs/what-reruns.md", "docs/overview.md"),
+        *("docs/hints.md", "docs/color-photographs.md", "docs/train-your-own.md", "docs/compare-and-swap.md"),
+        *("docs/reproducible.md", "docs/saturation-baseline.md", "docs/recipes.md", "docs/real-photographs.md"),
         "README.md",
     ],
 )

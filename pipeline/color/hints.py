@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.color.constants import AB_SCALE
 from pipeline.errors import InputError, missing_extra
 from pipeline.types import Floats
 
@@ -27,8 +28,13 @@ class Said:
     where: NDArray[np.bool_]
     """(h, w): whether a color is said."""
 
+    @property
+    def channels(self) -> Floats:
+        """What a generator sees of it: (3, h, w), a* and b* as fractions of 110, and 1 where a color is said."""
+        return np.concatenate([self.ab / np.float32(AB_SCALE), self.where[None].astype(np.float32)])
 
-def with_hints(light: Floats, ab: Floats, said: Said) -> Floats:
+
+def spread_hints(light: Floats, ab: Floats, said: Said) -> Floats:
     """Spread the difference between what is said and what a network painted there.
 
     Colorization by optimization (Levin, Lischinski & Weiss 2004, https://doi.org/10.1145/1015706.1015780), of the

@@ -15,6 +15,7 @@ from pipeline.files import write_whole
 from pipeline.inference.hints import Hint, Painted
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
+from pipeline.media.writing import eight_bits
 
 MARK = ".hints"
 """What the name of a file of hints ends with, before its ending."""
@@ -143,4 +144,4 @@ def _painted(path: Path) -> Painted:
     if pixels.ndim == 2:
         raise HintError(f"{path}: a gray picture; paint dots of color on a copy of the photograph")
     covers = None if picture.alpha is None else picture.alpha > np.iinfo(picture.alpha.dtype).max // 2
-    return Painted(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8), covers)
+    return Painted(eight_bits(pixels), covers)

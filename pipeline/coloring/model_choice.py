@@ -90,8 +90,13 @@ def origin_of(model: Path, vivid: float | None = None) -> Origin:
 def used(origin: Origin, coloring: ColoringOptions) -> Origin:
     """Return the origin, with how it colors one picture."""
     factor = f"saturation {coloring.saturation:g}" if coloring.saturation != 1 else ""
-    settings = ", ".join(filter(None, [origin.settings, factor, hints_text(coloring.hints)]))
-    return replace(origin, redrawn=coloring.own_lightness, settings=settings)
+    settings = ", ".join(filter(None, [origin.settings, factor]))
+    return hinted(replace(origin, redrawn=coloring.own_lightness, settings=settings), coloring.hints)
+
+
+def hinted(origin: Origin, hints: tuple[Hint, ...] | Painted) -> Origin:
+    """Return the origin of a picture for which colors were said."""
+    return replace(origin, settings=", ".join(filter(None, [origin.settings, hints_text(hints)])))
 
 
 def hints_text(hints: tuple[Hint, ...] | Painted) -> str:

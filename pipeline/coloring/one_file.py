@@ -10,7 +10,7 @@ from pipeline.coloring.color_picture import color_picture, side_by_side
 from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
-from pipeline.coloring.model_choice import hints_text
+from pipeline.coloring.model_choice import hinted, hints_text
 from pipeline.errors import TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -123,11 +123,8 @@ def with_hints_of(source: Path, options: BatchOptions) -> tuple[ColoringOptions,
     if file is None:
         return options.coloring, options.origin, ""
     hints = read_hints(file)
-    text = hints_text(hints)
-    origin = options.origin and replace(
-        options.origin, settings=", ".join(filter(None, [options.origin.settings, text]))
-    )
-    return replace(options.coloring, hints=hints), origin, f"{text} of {file.name}"
+    origin = options.origin and hinted(options.origin, hints)
+    return replace(options.coloring, hints=hints), origin, f"{hints_text(hints)} of {file.name}"
 
 
 def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:

@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.color.constants import AB_SCALE
-from pipeline.color.hints import Said, with_hints
+from pipeline.color.hints import Said, spread_hints
 from pipeline.color.tensors import lab_to_rgb, rgb_to_lab, to_uint8
 from pipeline.evaluation.metrics import METRICS, Photograph
 from pipeline.evaluation.paired import mean_interval
 from pipeline.models.checkpoint import LoadedGenerator
-from pipeline.models.config import HINT_CHANNELS
 from pipeline.progress import progress
 from pipeline.quality.predictor import predictor
 from pipeline.types import Floats, Pixels
@@ -51,7 +49,7 @@ def hint_curve(
             said = _said(true, places[:count])
             painted = {"alone": np.zeros_like(true[1:]), "generator": _painted(generator, rgb, said, seed, device)}
             for name, ab in painted.items():
-                colors = with_hints(true[0], ab, said) if count else ab
+                colors = spread_hints(true[0], ab, said) if count else ab
                 for metric, value in _measured(true, colors, rgb).items():
                     values.setdefault((count, f"{name}_{metric}"), []).append(value)
     return [{"hints": count} | _row(count, values) for count in COUNTS] if photographs else []
@@ -85,9 +83,7 @@ def _painted(generator: LoadedGenerator, rgb: Pixels, said: Said, seed: int, dev
     batch = torch.from_numpy(rgb)[None].permute(0, 3, 1, 2)
     network = generator.network
     if generator.config.generator.hints:
-        channels = [said.ab / np.float32(AB_SCALE), said.where[None].astype(np.float32)]
-        hints = torch.from_numpy(np.concatenate(channels))[None].to(device)
-        assert hints.shape[1] == HINT_CHANNELS
+        hints = torch.from_numpy(said.channels)[None].to(device)
 
         def network(condition: Tensor) -> Tensor:  # type: ignore[misc]
             colors: Tensor = generator.network(torch.cat([condition[:, :1], hints], 1))

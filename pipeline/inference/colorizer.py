@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
-from pipeline.color.hints import Said, hint_side, with_hints
+from pipeline.color.hints import Said, hint_side, spread_hints
 from pipeline.errors import HintError, ModelError
 from pipeline.inference.devices import AUTO
 from pipeline.inference.hints import Hint, Painted, said_by
@@ -201,7 +201,7 @@ class Colorizer:
         ab = self.ab(light, options.seed, seen) * np.float32(options.saturation)
         fine = lightness(_reduced(pixels, hint_side(*pixels.shape[:2])))
         enlarged = GuidedColor.fit(light, ab).rows(fine, 0, fine.shape[0])
-        return self.join(pixels, fine, with_hints(fine, enlarged, said_by(options.hints, pixels, fine.shape)))
+        return self.join(pixels, fine, spread_hints(fine, enlarged, said_by(options.hints, pixels, fine.shape)))
 
     def _color_any(self, image: Any, options: ColoringOptions) -> Any:
         if isinstance(image, Image.Image):
@@ -244,9 +244,8 @@ class Colorizer:
         if self._network.config.color_space == "lab":
             seen = (padded / np.float32(50) - np.float32(1))[None]
             if said and self._network.config.generator.hints:
-                hints = np.stack([*(said.ab / np.float32(AB_SCALE)), said.where.astype(np.float32)])
                 below, beside = padded.shape[0] - height, padded.shape[1] - width
-                seen = np.concatenate([seen, np.pad(hints, ((0, 0), (0, below), (0, beside)))])
+                seen = np.concatenate([seen, np.pad(said.channels, ((0, 0), (0, below), (0, beside)))])
             output = self._network.run(seen[None], seed)
             return output[0, :, :height, :width] * np.float32(AB_SCALE)
         return chromaticity(self._rgb(padded, seed)[:, :height, :width])

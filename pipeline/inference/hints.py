@@ -13,6 +13,7 @@ from PIL import Image, ImageColor
 from pipeline.color.arrays import chromaticity
 from pipeline.color.hints import Said
 from pipeline.errors import HintError
+from pipeline.media.writing import eight_bits
 from pipeline.types import Floats, Samples
 
 MOST = 1000
@@ -184,8 +185,7 @@ def _own_colors(pixels: Samples, size: tuple[int, int]) -> Floats:
     """Return a* and b* of the photograph itself at a size (width, height): a sepia print is no hint."""
     if pixels.ndim == 2:
         return np.zeros((2, size[1], size[0]), np.float32)
-    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-    rgb = np.asarray(Image.fromarray(eight).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+    rgb = np.asarray(Image.fromarray(eight_bits(pixels)).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
     return chromaticity(np.moveaxis(rgb.astype(np.float32) / np.float32(255), 2, 0))
 
 

@@ -101,9 +101,10 @@ def _connect(parts: HintParts) -> None:
     def load(path: str, text: str) -> dict[Any, Any]:
         try:
             hints = read_hints(Path(path))
+            if isinstance(hints, Painted):
+                raise HintError("a painted copy; put it beside the photograph for `twotone colorize`")
         except HintError as error:
             return {parts.problem: said_wrong([str(error).removeprefix(f"{path}: ")])}
-        assert not isinstance(hints, Painted)
         return {parts.lines: _joined(map(_line, hints)), undone: _lines(text)[::-1]}
 
     parts.whole.expand(None, js=_ACCESSIBLE)

@@ -153,7 +153,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
                 return
             if of is None or Path(of) not in sources:
                 of = _current(sources, looked_at)
-                yield {owner: of, hints.whole: gr.Accordion(visible=True), hints.lines: spoken.get(of, "")}
+                lines_of = {hints.lines: spoken.get(of, ""), hints.undone: []}
+                yield {owner: of, hints.whole: gr.Accordion(visible=True), **lines_of}
             shown: list[Result | None] = []
             for now in color_all(task, earlier, worker, folder):
                 result = _looked_at(now, looked_at)
@@ -177,7 +178,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
 
         changes = [photos.change, hints.lines.change, *(control.change for control in controls)]
         listed = [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
-        outputs = [*vars(view).values(), *listed, batch, token, said, owner]
+        outputs = [*vars(view).values(), *listed, hints.undone, batch, token, said, owner]
         # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
         given = [photos, batch, chosen, token, hints.lines, said, owner, *controls]
         gr.on(changes, color, given, outputs, trigger_mode="always_last",

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.color.arrays import lightness
-from pipeline.color.hints import Said, with_hints
+from pipeline.color.hints import Said, spread_hints
 from pipeline.errors import HintError
 from pipeline.inference import Colorizer, Hint, Painted
 from pipeline.inference.hints import color_of, said_by
@@ -100,7 +100,7 @@ def test_spreading_solves_the_equations(rng: np.random.Generator) -> None:
                 matrix[i, j] -= weight
     expected = painted + np.linalg.solve(matrix, right).T.reshape(2, 7, 9)
     expected[:, said.where] = said.ab[:, said.where]
-    assert with_hints(light, painted, said) == pytest.approx(expected, abs=1e-3)
+    assert spread_hints(light, painted, said) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_color_reaches_as_far_on_a_copy_of_any_size() -> None:
@@ -108,7 +108,7 @@ def test_a_color_reaches_as_far_on_a_copy_of_any_size() -> None:
     for size in (64, 128, 256):
         gray = two_fields(size, size * 3 // 2)
         said = said_by([Hint("20%", "50%", "#c05050")], gray, gray.shape)
-        spread = with_hints(lightness(gray), np.zeros((2, *gray.shape), np.float32), said)
+        spread = spread_hints(lightness(gray), np.zeros((2, *gray.shape), np.float32), said)
         reach[size] = spread[0, :: size // 64, :: size // 64]
     for size in (64, 128):
         assert np.abs(reach[size] - reach[256]).mean() < 0.15 * reach[256].mean()
