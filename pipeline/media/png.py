@@ -7,7 +7,6 @@ import numpy as np
 from pipeline.types import Samples
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GRAY = (0, 4)
 
 
 def chunks(content: bytes) -> dict[bytes, bytes]:
@@ -21,10 +20,6 @@ def chunks(content: bytes) -> dict[bytes, bytes]:
         found.setdefault(kind, content[place + 8 : place + 8 + length])
         place += 12 + length
     return found
-
-
-def is_gray(chunks: dict[bytes, bytes]) -> bool:
-    return len(chunks.get(b"IHDR", b"")) >= 10 and chunks[b"IHDR"][9] in _GRAY
 
 
 def transparent_gray(chunks: dict[bytes, bytes], samples: Samples) -> Samples | None:

@@ -25,7 +25,6 @@ CONTAINERS = {
     **dict.fromkeys((".ts", ".mts", ".m2ts", ".m2t", ".webm", ".avi", ".divx", ".wmv", ".asf"), ".mkv"),
     **dict.fromkeys((".flv", ".ogv", ".ogm", ".dv", ".rm", ".rmvb"), ".mkv"),
 }
-WRITTEN = tuple(sorted(set(CONTAINERS.values())))
 # Only these: FFmpeg also reads formats that list other files and addresses, and would open those.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,dv,rm"
 # No film has longer frames.
