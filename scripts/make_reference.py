@@ -28,7 +28,7 @@ OPENING = """\
 Every parameter of `params.yaml`, by block.
 
 - **allowed** is what the schema takes. Anything else is refused before work starts, with a sentence that names the key,
-  what it got and what is allowed. `pipeline/params/contradictions.py` has the values that are each allowed, but not
+  what it got and what is allowed. `pipeline/params/schema.py` has the values that are each allowed, but not
   together. `twotone check` tries them all without running a stage.
 - **quickstart** is the value of the embedded default.
 - **reruns** are the stages that read the parameter, and so run again when it changes. A stage after them runs only

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, ParamsError, TwotoneError
 from pipeline.experiments.changes import as_one_value, changed
+from pipeline.models.config import OF_DYNAMIC_UNET
 from pipeline.params import recipes
-from pipeline.params.contradictions import without_effect
-from pipeline.params.schema import NOTHING, Params, absent, start_folder
+from pipeline.params.schema import NOTHING, Params, absent, start_folder, unshareable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +59,6 @@ def _device(params: Params) -> str:
     import torch
 
     from pipeline.devices import choose_device, choose_precision, require_devices
-    from pipeline.params.contradictions import unshareable
     from pipeline.trackers import require_trackers
 
     device = choose_device(params.base.device, params.base.deterministic)
@@ -226,3 +225,24 @@ def _known_to_git(_params: Params) -> str:
         f"git: does not know {', '.join(found[:5])}; `dvc exp run --temp` and `--queue` leave such files out: type git "
         f"add {' '.join(found[:5])}"
     )
+
+
+def without_effect(params: Params) -> list[str]:
+    """Return a sentence for each value that changes nothing beside the others."""
+    generator, found = params.generator, []
+    defaults = type(generator)()
+    if generator.architecture != "dynamic_unet":
+        others = [key for key in OF_DYNAMIC_UNET if getattr(generator, key) != getattr(defaults, key)]
+        found += [f"generator.{key}, which {generator.architecture} does not have" for key in others]
+    elif generator.decoder == "halved" and generator.last_cross:
+        found.append("generator.last_cross, which decoder halved does not have")
+    if generator.weights != "none" and params.pretrain.start_from != "none":
+        found.append(f"generator.weights, since pretrain starts from the weights of {params.pretrain.start_from}")
+    for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        each = params.sample.train // block.batch_size
+        if block.epochs and block.epoch_steps > each:
+            found.append(f"{name}.epoch_steps {block.epoch_steps}: an epoch has {each} steps")
+        late = [epoch for epoch in block.sample_epochs if epoch > block.epochs]
+        if late and block.epochs:
+            found.append(f"{name}.sample_epochs beyond {block.epochs}, the last epoch: {', '.join(map(str, late))}")
+    return found

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.models.config import GENERATOR_FILE, ModelConfig, Training
-from pipeline.params.contradictions import OF_DYNAMIC_UNET
+from pipeline.models.config import GENERATOR_FILE, OF_DYNAMIC_UNET, ModelConfig, Training
 from pipeline.params.schema import NOTHING, Params
 from pipeline.training.plan import losses_text
 

@@ -18,6 +18,8 @@ from pipeline.files import write_json
 FORMAT = 2
 """Of model.json. A key that is added needs a default here; anything else a new format, and a line in _MIGRATIONS."""
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
+OF_DYNAMIC_UNET = ("backbone", "decoder", "max_width", "last_cross")
+"""Keys of Generator that only dynamic_unet has."""
 # a* and b* as fractions of 110 where a color is said, 0 elsewhere; and 1 where one is said, 0 elsewhere.
 HINT_CHANNELS = 3
 GENERATOR_FILE, ONNX_FILE = "generator.safetensors", "generator.onnx"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,7 +20,6 @@ from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ParamsError
 from pipeline.files import CONFLICT, has_conflict
 from pipeline.models.config import Block, Discriminator, Generator, check_path
-from pipeline.params.contradictions import contradictions
 
 _RULES = {
     "greater_than": "must be > {gt}",
@@ -42,6 +41,8 @@ _RULES = {
     "dict_type": "must be a block of keys",
     "too_short": "must name at least one",
 }
+# The type of an error about values that are each allowed, but not together.
+_BETWEEN_KEYS = "between_keys"
 # Keys of earlier versions, and what to write now.
 _RENAMED = {
     "pretrain.content_loss": "pretrain.losses, a weight for each loss: `losses: {l1: 1}`",
@@ -52,6 +53,8 @@ _RENAMED = {
 
 def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
     """One of a ValidationError's errors, in words: `finetune.epochs must be >= 0, got -1`."""
+    if error["type"] == _BETWEEN_KEYS:
+        return error["msg"]
     *path, last = (str(part) for part in error["loc"] or ("the whole",))
     context = error.get("ctx", {})
     if last == "[key]" and "expected" in context:
@@ -84,6 +87,27 @@ def _similar_keys(path: list[str], last: str, block: Any) -> str:
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
 
 
+def refuse(problems: Iterable[str]) -> None:
+    """Raise what pydantic takes for an error of a block, where there is a problem: all sentences, one a line."""
+    found = list(problems)
+    if found:
+        raise PydanticCustomError(_BETWEEN_KEYS, "{problems}", {"problems": "\n".join(found)})
+
+
+def unshareable(key: str, batch_size: int, processes: int) -> list[str]:
+    """Return the sentence about a batch that processes cannot share, with two photographs for each at least; [] for
+    none.
+    """
+    if processes == 1 or (batch_size % processes == 0 and batch_size >= 2 * processes):
+        return []
+    return [
+        f"{key} must be a multiple of the number of processes ({processes}), and at least twice as many, "
+        f"got {batch_size}"
+    ]
+
+
+# Heusel et al. write so beside their code, and recommend 10,000.
+FEWEST_FOR_FID = 2048
 # The folders of checkpoints/ that the pipeline writes, and so cannot start from.
 RESULTS = ("pretrain", "finetune", "export")
 
@@ -229,6 +253,30 @@ class Sample(Block):
     max_pixels: Annotated[int, Field(ge=1024)] = 100000000
     """Most pixels of a file; one whose header claims more is rejected before it is decoded."""
 
+    @model_validator(mode="after")
+    def _only_folders_have_kinds(self) -> Self:
+        if self.source != "folder":
+            refuse(self._of_folders_alone())
+        return self
+
+    def _of_folders_alone(self) -> Iterator[str]:
+        if self.group != "none":
+            yield (
+                f"sample.group must be none for sample.source {self.source}, got {self.group!r}; only the files of a "
+                "folder have folders and neighbors"
+            )
+        if self.weights != "none":
+            yield f"sample.weights must be none for sample.source {self.source}; only a folder has kinds below it"
+
+
+def _epochs_problems(name: str, block: Pretrain | Finetune) -> Iterator[str]:
+    """Yield what no epoch of a training can be made of."""
+    if block.epochs and block.batch_size == 1:
+        yield f"{name}.batch_size must be >= 2: batch normalization has nothing to compare, got 1"
+    late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
+    if late:
+        yield f"{name}.keep_epochs must be <= {name}.epochs ({block.epochs}), got {late[0]}"
+
 
 class Pretrain(Block):
     start_from: StartFolder = "none"
@@ -275,6 +323,13 @@ class Pretrain(Block):
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
     """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
 
+    @model_validator(mode="after")
+    def _can_train(self) -> Self:
+        refuse(_epochs_problems("pretrain", self))
+        if self.epochs and not any(self.losses.values()):
+            refuse([f"pretrain.losses must give a loss a weight > 0, got {self.losses}"])
+        return self
+
 
 class Finetune(Block):
     start_from: StartFolder = "none"
@@ -318,6 +373,29 @@ class Finetune(Block):
     sample_steps: Annotated[int, Field(ge=0)] = 0
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
 
+    @model_validator(mode="after")
+    def _can_train(self) -> Self:
+        refuse([*_epochs_problems("finetune", self), *self._without_discriminator()])
+        return self
+
+    def _without_discriminator(self) -> Iterator[str]:
+        if self.judged:
+            return
+        if self.epochs and not any(self.losses.values()):
+            yield (
+                f"finetune.losses must give a loss a weight > 0 with finetune.adversarial_loss none, got {self.losses}"
+            )
+        if self.warmup_steps:
+            yield (
+                "finetune.warmup_steps must be 0 with finetune.adversarial_loss none, where no discriminator learns, "
+                f"got {self.warmup_steps}"
+            )
+        if self.target_saturation != 1 and not self.losses.get("color_distribution"):
+            yield (
+                "finetune.target_saturation must be 1 without a discriminator and without the loss color_distribution: "
+                f"no other loss is shown saturated colors; got {self.target_saturation:g}"
+            )
+
     @property
     def goes_on(self) -> bool:
         """Whether it begins with another generator than pretrain's."""
@@ -355,6 +433,12 @@ class Export(Block):
     """Terms of the model for its card, by an identifier of SPDX such as apache-2.0; other where none fits. The terms of
     its photographs decide, and nobody but you knows them."""
 
+    @model_validator(mode="after")
+    def _has_weights_to_mix(self) -> Self:
+        if self.dial and self.variant == "int8":
+            refuse(["export.dial must be false with export.variant int8, whose rounded weights cannot be mixed"])
+        return self
+
 
 class Params(Block):
     base: Base = Base()
@@ -365,6 +449,81 @@ class Params(Block):
     finetune: Finetune = Finetune()
     evaluate: Evaluate = Evaluate()
     export: Export = Export()
+
+    @model_validator(mode="after")
+    def _blocks_fit_together(self) -> Self:
+        refuse(
+            [
+                *self._too_few_photographs(),
+                *self._unshared_batches(),
+                *self._unfit_generator(),
+                *self._unfit_discriminator(),
+                *self._unfit_export(),
+            ]
+        )
+        return self
+
+    def _too_few_photographs(self) -> Iterator[str]:
+        for name, block in self._trainings():
+            if block.epochs and block.batch_size > self.sample.train:
+                yield f"{name}.batch_size must be <= sample.train ({self.sample.train}), got {block.batch_size}"
+        measured_on = self.sample.test or self.sample.valid
+        if self.evaluate.fid_weights != "none" and measured_on < FEWEST_FOR_FID:
+            yield (
+                f"evaluate.fid_weights must be none with fewer than {FEWEST_FOR_FID} photographs in sample.test: the "
+                f"covariance of FID's {FEWEST_FOR_FID} features needs as many, got {measured_on}"
+            )
+
+    def _unshared_batches(self) -> Iterator[str]:
+        processes = self.base.processes
+        if processes != "auto":
+            for name, block in self._trainings():
+                if block.epochs:
+                    yield from unshareable(f"{name}.batch_size", block.batch_size, processes)
+
+    def _unfit_generator(self) -> Iterator[str]:
+        generator = self.generator
+        if generator.hints and (self.base.color_space != "lab" or generator.noise == "input"):
+            yield "generator.hints must be false with base.color_space rgb, and with generator.noise input; got true"
+        if generator.architecture == "dynamic_unet":
+            return
+        if generator.weights != "none":
+            yield (
+                f"generator.weights must be none for generator.architecture {generator.architecture}, "
+                f"which has no backbone, got {generator.weights!r}"
+            )
+        if self.pretrain.encoder_lr_factor != 1:
+            yield (
+                f"pretrain.encoder_lr_factor must be 1 for generator.architecture {generator.architecture}, "
+                f"which has no backbone, got {self.pretrain.encoder_lr_factor:g}"
+            )
+
+    def _unfit_discriminator(self) -> Iterator[str]:
+        finetune = self.finetune
+        full = self.sample.train // finetune.batch_size
+        steps = finetune.epochs * min(full, finetune.epoch_steps or full)
+        if steps and finetune.warmup_steps >= steps:
+            yield (
+                f"finetune.warmup_steps must be < all {steps} steps of finetune, got {finetune.warmup_steps}; "
+                "the generator would never learn"
+            )
+        # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
+        smallest = {1: 32, 16: 32, 70: 32, 286: 128}[self.discriminator.receptive_field]
+        if finetune.epochs and finetune.judged and self.base.image_size < smallest:
+            yield (
+                f"base.image_size must be >= {smallest} for discriminator.receptive_field "
+                f"{self.discriminator.receptive_field}, got {self.base.image_size}"
+            )
+
+    def _unfit_export(self) -> Iterator[str]:
+        if self.export.dial and self.finetune.goes_on:
+            yield (
+                f"export.dial must be false with finetune.start_from {self.finetune.start_from}: only a generator that "
+                "began with pretrain's can be mixed with it"
+            )
+
+    def _trainings(self) -> tuple[tuple[str, Pretrain | Finetune], ...]:
+        return ("pretrain", self.pretrain), ("finetune", self.finetune)
 
 
 def start_folder(start_from: str) -> Path | None:
@@ -379,13 +538,10 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
         ParamsError: names every offending key, what it got and what is allowed.
     """
     try:
-        params = Params.model_validate(raw)
+        return Params.model_validate(raw)
     except ValidationError as error:
-        raise ParamsError("\n".join(f"{where}: {sentence(e, Params)}" for e in error.errors())) from None
-    problems = contradictions(params)
-    if problems:
-        raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems))
-    return params
+        problems = (problem for each in error.errors() for problem in sentence(each, Params).splitlines())
+        raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems)) from None
 
 
 def absent(raw: Mapping[str, Any], params: Params) -> list[str]:
