@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ CONFLICT = "holds the conflict of a merge (<<<<<<<); docs/merges.md says how to 
 def has_conflict(text: str) -> bool:
     """Whether git has left both sides of a merge in a text."""
     return any(line.startswith("<<<<<<< ") for line in text.splitlines())
+
+
+@dataclass(frozen=True)
+class StageFolders:
+    """Where a stage that trains writes."""
+
+    work: Path
+    """Its record while it runs, and its results before they are published."""
+    reports: Path
+    checkpoints: Path
+    states: Path
+    """Saved states of the stage, each training's under its fingerprint."""
+    trackers: Path
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from pipeline.files import StageFolders
+
 ROOT = Path(__file__).parents[1]
 STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
 # Its values are compared themselves: what it does with them changes no result.
@@ -29,9 +31,15 @@ def in_the_workspace() -> bool:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve() == Path.cwd()
 
 
-def resume_folder() -> Path:
-    """Return the folder of saved states: in the main repository, also when an experiment runs in a copy of it."""
-    return Path(os.environ.get("DVC_ROOT", "."), ".resume")
+def folders(stage: str) -> StageFolders:
+    """Return where a training stage writes.
+
+    Saved states, and the runs of trackers, are in the main repository, also when an experiment runs in a copy of it.
+    """
+    states = Path(os.environ.get("DVC_ROOT", "."), ".resume", stage)
+    return StageFolders(
+        Path("logs", stage), Path("reports", stage), Path("checkpoints", stage), states, trackers_folder()
+    )
 
 
 def trackers_folder() -> Path:

@@ -13,10 +13,9 @@ from pipeline.models.checkpoint import digest, load_discriminator, load_generato
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import AdversarialObjective
-from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes
-from pipeline.training.run import train_and_publish
-from stages.dvc import code_files, resume_folder, trackers_folder
+from pipeline.training.trainer import TrainConfig, Trainer
+from stages.dvc import code_files, folders, trackers_folder
 
 _PRETRAINED = Path("checkpoints/pretrain")
 
@@ -41,7 +40,14 @@ def run(params: Params) -> None:
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
     # Another seed than pretrain's, for another order of batches.
-    loader = LoaderConfig(block.batch_size, base.seed + 1, block.flip, block.crop, block.epoch_steps, base.num_workers)
+    loader = LoaderConfig(
+        batch_size=block.batch_size,
+        seed=base.seed + 1,
+        flip=block.flip,
+        crop=block.crop,
+        epoch_steps=block.epoch_steps,
+        num_workers=base.num_workers,
+    )
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     # What pretrain has learnt in this run is no earlier training, but what it went on from is: without epochs, its own.
     # (DVC watches pretrain's checkpoint, which a change of pretrain.epochs changes, and not pretrain.epochs.)
@@ -52,4 +58,4 @@ def run(params: Params) -> None:
         "finetune", block.epochs, loader, previews, block.keep_epochs, block.publish, scored=True, started_from=before
     )
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
-    train_and_publish(prepare(config, objective, inputs, model, resume_folder(), trackers_folder()), model)
+    Trainer(config, objective, inputs, model, folders("finetune")).run()

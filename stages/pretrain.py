@@ -16,10 +16,9 @@ from pipeline.models.generators import build_generator
 from pipeline.models.packaged_weights import packaged_file
 from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import ContentObjective
-from pipeline.training.prepare import TrainConfig, prepare
 from pipeline.training.recorder import PreviewTimes
-from pipeline.training.run import train_and_publish
-from stages.dvc import code_files, resume_folder, trackers_folder
+from pipeline.training.trainer import TrainConfig, Trainer
+from stages.dvc import code_files, folders, trackers_folder
 
 
 def run(params: Params) -> None:
@@ -27,11 +26,18 @@ def run(params: Params) -> None:
     accelerator, space = start(base, trackers_folder()), ColorSpace(base.color_space)
     generator, model = _generator(params)
     objective = ContentObjective(generator, block, space, accelerator)
-    loader = LoaderConfig(block.batch_size, base.seed, block.flip, block.crop, block.epoch_steps, base.num_workers)
+    loader = LoaderConfig(
+        batch_size=block.batch_size,
+        seed=base.seed,
+        flip=block.flip,
+        crop=block.crop,
+        epoch_steps=block.epoch_steps,
+        num_workers=base.num_workers,
+    )
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, started_from=model.training)
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
-    train_and_publish(prepare(config, objective, inputs, model, resume_folder(), trackers_folder()), model)
+    Trainer(config, objective, inputs, model, folders("pretrain")).run()
 
 
 def _starts(params: Params) -> tuple[Path, ...]:

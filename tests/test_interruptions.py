@@ -38,7 +38,7 @@ MODULES = """
 import pipeline.data.loader as loader
 import pipeline.files as files
 import pipeline.training.objectives as objectives
-import pipeline.training.results as results
+import pipeline.training.trainer as trainer
 import pipeline.checkpointing.store as store
 import torch
 
@@ -127,7 +127,7 @@ def states(folder: Path, stage: str) -> list[Path]:
                 # The discriminator has learnt from this batch, the generator has not.
                 f"before({ADVERSARIAL}, '_step_generator', lambda *_: COUNT.pop(), settled)\nCOUNT = [True, False]",
                 at_step(ADVERSARIAL, 3),
-                "before(results, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
+                "before(trainer, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
             ],
         ),
     ],

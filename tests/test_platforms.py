@@ -47,7 +47,7 @@ def test_a_photograph_is_colored(tmp_path: Path) -> None:
     [
         "pipeline.inference",
         "pipeline.page.server",
-        "pipeline.training.run",
+        "pipeline.training.trainer",
         "pipeline.experiments.backbones",
         "stages.__main__",
     ],

@@ -11,26 +11,22 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
-from collections.abc import Mapping
-
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
 
 _MAGIC, _METADATA, _INPUTS = b"twotone-state-1", "about", "inputs.json"
 # The newest state, and the one before it should that be damaged.
@@ -94,6 +90,18 @@ class SavedStates:
         if writing:
             writing.result()
 
+    def __enter__(self) -> SavedStates:
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        """Wait for what is being written, however the block ended.
+
+        Raises:
+            OSError: it could not be written, and the block had not failed by itself.
+        """
+        with suppress(OSError) if failed else nullcontext():
+            self.finish()
+
     def _write(self, state: State) -> None:
         block = pack(state)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -155,8 +163,6 @@ class SavedStates:
 
 def pack(state: State) -> bytes:
     """Pack a state of tensors on the CPU as bytes, of which `unpack` makes the state again."""
-    from safetensors.torch import save
-
     tensors = {name: value for name, value in state.contents.items() if _is_tensor(value)}
     values = {name: value for name, value in state.contents.items() if name not in tensors}
     metadata = {"epoch": state.epoch, "batches": state.batches, "values": values}
@@ -170,8 +176,6 @@ def unpack(block: bytes) -> State:
     Raises:
         SafetensorError, ValueError, KeyError, TypeError: it made none of this kind.
     """
-    from safetensors.torch import load
-
     metadata = _metadata(block)
     return State(metadata["epoch"], metadata["batches"], {**load(block), **metadata["values"]})
 
@@ -183,8 +187,7 @@ def _metadata(block: bytes) -> dict[str, Any]:
 
 
 def _is_tensor(value: Any) -> TypeGuard[Tensor]:
-    # Without torch, which `twotone resume` does not wait for.
-    return hasattr(value, "detach")
+    return isinstance(value, Tensor)
 
 
 def _own(value: Tensor) -> Tensor:

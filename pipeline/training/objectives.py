@@ -55,7 +55,7 @@ class Objective(ABC):
         self.optimizers: dict[str, Optimizer] = {
             name: accelerator.prepare_optimizer(optimizer) for name, optimizer in optimizers.items()
         }
-        self.generator = self.networks["generator"]
+        self.generator, self.discriminator = self.networks["generator"], self.networks.get("discriminator")
         self.hinted = takes_hints(networks["generator"])
         self.params, self.space, self.accelerator, self._degrade = params, space, accelerator, params.degrade
         self.ema = Ema(self.generator, params.ema_decay)
@@ -230,11 +230,11 @@ class AdversarialObjective(Objective):
             name: Adam(network.parameters(), rates[name], betas) for name, network in networks.items()
         }
         super().__init__(networks, optimizers, params, space, accelerator)
-        self._discriminator, self._params = self.networks.get("discriminator"), params
+        self._params = params
         self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
-        discriminator, real = self._discriminator, self.space.saturated(target, self._params.target_saturation)
+        discriminator, real = self.discriminator, self.space.saturated(target, self._params.target_saturation)
         if discriminator is None:
             fake = self.generator(condition).float()
             answer = Answer(fake, target, self._shown(condition), self.space, real)

@@ -1,10 +1,12 @@
-"""The training run, on a network small enough to follow."""
+"""The trainer, on a network small enough to follow."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +15,19 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.checkpointing.finished import Finished
-from pipeline.checkpointing.store import SavedStates
+from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import TrainingError
+from pipeline.files import StageFolders, write_json
 from pipeline.models.config import ModelConfig, read_config
 from pipeline.params.schema import Params, read
 from pipeline.quality.validation import ab_mae, inference
-from pipeline.trackers import Trackers
 from pipeline.training.ema import Ema
 from pipeline.training.objectives import ContentObjective
-from pipeline.training.prepare import TrainConfig, TrainingRun
-from pipeline.training.recorder import PreviewTimes, Recorder
-from pipeline.training.run import train
+from pipeline.training.recorder import PreviewTimes
+from pipeline.training.trainer import TrainConfig, Trainer
 from tests.helpers import QUICKSTART
 
 LAB = ColorSpace("lab")
@@ -48,32 +48,40 @@ class Conv(nn.Module):
 @pytest.fixture
 def photographs(tmp_path: Path, rng: np.random.Generator) -> Photographs:
     """Orange, of every lightness: what a network can learn from lightness alone."""
-    writer = ShardWriter(tmp_path, "train")
-    for _ in range(8):
-        shade = rng.integers(40, 255, (32, 32, 1))
-        writer.add((shade * np.array([1, 0.6, 0.2])).astype(np.uint8))
-    writer.close()
-    return Photographs(tmp_path, "train", 32)
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    shades = rng.integers(40, 255, (8, 32, 32, 1))
+    for split in ("train", "valid"):
+        writer = ShardWriter(folder, split)
+        for shade in shades:
+            writer.add((shade * np.array([1, 0.6, 0.2])).astype(np.uint8))
+        writer.close()
+    write_json(folder / "sample.json", {"source": "orange"})
+    return Photographs(folder, "train", 32)
 
 
 @pytest.fixture
-def run(params: Params, photographs: Photographs, tmp_path: Path) -> TrainingRun:
-    """Two epochs of two steps."""
-    block = params.pretrain.model_copy(update={"lr": 0.1})
-    objective = ContentObjective(Conv(), block, LAB, Accelerator(cpu=True))
-    config = TrainConfig(
-        "pretrain", 2, LoaderConfig(batch_size=4, seed=1, flip=True), PreviewTimes((), last_epoch=2, steps=3), (1,)
-    )
-    recorder = Recorder(tmp_path / "log", LAB, config.previews, steps=4)
-    recorder.begin()
-    splits = {"train": photographs, "valid": photographs}
-    states, finished = SavedStates(tmp_path / "states", every=300), Finished(tmp_path / "log", "key", ())
-    trackers = Trackers(objective.accelerator, tmp_path / "trackers", "pretrain", "key")
-    return TrainingRun(config, objective, splits, "orange", recorder, states, finished, trackers)
+def trainer(params: Params, photographs: Photographs, tmp_path: Path) -> Callable[..., Trainer]:
+    """Make a trainer of two epochs of two steps."""
+    assert len(photographs) == 8
+
+    def make(**changes: Any) -> Trainer:
+        block = params.pretrain.model_copy(update={"lr": 0.1})
+        objective = ContentObjective(Conv(), block, LAB, Accelerator(cpu=True))
+        config = TrainConfig(
+            "pretrain", 2, LoaderConfig(batch_size=4, seed=1, flip=True), PreviewTimes((), last_epoch=2, steps=3), (1,)
+        )
+        inputs = Inputs(params.base, (params.generator, block), tmp_path / "sample", (), ())
+        folders = StageFolders(*(tmp_path / name for name in ("log", "reports", "checkpoint", "states", "trackers")))
+        made = Trainer(replace(config, **changes), objective, inputs, MODEL, folders)
+        made.recorder.begin()
+        return made
+
+    return make
 
 
-def conv(run: TrainingRun) -> Conv:
-    network = run.objective.generator
+def conv(trained: Trainer) -> Conv:
+    network = trained.objective.generator
     assert isinstance(network, Conv)
     return network
 
@@ -83,9 +91,12 @@ def error(network: nn.Module, photographs: Photographs) -> float:
         return ab_mae(network, plain_batches(photographs, 3), LAB)
 
 
-def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Photographs, tmp_path: Path) -> None:
+def test_training_learns_and_leaves_a_history(
+    trainer: Callable[..., Trainer], photographs: Photographs, tmp_path: Path
+) -> None:
+    run = trainer()
     before = error(conv(run), photographs)
-    train(run, MODEL)
+    run.train()
     assert conv(run).calls == 4
     with (tmp_path / "log/history.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -105,8 +116,9 @@ def test_training_learns_and_leaves_a_history(run: TrainingRun, photographs: Pho
         assert float(row["content"]) == pytest.approx(np.mean(own), rel=1e-4)
 
 
-def test_the_generator_of_an_epoch_is_kept_as_it_was(run: TrainingRun) -> None:
-    train(run, MODEL)
+def test_the_generator_of_an_epoch_is_kept_as_it_was(trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.train()
     kept = run.states.kept()
     assert list(kept) == ["epoch-0001"]
     first, last = load_file(kept["epoch-0001"] / "generator.safetensors"), conv(run).state_dict()
@@ -118,37 +130,42 @@ def test_the_generator_of_an_epoch_is_kept_as_it_was(run: TrainingRun) -> None:
     assert not run.states.kept()
 
 
-def test_no_epochs_still_validates(run: TrainingRun) -> None:
-    train(replace(run, config=replace(run.config, epochs=0)), MODEL)
+def test_no_epochs_still_validates(trainer: Callable[..., Trainer]) -> None:
+    run = trainer(epochs=0)
+    run.train()
     (row,) = run.recorder.history
     assert row["epoch"] == 0
     assert row["valid_ab_mae"] > 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_training(run: TrainingRun, value: float) -> None:
+def test_a_loss_that_is_not_finite_stops_training(trainer: Callable[..., Trainer], value: float) -> None:
+    run = trainer()
     bias = conv(run).conv.bias
     assert bias is not None
     nn.init.constant_(bias, value)
     with pytest.raises(TrainingError, match=r"the content loss is (nan|inf) by step"):
-        train(run, MODEL)
+        run.train()
 
 
-def test_a_generator_that_gives_no_numbers_is_not_published(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generator_that_gives_no_numbers_is_not_published(
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its weights and losses may be finite all the same: evaluation normalizes by other means."""
-    monkeypatch.setattr("pipeline.training.run.validate", lambda _run: float("nan"))
+    run = trainer(keep_epochs=(2,))
+    monkeypatch.setattr(run, "validate", lambda: float("nan"))
     with pytest.raises(TrainingError, match="valid_ab_mae is nan after epoch 2, whose generator would be published"):
-        train(replace(run, config=replace(run.config, keep_epochs=(2,))), MODEL)
+        run.train()
     assert not run.states.kept()
 
 
-def test_too_little_memory_is_a_sentence(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_a_sentence(trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(_network: nn.Module, _x: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(Conv, "forward", forward)
     with pytest.raises(TrainingError, match=r"not enough memory .*; set a smaller batch_size or base\.image_size"):
-        train(run, MODEL)
+        trainer().train()
 
 
 def test_ab_mae_of_gray_is_the_mean_absolute_ab(photographs: Photographs) -> None:
