@@ -33,12 +33,20 @@ class ModelError(TwotoneError):
     status = 2
 
 
+class DialError(ModelError):
+    """A model has no dial between its faithful and its vivid generator."""
+
+
 class SourceError(TwotoneError):
     """The source of photographs is missing or malformed, or has too few of them."""
 
 
 class ImageError(TwotoneError):
     """A file is no photograph that this project decodes, or a format cannot hold the picture."""
+
+
+class CutOffError(ImageError):
+    """A file is cut off or damaged, and a part of it can be decoded by who asks for that."""
 
 
 class HintError(TwotoneError, ValueError):
@@ -49,6 +57,25 @@ class HintError(TwotoneError, ValueError):
 
 class VideoError(TwotoneError):
     """A file is no film that this project decodes."""
+
+
+class LimitError(ImageError, VideoError):
+    """A picture, a frame or a file is larger than is allowed.
+
+    Args:
+        sentence: what was found, with {most} where the allowed number belongs.
+    """
+
+    def __init__(self, sentence: str, most: int):
+        super().__init__(sentence.format(most=most))
+        self._sentence, self._most = sentence, most
+
+    def __reduce__(self) -> tuple[type[LimitError], tuple[str, int]]:
+        return type(self), (self._sentence, self._most)
+
+    def naming(self, setting: str) -> str:
+        """Return the sentence with the name of what sets the limit."""
+        return self._sentence.format(most=f"{setting} {self._most}")
 
 
 class SampleError(TwotoneError):

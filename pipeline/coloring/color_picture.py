@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.errors import CutOffError, LimitError, TwotoneError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.pictures import Picture
 from pipeline.media.provenance import Origin
@@ -42,6 +43,13 @@ def color_picture(
     content, left_out = encode_picture(rgb, picture, kind, origin)
     gone = [f"{what} could not be taken over" for what in [*picture.lost, left_out] if what]
     return ColoredPicture(rgb, content, tuple(dict.fromkeys([*picture.notes, *gone])))
+
+
+def advised(error: TwotoneError) -> str:
+    """Return the sentence of an error, with the options that help against it."""
+    if isinstance(error, LimitError):
+        return error.naming("--max-pixels")
+    return f"{error}; --damaged colors what is there" if isinstance(error, CutOffError) else str(error)
 
 
 def side_by_side(picture: Picture, rgb: Samples, kind: str, origin: Origin | None) -> bytes:

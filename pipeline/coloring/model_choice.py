@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.errors import ModelError
+from pipeline.errors import DialError, ModelError
 from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.starter import starter_folder
 from pipeline.media.provenance import Origin
@@ -63,7 +63,11 @@ def load_signed(
     """
     from pipeline.inference.colorizer import Colorizer
 
-    return Colorizer.load(model, vivid, threads, device), origin_of(model, vivid)
+    try:
+        return Colorizer.load(model, vivid, threads, device), origin_of(model, vivid)
+    except DialError as error:
+        advice = "name checkpoints/finetune with --model, or a model that was exported with export.dial true"
+        raise DialError(f"--vivid: {error}; {advice}") from None
 
 
 def origin_of(model: Path, vivid: float | None = None) -> Origin:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.coloring.color_picture import color_picture, side_by_side
+from pipeline.coloring.color_picture import advised, color_picture, side_by_side
 from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
@@ -16,7 +16,7 @@ from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
-from pipeline.media.pictures import LIMIT, decode_picture
+from pipeline.media.pictures import decode_picture
 from pipeline.media.provenance import Origin, colored_here
 from pipeline.media.video_reader import is_colored_film
 from pipeline.media.writing import FROM_PHONES, RARE_JPEGS, WRITABLE
@@ -73,7 +73,7 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
             target.parent.mkdir(parents=True, exist_ok=True)
         return make(job, targets, colorizer, options)
     except TwotoneError as error:
-        return Outcome(job.source, "failed", str(error))
+        return Outcome(job.source, "failed", advised(error))
     except OSError as error:
         return Outcome(job.source, "failed", f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
     except MemoryError:
@@ -92,7 +92,7 @@ def _kept(job: Job, options: BatchOptions) -> str:
 
 
 def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
-    content = read_bytes(job.source, options.max_pixels, LIMIT)
+    content = read_bytes(job.source, options.max_pixels)
     if not job.named and colored_here(content):
         return Outcome(job.source, "copy", "")
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)

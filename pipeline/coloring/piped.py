@@ -6,11 +6,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.coloring.color_picture import color_picture
+from pipeline.coloring.color_picture import advised, color_picture
 from pipeline.coloring.colorize import load_for
 from pipeline.coloring.jobs import Naming, Selection, require_format, require_output
 from pipeline.coloring.one_file import BatchOptions, with_hints_of
-from pipeline.errors import ImageError, InputError
+from pipeline.errors import ImageError, InputError, LimitError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import Colorizer
 from pipeline.media.decoding import largest_file
@@ -51,7 +51,7 @@ def color_piped(model: Path | None, options: BatchOptions) -> int:
     try:
         content, said = _colored(_standard_input(options.max_pixels), colorizer, replace(options, origin=origin))
     except ImageError as error:
-        raise ImageError(f"standard input: {error}") from None
+        raise ImageError(f"standard input: {advised(error)}") from None
     if out:
         write_whole(out, content)
     else:
@@ -67,7 +67,7 @@ def _standard_input(max_pixels: int) -> bytes:
     if not content:
         raise ImageError("empty")
     if len(content) > largest:
-        raise ImageError(f"too many bytes: more than --max-pixels {max_pixels} need")
+        raise LimitError("too many bytes: more than {most} need", max_pixels)
     return content
 
 

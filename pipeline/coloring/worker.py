@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.coloring.color_picture import color_picture
+from pipeline.coloring.color_picture import advised, color_picture
 from pipeline.coloring.model_choice import load_signed, used
 from pipeline.errors import ColoringError, HintError, TwotoneError
 from pipeline.files import write_whole
@@ -77,7 +77,7 @@ class Worker:
         except HintError as error:
             raise HintError(f"{request.source.name}: {error}") from None
         except TwotoneError as error:
-            raise ColoringError(f"{request.source.name}: {error}") from None
+            raise ColoringError(f"{request.source.name}: {advised(error)}") from None
         except TookTooLongError:
             raise ColoringError(
                 f"{request.source.name}: not done after {self._seconds:g} seconds; a smaller render size is faster"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ModelError, missing_extra
+from pipeline.errors import DialError, ModelError, missing_extra
 from pipeline.inference.devices import CPU, PROVIDERS, onnx_devices, torch_devices
 from pipeline.models.config import HINT_CHANNELS, ONNX_FILE, ModelConfig, read_config, read_weights
 from pipeline.types import Floats
@@ -137,10 +137,7 @@ def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str) -> N
     described = config.interface
     dial = described.dial if described else None
     if vivid is not None and dial is None:
-        raise ModelError(
-            f"{path}: exported without the dial, which --vivid needs; name checkpoints/finetune with --model, or "
-            "export with export.dial true"
-        )
+        raise DialError(f"{path}: exported without the dial")
     fixed = {dial: np.array([1 if vivid is None else vivid], np.float32)} if dial else {}
     given = [one.name for one in session.get_inputs() if one.name != dial]
     shapes = tuple((dropout.channels, dropout.smaller) for dropout in (described.dropout if described else ()))

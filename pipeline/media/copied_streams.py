@@ -165,5 +165,5 @@ def _without(stream: Any, ending: str) -> str:
     language = stream.metadata.get("language")
     kind = "sound" if stream.type == "audio" else "subtitles"
     what = f"{kind} ({codec}{f', {language}' if language else ''})"
-    advice = "" if ending == ".mkv" else "; an --out that ends in .mkv holds them"
+    advice = "" if ending == ".mkv" else "; a film that ends in .mkv holds them"
     return f"{what} cannot be kept in {ending}: left out{advice}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from pipeline.errors import ImageError, missing_extra
+from pipeline.errors import CutOffError, ImageError, LimitError, missing_extra
 from pipeline.media import jpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -91,14 +91,12 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") -> bytes:
+def read_bytes(path: Path, max_pixels: int) -> bytes:
     """Read the bytes of a regular file that is no larger than max_pixels could need.
 
-    Args:
-        limit: what the message calls max_pixels.
-
     Raises:
-        ImageError: not a regular file, empty, too large, or unreadable.
+        LimitError: too large.
+        ImageError: not a regular file, empty, or unreadable.
     """
     try:
         status = path.stat()
@@ -107,7 +105,7 @@ def read_bytes(path: Path, max_pixels: int, limit: str = "sample.max_pixels") ->
         if status.st_size == 0:
             raise ImageError("empty file")
         if status.st_size > largest_file(max_pixels):
-            raise ImageError(f"too many bytes: {status.st_size:,}, more than {limit} {max_pixels} need")
+            raise LimitError(f"too many bytes: {status.st_size:,}, more than {{most}} need", max_pixels)
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"unreadable: {error.strerror}") from None
@@ -119,15 +117,12 @@ def largest_file(max_pixels: int) -> int:
 
 
 @contextmanager
-def opened(
-    content: bytes, max_pixels: int, limit: str = "sample.max_pixels", frame: int = 0, longest: float = math.inf
-) -> Iterator[Image.Image]:
+def opened(content: bytes, max_pixels: int, frame: int = 0, longest: float = math.inf) -> Iterator[Image.Image]:
     """Open a frame of an image file, or the main picture of HEIC; it is not decoded yet.
 
     An error of decoding it within becomes an ImageError.
 
     Args:
-        limit: what the message calls max_pixels.
         longest: how many times the short side the long one may be.
 
     Raises:
@@ -137,7 +132,7 @@ def opened(
         with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             if image.format != "HEIF":
                 image.seek(frame)
-            require_bounds(*image.size, max_pixels, limit, longest)
+            require_bounds(*image.size, max_pixels, longest)
             yield image
     except ImageError:
         raise
@@ -167,9 +162,8 @@ def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Ima
         if not content:
             raise
     if not damaged:
-        part = _padded(content)
-        hint = "; --damaged colors what is there" if part else ""
-        raise ImageError(f"unreadable: it is cut off or damaged{hint}")
+        error = CutOffError if _padded(content) else ImageError
+        raise error("unreadable: it is cut off or damaged")
     part = _padded(content)
     if part is None:
         raise ImageError("unreadable: it is cut off or damaged, and nothing of it can be decoded")
@@ -228,15 +222,16 @@ def _reason(error: Exception, content: bytes) -> str:
     return str(error) if type(error) is OSError else f"it is damaged or cut off ({type(error).__name__})"
 
 
-def require_bounds(width: int, height: int, max_pixels: int, limit: str, longest: float = math.inf) -> None:
+def require_bounds(width: int, height: int, max_pixels: int, longest: float = math.inf) -> None:
     """Refuse a picture by its size alone.
 
     Raises:
-        ImageError: too many pixels, too small, or too long.
+        LimitError: too many pixels.
+        ImageError: too small, or too long.
     """
     size = f"{width}x{height}"
     if width * height > max_pixels:
-        raise ImageError(f"too many pixels: {size} is over {limit} {max_pixels}")
+        raise LimitError(f"too many pixels: {size} is over {{most}}", max_pixels)
     if min(width, height) < SMALLEST_SIDE:
         raise ImageError(f"too small: {size}, the short side must be >= {SMALLEST_SIDE}")
     if max(width, height) > longest * min(width, height):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops
 
-from pipeline.errors import ImageError
+from pipeline.errors import CutOffError, ImageError
 
 BEGINNING = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
@@ -152,14 +152,14 @@ def _cut(content: bytes, found: Coded | None, damaged: bool) -> tuple[Image.Imag
     if whole.info.get("progressive"):
         # All rows are there, if only coarsely.
         if not damaged:
-            raise ImageError("cut off; --damaged colors what is there")
+            raise CutOffError("cut off")
         return whole, [_IN_PART]
     rows = int(differ[0])
     share = f"{rows / whole.height:.0%}"
     if rows < _SMALLEST_SIDE:
         raise ImageError(f"cut off after {rows} rows, and the short side must be >= {_SMALLEST_SIDE}")
     if not damaged:
-        raise ImageError(f"cut off after {share} of its rows; --damaged colors those")
+        raise CutOffError(f"cut off after {share} of its rows")
     return whole.crop((0, 0, whole.width, rows)), [f"it is cut off: only the first {share} of its rows are there"]
 
 

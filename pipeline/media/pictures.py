@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import ImageError
+from pipeline.errors import CutOffError, ImageError
 from pipeline.media import png, profiles, tiff
 from pipeline.media.decoding import loaded, opened, orientation, read_bytes, require_bounds, turned
 from pipeline.media.metadata import in_srgb, lost, photograph_tags, resolution, texts_of, tiff_resolution, xmp_of
 from pipeline.media.provenance import without_regions
 from pipeline.types import Samples
 
-LIMIT = "--max-pixels"
 # From this orientation on, rows and columns are exchanged.
 _FIRST_TURNED = 5
 
@@ -54,12 +53,10 @@ def read_picture(path: Path, max_pixels: int, *, damaged: bool = False) -> Pictu
     Raises:
         ImageError: no picture that this project decodes; the message is the reason.
     """
-    return decode_picture(read_bytes(path, max_pixels, LIMIT), max_pixels, damaged=damaged)
+    return decode_picture(read_bytes(path, max_pixels), max_pixels, damaged=damaged)
 
 
-def decode_picture(
-    content: bytes, max_pixels: int, limit: str = LIMIT, longest: float = math.inf, *, damaged: bool = False
-) -> Picture:
+def decode_picture(content: bytes, max_pixels: int, longest: float = math.inf, *, damaged: bool = False) -> Picture:
     """Decode the bytes of a picture file.
 
     EXIF orientation is applied. Colors are converted to sRGB from the color space that the file states: by an ICC
@@ -68,7 +65,6 @@ def decode_picture(
     of HEIC and AVIF become 8: Pillow gives no more of them.
 
     Args:
-        limit: what an error calls max_pixels.
         longest: how many times the short side the long one may be.
         damaged: whether to take what is there of a file that is cut off.
 
@@ -78,12 +74,12 @@ def decode_picture(
     page, further = None, 0
     if content.startswith(tiff.BEGINNINGS):
         page, further = tiff.photograph(content)
-        require_bounds(*page.size, max_pixels, limit, longest)
+        require_bounds(*page.size, max_pixels, longest)
         page.require_meaning()
         if not page.is_plain:
             return _odd_tiff(content, page, further, damaged)
     try:
-        return _plain(content, max_pixels, limit, page, further, longest, damaged)
+        return _plain(content, max_pixels, page, further, longest, damaged)
     except ImageError:
         if not (page and damaged):
             raise
@@ -94,14 +90,13 @@ def decode_picture(
 def _plain(
     content: bytes,
     max_pixels: int,
-    limit: str,
     page: tiff.Page | None,
     further: int,
     longest: float,
     damaged: bool,
 ) -> Picture:
     """Decode what Pillow reads."""
-    with opened(content, max_pixels, limit, page.number[0] if page else 0, longest) as image:
+    with opened(content, max_pixels, page.number[0] if page else 0, longest) as image:
         # First, because reading EXIF may decode the picture, and then its number of bits is lost.
         deep, deep_lost = _sixteen_bit_color(image, content, damaged)
         whole, missing = loaded(image, content, damaged)
@@ -231,7 +226,7 @@ def _sixteen_bit_color(image: Image.Image, content: bytes, damaged: bool) -> tup
     except Exception:  # a decoder raises almost anything on damaged or hostile bytes
         if damaged:
             return None, ["8 of its 16 bits were lost"]
-        raise ImageError("unreadable: it is cut off or damaged; --damaged colors what is there") from None
+        raise CutOffError("unreadable: it is cut off or damaged") from None
     if samples.dtype != np.uint16 or samples.shape[:2] != image.size[::-1] or samples.ndim != 3:
         raise ImageError(f"unreadable: 16-bit PNG of shape {samples.shape}")
     return samples, []

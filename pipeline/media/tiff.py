@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from pipeline.errors import ImageError, missing_extra
+from pipeline.errors import CutOffError, ImageError, missing_extra
 from pipeline.types import Samples
 
 # How a file begins, in its two byte orders; BigTIFF is the second pair.
@@ -260,7 +260,7 @@ def _stored(content: bytes, page: Page, damaged: bool) -> tuple[Samples, str, bo
                 return *_in_part(content, one), False
     except Exception as error:  # a decoder raises almost anything on damaged or hostile bytes
         why = error if isinstance(error, ValueError) else f"it is cut off or damaged ({type(error).__name__})"
-        raise ImageError(f"unreadable: {why}; --damaged colors what is there") from None
+        raise (ImageError if damaged else CutOffError)(f"unreadable: {why}") from None
 
 
 def _in_part(content: bytes, page: Any) -> tuple[Samples, str]:

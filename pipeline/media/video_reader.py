@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import VideoError
+from pipeline.errors import LimitError, VideoError
 from pipeline.media.decoding import SMALLEST_SIDE
 from pipeline.media.provenance import COLORED_BY
 from pipeline.media.video_frames import Deinterlacer, exact, upright
@@ -161,7 +161,7 @@ def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
             raise VideoError("its pictures use a codec that this FFmpeg does not know")
         width, height = video.codec_context.width, video.codec_context.height
         if width * height > max_pixels:
-            raise VideoError(f"too many pixels: {width}x{height} a frame is over --max-pixels {max_pixels}")
+            raise LimitError(f"too many pixels: {width}x{height} a frame is over {{most}}", max_pixels)
         short, long = sorted((width, height))
         if short < SMALLEST_SIDE or long > _LONGEST * short:
             raise VideoError(f"frames of {width}x{height}: the short side must be >= {SMALLEST_SIDE} pixels and the "

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import ModelError
+from pipeline.errors import DialError
 from pipeline.models.checkpoint import LoadedGenerator, load_generator, require_same_architecture
 from pipeline.models.config import GENERATOR_FILE, read_config
 
@@ -32,13 +32,14 @@ def load_mixed(folder: Path, share: float) -> LoadedGenerator:
         share: 0 for the one it began with, 1 for its own.
 
     Raises:
-        ModelError: a file is missing or damaged, or the generator that it began with is not at hand.
+        DialError: the generator that it began with is not at hand.
+        ModelError: a file is missing or damaged.
     """
     reason = why_no_dial(folder)
     if reason:
-        raise ModelError(f"{folder}: {reason}")
+        raise DialError(f"{folder}: {reason}")
     faithful, vivid = load_generator(faithful_folder(folder)), load_generator(folder)
-    require_same_architecture(faithful_folder(folder), faithful.config, vivid.config, "--vivid: the generator of")
+    require_same_architecture(faithful_folder(folder), faithful.config, vivid.config, "the dial: the generator of")
     vivid.network.load_state_dict(mixed(faithful.network, vivid.network, share))
     return vivid
 
@@ -56,12 +57,12 @@ def why_no_dial(folder: Path) -> str:
     """
     began_with, faithful = read_config(folder).began_with, faithful_folder(folder)
     if began_with is None:
-        return "the dial --vivid needs a generator that finetune has made, such as checkpoints/finetune"
+        return "the dial needs a generator that finetune has made, such as checkpoints/finetune"
     if not (faithful / "model.json").is_file():
-        return f"the dial --vivid needs the generator that fine-tuning began with, and {faithful} is missing"
+        return f"the dial needs the generator that fine-tuning began with, and {faithful} is missing"
     if read_config(faithful).sha256.get(GENERATOR_FILE) != began_with:
         return (
-            f"the dial --vivid needs the generator that fine-tuning began with, and that of {faithful} is another one "
-            "(trained since, or finetune.start_from named another)"
+            f"the dial needs the generator that fine-tuning began with, and that of {faithful} is another one "
+            "(trained since, or fine-tuning began with another)"
         )
     return ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, LimitError
 from pipeline.media import profiles
 from pipeline.media.decoding import opened, orientation, read_bytes, upright
 from pipeline.media.pictures import decode_picture
@@ -55,13 +55,20 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
     Raises:
         ImageError: not a regular file, not an allowed format, too many pixels, damaged, or colored by this program.
     """
-    content = read_bytes(path, max_pixels, _LIMIT)
+    try:
+        return _decoded(path, max_pixels, side)
+    except LimitError as error:
+        raise ImageError(error.naming(_LIMIT)) from None
+
+
+def _decoded(path: Path, max_pixels: int, side: int) -> Decoded:
+    content = read_bytes(path, max_pixels)
     if colored_here(content):
         raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
     digest = hashlib.sha256(content).hexdigest()
     if content.startswith(_JPEG):
         return _decode_jpeg(content, digest, max_pixels, side)
-    picture = decode_picture(content, max_pixels, _LIMIT, LONGEST)
+    picture = decode_picture(content, max_pixels, LONGEST)
     samples = eight_bits(picture.pixels)
     image = Image.fromarray(samples).convert("RGB")
     if picture.alpha is not None:
@@ -71,7 +78,7 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
 
 
 def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Decoded:
-    with opened(content, max_pixels, _LIMIT, longest=LONGEST) as image:
+    with opened(content, max_pixels, longest=LONGEST) as image:
         width, height = image.size
         if side:
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))

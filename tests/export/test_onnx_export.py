@@ -95,7 +95,7 @@ def test_one_file_with_a_dial_is_every_network_between(
 def test_a_file_without_a_dial_says_so(model: Path, tmp_path: Path, photographs: Photographs) -> None:
     export(model, tmp_path, photographs)
     assert not has_dial(tmp_path)
-    with pytest.raises(ModelError, match=r"generator.onnx: exported without the dial.*export.dial true"):
+    with pytest.raises(ModelError, match=r"generator.onnx: exported without the dial"):
         Colorizer.load(tmp_path, 0.5)
     with pytest.raises(ValueError, match=r"vivid must be in 0..1, got 1.5"):
         Colorizer.load(tmp_path, 1.5)

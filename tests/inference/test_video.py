@@ -302,7 +302,7 @@ def test_what_is_no_film_is_named_and_leaves_nothing(tmp_path: Path, colorizer: 
         (tmp_path / name).write_bytes(content)
         with pytest.raises(VideoError, match=r"empty file|unreadable"):
             color(tmp_path / name, out, colorizer)
-    with pytest.raises(VideoError, match=r"too many pixels: 96x64 a frame is over --max-pixels 6000"):
+    with pytest.raises(VideoError, match=r"too many pixels: 96x64 a frame is over 6000"):
         color(tmp_path / "good.mp4", out, colorizer, max_pixels=6000)
     with pytest.raises(VideoError, match="not a regular file"):
         color(tmp_path, out, colorizer)

@@ -132,7 +132,7 @@ def test_what_cannot_be_kept_is_named(tmp_path: Path) -> None:
     write(tmp_path / "a.mkv", "hdmv_pgs_subtitle")
     assert copy(tmp_path / "a.mkv", tmp_path / "b.mkv") == []
     (named, _) = copy(tmp_path / "a.mkv", tmp_path / "b.mp4")
-    assert named == ("subtitles (pgssub, deu) cannot be kept in .mp4: left out; an --out that ends in .mkv holds them")
+    assert named == ("subtitles (pgssub, deu) cannot be kept in .mp4: left out; a film that ends in .mkv holds them")
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert not container.streams.subtitles
     with av.open(str(tmp_path / "b.mkv")) as container:

@@ -51,7 +51,7 @@ def test_of_a_jpeg_that_is_cut_off_the_rows_that_are_there_can_be_had(
     content = encoded(photograph, "JPEG", quality=95, **options)
     whole = decode_picture(content, LIMIT).pixels
     cut = content[: int(len(content) * share)]
-    with pytest.raises(ImageError, match=r"cut off.*--damaged colors"):
+    with pytest.raises(ImageError, match="cut off"):
         decode_picture(cut, LIMIT)
     picture = decode_picture(cut, LIMIT, damaged=True)
     rows = len(picture.pixels)
@@ -97,7 +97,7 @@ def test_on_the_command_line(tmp_path: Path, photograph: Array) -> None:
     assert done.returncode == 1
     assert "end.jpg: 200x160 -> colored/end.jpg" in done.stdout
     assert "failed: cut.jpg: cut off after" in done.stdout
-    assert "--damaged colors those" in done.stdout
+    assert "--damaged colors what is there" in done.stdout
     done = twotone(tmp_path, "colorize", "cut.jpg", "nothing.jpg", "-o", "colored", "--damaged")
     assert "of its rows are there" in done.stdout
     assert Image.open(tmp_path / "colored/cut.jpg").width == 200

@@ -38,7 +38,7 @@ def test_without_the_generator_that_it_began_with_there_is_no_dial(tmp_path: Pat
     assert why_no_dial(finetuned) == ""
     assert "needs a generator that finetune has made" in why_no_dial(tmp_path / "pretrain")
     shutil.move(tmp_path / "pretrain", tmp_path / "away")
-    with pytest.raises(ModelError, match=r"finetune: the dial --vivid needs .*pretrain is missing"):
+    with pytest.raises(ModelError, match=r"finetune: the dial needs .*pretrain is missing"):
         load_mixed(finetuned, 0.5)
     shutil.copytree(finetuned, tmp_path / "pretrain")
     with pytest.raises(ModelError, match="pretrain is another one"):
