@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,11 +20,13 @@ from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_reader import Frame, VideoReader, open_reader
 from pipeline.media.video_writer import VideoWriter, open_writer
 from pipeline.progress import progress
-from pipeline.types import Pixels
+from pipeline.types import Floats, Pixels
 
 # Threshold of FFmpeg's scene detector scdet, percent: its own default.
 _CUT = "10"
 _CUT_SIZE = (64, 64)
+# Frames that wait between two threads: 50 MB of 1080p at most, and enough that none of the threads waits often.
+_AHEAD = 4
 # How much of its length a film may lack without a word: a header may round it, or mean the sound.
 _SECONDS_SHORT, _SHARE_SHORT = 1.0, 0.1
 
@@ -111,34 +116,87 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
 def _color(
     reader: VideoReader, writers: Sequence[VideoWriter], colorizer: Colorizer, options: VideoOptions
 ) -> VideoReport:
-    smoother, without, written = Smoother(options.smoothing), Flicker(), Flicker()
-    cuts, motion, coloring = _Cuts(), Motion(), options.coloring
-    frames, shots, last, end = 0, 0, None, 0.0
+    """Decode, color and encode in three threads; each frame is given on in its turn, so the film is the same."""
+    painter = _Painter(colorizer, options)
+    frames, last, end = 0, None, 0.0
     with progress(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
-        for part in reader.parts():
-            if not isinstance(part, Frame):
+        for part in _ahead(map(painter.paint, _ahead(reader.parts()))):
+            if not isinstance(part, _Painted):
                 writers[0].copy(part)
                 continue
-            light = colorizer.reduced_lightness(part.pixels, coloring.render_size)
-            ab = colorizer.ab(light, coloring.seed)
-            cut = cuts.before(part.pixels)
-            flow = motion.into(part.pixels, light.shape, cut)
-            smoothed = smoother(light, ab, cut, flow)
-            without.add(light, ab, cut, flow)
-            written.add(light, smoothed, cut, flow)
-            rgb = colorizer.join(part.pixels, light, smoothed * np.float32(coloring.saturation))
-            for writer, picture in zip(writers, (rgb, np.hstack([part.pixels, rgb])), strict=False):
-                writer.add(picture, part)
-            frames, shots, shown = frames + 1, shots + cut, float(part.pts * part.time_base)
-            lasting = float(part.duration * part.time_base) or (0.0 if last is None else shown - last)
+            frame = part.frame
+            for writer, picture in zip(writers, (part.rgb, np.hstack([frame.pixels, part.rgb])), strict=False):
+                writer.add(picture, frame)
+            frames, shown = frames + 1, float(frame.pts * frame.time_base)
+            lasting = float(frame.duration * frame.time_base) or (0.0 if last is None else shown - last)
             last, end = shown, shown + lasting
             bar.update()
     if not frames:
         raise VideoError("no frames in it")
-    counts = (frames, reader.damaged, reader.retimed, shots)
-    flicker, left_out = (without.mean, written.mean), tuple(writers[0].left_out)
-    promised, jumps = 0.0 if reader.jumps else reader.seconds, reader.jumps
-    return VideoReport(*counts, *flicker, reader.deinterlacer.frames, left_out, reader.resized, end, promised, jumps)
+    return VideoReport(
+        frames=frames,
+        damaged=reader.damaged,
+        retimed=reader.retimed,
+        shots=painter.shots,
+        flicker_without=painter.without.mean,
+        flicker=painter.written.mean,
+        deinterlaced=reader.deinterlacer.frames,
+        left_out=tuple(writers[0].left_out),
+        resized=reader.resized,
+        end=end,
+        promised=0.0 if reader.jumps else reader.seconds,
+        jumps=reader.jumps,
+    )
+
+
+Item = TypeVar("Item")
+
+
+def _ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items, which another thread makes meanwhile; what it raises is raised here."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as worker:
+        try:
+            waiting = deque(worker.submit(next, iterator, end) for _ in range(_AHEAD))
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(worker.submit(next, iterator, end))
+                yield item  # type: ignore[misc]
+        finally:
+            worker.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Painted:
+    frame: Frame
+    rgb: Pixels
+    """(H, W, 3)."""
+
+
+class _Painter:
+    """Colors the frames of a film, one after the other."""
+
+    def __init__(self, colorizer: Colorizer, options: VideoOptions):
+        self._colorizer, self._coloring = colorizer, options.coloring
+        self._smoother, self._cuts, self._motion = Smoother(options.smoothing), _Cuts(), Motion()
+        self.without, self.written = Flicker(), Flicker()
+        self.shots = 0
+
+    def paint(self, part: Any) -> Any:
+        """Color a frame; a packet of sound or subtitles is given back as it is."""
+        if not isinstance(part, Frame):
+            return part
+        light = self._colorizer.reduced_lightness(part.pixels, self._coloring.render_size)
+        ab = self._colorizer.ab(light, self._coloring.seed)
+        cut = self._cuts.before(part.pixels)
+        self.shots += cut
+        colors = self._smoothed(light, ab, cut, self._motion.into(part.pixels, light.shape, cut))
+        return _Painted(part, self._colorizer.join(part.pixels, light, colors * np.float32(self._coloring.saturation)))
+
+    def _smoothed(self, light: Floats, ab: Floats, cut: bool, flow: Floats | None) -> Floats:
+        smoothed = self._smoother(light, ab, cut, flow)
+        self.without.add(light, ab, cut, flow)
+        self.written.add(light, smoothed, cut, flow)
+        return smoothed
 
 
 class _Cuts:
