@@ -8,16 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from pipeline.color.arrays import gray_level, lightness
+from pipeline.color.arrays import gray_level
 from pipeline.color.tensors import ColorSpace
+from pipeline.experiments.score import as_gray
 from pipeline.training.degradation import Damage, degraded
 
 _LAB = ColorSpace("lab")
-
-
-def from_lightness(rgb: np.ndarray) -> np.ndarray:
-    """As a film for all colors has it."""
-    return (gray_level(lightness(rgb)) * 255).round().astype(np.uint8)
 
 
 def as_old(rgb: np.ndarray) -> np.ndarray:
@@ -30,7 +26,7 @@ def as_old(rgb: np.ndarray) -> np.ndarray:
 
 
 GRAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "lightness": from_lightness,
+    "lightness": as_gray,
     "blue": lambda rgb: rgb[..., 2],
     "green": lambda rgb: rgb[..., 1],
     "red": lambda rgb: rgb[..., 0],

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmarks.grays import GRAYS
@@ -36,6 +35,7 @@ from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.paired import difference, verdicts
 from pipeline.evaluation.scoring import Judges, Scores, score_all
+from pipeline.experiments.score import BINS, MAX_PIXELS, PARTS, InMemory, reduced
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.models.config import read_config
@@ -45,11 +45,6 @@ from pipeline.sampling.photographs import decode
 
 ROOT = Path(__file__).parents[1]
 PLATES = ROOT / "docs/historic/prokudin-gorskii"
-MAX_PIXELS = 10**8
-# Of the lightness table, as in recipes/quickstart.yaml.
-BINS = 101
-# Without training photographs, the table for each part is made of all the other parts.
-PARTS = 20
 # Metrics that are shown, with their digits after the point.
 SHOWN = {"ab_mae": 1, "ciede2000": 1, "auc_rebalanced": 3, "colorfulness": 1, "top1": 2, "top5": 2}
 
@@ -73,19 +68,6 @@ class Measured:
     `lightness, other model`, `blue, gray`, ..."""
     count: int = 0
     table_from: str = ""
-
-
-class InMemory:
-    """Photographs of any sizes, as batches of one: the part of `Photographs` that scoring uses."""
-
-    def __init__(self, pixels: list[np.ndarray]):
-        self._pixels = pixels
-
-    def __len__(self) -> int:
-        return len(self._pixels)
-
-    def gather(self, indices: list[int]) -> np.ndarray:
-        return np.stack([self._pixels[index] for index in indices])
 
 
 def main() -> None:
@@ -149,13 +131,6 @@ def read_folder(
             yield file.relative_to(folder).as_posix(), reduced(read(file), size)
         except ImageError as error:
             raise InputError(f"{file}: {error}; take it out of the folder") from None
-
-
-def reduced(rgb: np.ndarray, size: int) -> np.ndarray:
-    """Reduce the short side to at most `size` pixels (bicubic, as for training)."""
-    scale = min(1.0, size / min(rgb.shape[:2]))
-    wanted = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
-    return np.asarray(Image.fromarray(rgb).resize(wanted, Image.Resampling.BICUBIC))
 
 
 def training_photographs(sample: Path, model: Path) -> Photographs:

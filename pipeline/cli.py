@@ -128,6 +128,26 @@ def compare(
 
 
 @app.command()
+def score(
+    true: Annotated[Path, typer.Option("--true", help="The folder of the true color photographs.")],
+    colored: Annotated[
+        list[Path] | None, typer.Option("--colored", help="A folder of colored copies, by whomever; several times.")
+    ] = None,
+    model: Annotated[
+        list[Path] | None, typer.Option("--model", help="A model that colors the photographs now; several times.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the results.")] = Path("score"),
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Short side at most that is compared, pixels.")] = 256,
+    classifier: Annotated[bool, typer.Option(help="Also ask an ImageNet classifier; needs the extra weights.")] = True,
+) -> None:
+    """Measure colored photographs of any colorizer against the true ones, and compare colorizers."""
+    from pipeline.experiments.score import ScoreRequest
+    from pipeline.experiments.score import score as measure
+
+    measure(ScoreRequest(true, tuple(colored or ()), tuple(model or ()), out, size, classifier))
+
+
+@app.command()
 def report(
     before: Annotated[Path, typer.Argument(help="A checkout of what to compare with, where dvc repro has run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of report.md and its pictures.")] = Path(

@@ -61,13 +61,9 @@ class Measured:
 
 def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
     """Write metrics, their summary and intervals, comparisons, scores by photograph, the protocol, and two grids."""
-    means = scores.means()
-    write_json(folder / "metrics.json", _rounded(means))
-    write_json(folder / "summary.json", _rounded(_summary(means)))
-    write_json(folder / "intervals.json", _rounded(scores.intervals()))
-    write_json(folder / "comparisons.json", _rounded(comparisons(scores)))
-    text = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in scores.rows]
-    write_csv(folder / "per_image.csv", text, list(scores.rows[0]))
+    write_scores(folder, scores)
+    write_json(folder / "summary.json", rounded(_summary(scores.means())))
+    write_json(folder / "comparisons.json", rounded(comparisons(scores)))
     columns = list(range(min(pictures.columns, len(pictures.test))))
     save_grid(folder / "samples.png", _rows(pictures, columns, ""))
     errors = scores.values("finetune")["ab_mae"]
@@ -76,6 +72,14 @@ def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dic
     extremes = _rows(pictures, order[::-1][:count], "worst: ") + _rows(pictures, order[:count], "best: ")
     save_grid(folder / "extremes.png", extremes)
     write_json(folder / "protocol.json", protocol)
+
+
+def write_scores(folder: Path, scores: Scores) -> None:
+    """Write the means, their intervals, and the scores of each photograph."""
+    write_json(folder / "metrics.json", rounded(scores.means()))
+    write_json(folder / "intervals.json", rounded(scores.intervals()))
+    text = [{k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in scores.rows]
+    write_csv(folder / "per_image.csv", text, list(scores.rows[0]))
 
 
 def _summary(means: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -93,23 +97,20 @@ def _summary(means: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def comparisons(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compare finetune with each of the others, paired by photograph: by metric the change, its interval, a verdict."""
-    after = scores.values("finetune")
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for other in _COMPARED:
-        before = scores.values(other)
-        if len(before["ab_mae"]) < 2:
-            changes = {name: float((after[name] - before[name]).mean()) for name in after}
-            said = {
-                name: {"change": change, "verdict": "one photograph tells nothing"} for name, change in changes.items()
-            }
-        else:
-            pairs = {name: difference(_numbered(before[name]), _numbered(after[name])) for name in after}
-            if scores.frechet:
-                pairs["fd_lite0"] = frechet_difference(scores.frechet[other], scores.frechet["finetune"])
-            said = _said(pairs)
-        found[f"finetune - {other}"] = said
-    return found
+    """Compare finetune with each of the others."""
+    return {f"finetune - {other}": compared(scores, other, "finetune") for other in _COMPARED}
+
+
+def compared(scores: Scores, before: str, after: str) -> dict[str, dict[str, Any]]:
+    """Compare two colorizers, paired by photograph: by metric the change, its interval, a verdict."""
+    one, other = scores.values(before), scores.values(after)
+    if len(one["ab_mae"]) < 2:
+        changes = {name: float((other[name] - one[name]).mean()) for name in other}
+        return {name: {"change": change, "verdict": "one photograph tells nothing"} for name, change in changes.items()}
+    pairs = {name: difference(_numbered(one[name]), _numbered(other[name])) for name in other}
+    if scores.frechet:
+        pairs["fd_lite0"] = frechet_difference(scores.frechet[before], scores.frechet[after])
+    return _said(pairs)
 
 
 def _numbered(values: NDArray[np.float64]) -> dict[str, float]:
@@ -130,12 +131,12 @@ def _rows(pictures: Pictures, indices: list[int], prefix: str) -> list[Row]:
     return [Row(f"{prefix}{label}", pixels) for label, pixels in images_of(pictures.shown, batch).items()]
 
 
-def _rounded(value: Any) -> Any:
-    """Numbers to 5 digits after the point, in whatever holds them."""
+def rounded(value: Any) -> Any:
+    """Round numbers to 5 digits after the point, in whatever holds them."""
     if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
+        return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, tuple):
-        return [_rounded(inner) for inner in value]
+        return [rounded(inner) for inner in value]
     return round(value, 5) if isinstance(value, float) else value
 
 
@@ -146,21 +147,8 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         lightness_bins: rows of the lightness table.
         model: the fine-tuned generator.
     """
-    size, count = model.image_size, len(measured.photographs)
-    judges = measured.judges
-    metrics = available(judges.classifier is not None, judges.lpips is not None)
-    few = fewest(len(metrics))
-    definitions = {name: metric.definition for name, metric in metrics.items()}
-    if judges.classifier:
-        definitions["fd_lite0"] = (
-            f"Frechet distance of the 112 channels of {NAME} at 1/16 of 224 px, averaged over positions, between "
-            f"colored and true photographs; only from {FEWEST} photographs on; comparable at equal counts alone, no FID"
-        )
-    if judges.fid:
-        definitions["fid"] = (
-            "Frechet Inception Distance (Heusel et al. 2017) of 8-bit sRGB between colored and true photographs, "
-            "resized as TensorFlow does; comparable at equal counts and resolution alone"
-        )
+    size, count, judges = model.image_size, len(measured.photographs), measured.judges
+    defined = definitions(judges.classifier is not None, judges.lpips is not None, judges.fid is not None)
     return {
         "photographs": {
             "count": count,
@@ -169,18 +157,14 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
             "fit": measured.fit,
             "sha256": measured.photographs.sha256(),
         },
-        "means": "of the metric over photographs, each photograph weighing the same",
-        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles; of fd_lite0, 200 and 1.96 "
-        "standard errors)",
-        "verdicts": f"paired by photograph: p by sign flips (Fisher 1935; of fd_lite0, a normal's), corrected for the "
-        f"number of metrics (Holm 1979), so that one table in twenty has a false alarm; {few} photographs at least",
+        **how(judges.classifier is not None, judges.lpips is not None),
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
         # The numbers of a photograph depend on its place among those that are colored at a time.
         "noise": f"from base.seed, for {measured.batch_size} photographs at a time"
         if model.generator.noise != "none"
         else None,
-        "metrics": definitions,
+        "metrics": defined,
         "classifier": {"name": NAME, "sha256": judges.classifier.sha256} if judges.classifier else None,
         "lpips": implementation("AlexNet of torchvision", judges.lpips.weights) if judges.lpips else None,
         "fid": implementation("Inception of torch-fidelity", judges.fid.weights) if judges.fid else None,
@@ -197,6 +181,34 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         "weights": measured.weights,
         "libraries": libraries(),
     }
+
+
+def how(classifier: bool, lpips: bool = False) -> dict[str, str]:
+    """Say how means, intervals and verdicts are made, for protocol.json."""
+    few = fewest(len(available(classifier, lpips)))
+    return {
+        "means": "of the metric over photographs, each photograph weighing the same",
+        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles; of fd_lite0, 200 and 1.96 "
+        "standard errors)",
+        "verdicts": f"paired by photograph: p by sign flips (Fisher 1935; of fd_lite0, a normal's), corrected for the "
+        f"number of metrics (Holm 1979), so that one table in twenty has a false alarm; {few} photographs at least",
+    }
+
+
+def definitions(classifier: bool, lpips: bool = False, fid: bool = False) -> dict[str, str]:
+    """Define each metric that is measured, for protocol.json."""
+    found = {name: metric.definition for name, metric in available(classifier, lpips).items()}
+    if classifier:
+        found["fd_lite0"] = (
+            f"Frechet distance of the 112 channels of {NAME} at 1/16 of 224 px, averaged over positions, between "
+            f"colored and true photographs; only from {FEWEST} photographs on; comparable at equal counts alone, no FID"
+        )
+    if fid:
+        found["fid"] = (
+            "Frechet Inception Distance (Heusel et al. 2017) of 8-bit sRGB between colored and true photographs, "
+            "resized as TensorFlow does; comparable at equal counts and resolution alone"
+        )
+    return found
 
 
 def _saturated(factor: float) -> str:

@@ -1,0 +1,125 @@
+"""`twotone score` against arithmetic done by hand and by scikit-image."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from tests.helpers import save_photo, twotone
+
+
+@pytest.fixture
+def true(tmp_path: Path) -> Path:
+    """Six photographs in two folders."""
+    rng = np.random.default_rng(5)
+    for number in range(6):
+        (tmp_path / "true" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        save_photo(tmp_path / "true" / "ab"[number % 2] / f"{number}.png", rng, (64, 48))
+    return tmp_path / "true"
+
+
+def copies(true: Path, out: Path, saturation: float, suffix: str = ".png", size: tuple[int, int] | None = None) -> None:
+    """What a colorizer made that is right but for the saturation."""
+    for file in sorted(true.rglob("*.png")):
+        image = Image.open(file).convert("RGB")
+        gray = image.convert("L").convert("RGB")
+        target = (out / file.relative_to(true)).with_name(file.stem + suffix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mixed = Image.blend(gray, image, saturation)
+        (mixed.resize(size) if size else mixed).save(target)
+
+
+def scored(tmp_path: Path, *words: str) -> dict[str, dict[str, float]]:
+    done = twotone(tmp_path, "score", "--true", "true", *words, "--no-classifier")
+    assert done.returncode == 0, done.stderr
+    means: dict[str, dict[str, float]] = json.loads((tmp_path / "score/metrics.json").read_text(encoding="utf-8"))
+    return means
+
+
+def test_a_folder_is_scored_as_by_hand(true: Path, tmp_path: Path) -> None:
+    copies(true, tmp_path / "half", 0.5)
+    copies(true, tmp_path / "same", 1.0, "-color.png")
+    means = scored(tmp_path, "--colored", "half", "--colored", "same")
+    assert set(means) == {"gray", "constant", "lightness_table", "half", "same"}
+    assert means["same"]["ab_mae"] == 0
+    assert means["same"]["psnr_rgb"] == 100
+    labs = [
+        [
+            rgb2lab(np.asarray(Image.open(folder / file.relative_to(true)).convert("RGB")))
+            for folder in (true, tmp_path / "half")
+        ]
+        for file in sorted(true.rglob("*.png"))
+    ]
+    assert means["half"]["ab_mae"] == pytest.approx(np.mean([np.abs(a - b)[..., 1:].mean() for a, b in labs]), abs=0.02)
+    assert means["half"]["ciede2000"] == pytest.approx(
+        np.mean([deltaE_ciede2000(a, b).mean() for a, b in labs]), abs=0.02
+    )
+    with (tmp_path / "score/per_image.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 * 5
+    assert sorted({row["path"] for row in rows}) == ["a/0", "a/2", "a/4", "b/1", "b/3", "b/5"]
+    compared = json.loads((tmp_path / "score/comparisons.json").read_text(encoding="utf-8"))
+    assert set(compared) == {"same - half", "half - lightness_table", "same - lightness_table"}
+    assert compared["same - half"]["ab_mae"]["change"] == pytest.approx(-means["half"]["ab_mae"], abs=1e-4)
+    with Image.open(tmp_path / "score/extremes.png") as picture:
+        assert picture.height >= 6 * 128
+    assert json.loads((tmp_path / "score/protocol.json").read_text(encoding="utf-8"))["photographs"]["count"] == 6
+
+
+def test_copies_of_another_size_are_resized_to_the_photograph(true: Path, tmp_path: Path) -> None:
+    copies(true, tmp_path / "large", 1.0, ".jpg", (128, 96))
+    assert 0 < scored(tmp_path, "--colored", "large")["large"]["ab_mae"] < 6
+
+
+@pytest.mark.usefixtures("true")
+def test_a_model_is_scored_and_a_result_replaced_by_a_result_alone(tmp_path: Path) -> None:
+    means = scored(tmp_path, "--model", "starter")
+    assert 0 < means["starter"]["ab_mae"] < 60
+    first = (tmp_path / "score/metrics.json").read_bytes()
+    scored(tmp_path, "--model", "starter")
+    assert (tmp_path / "score/metrics.json").read_bytes() == first
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years")
+    done = twotone(tmp_path, "score", "--true", "true", "--model", "starter", "-o", "mine", "--no-classifier")
+    assert done.returncode == 2
+    assert "--out mine: exists, and is no result of `twotone score`" in done.stderr
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years"
+
+
+def test_what_cannot_be_compared_is_left_out_with_its_reason(true: Path, tmp_path: Path) -> None:
+    copies(true, tmp_path / "half", 0.5)
+    (tmp_path / "half/a/0.png").unlink()
+    (tmp_path / "half/a/2.png").write_bytes(b"no picture")
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "half/b/1.png")
+    done = twotone(tmp_path, "score", "--true", "true", "--colored", "half", "--no-classifier")
+    assert done.returncode == 0, done.stderr
+    for reason in ("a/0: half has no copy of it", "a/2: half/a/2.png: unreadable", "b/1: half/b/1.png: 64x64 pixels"):
+        assert f"left out: {reason}" in done.stdout
+    assert "3 photographs, 3 left out" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "nothing to score; name folders of colored copies with --colored, or models with --model"),
+        (("--colored", "nowhere"), "nowhere: no such folder"),
+        (("--colored", "empty"), "true: 0 photographs can be compared, and 2 are the least"),
+        (("--colored", "half", "--colored", "half"), "half is named twice"),
+        (("--colored", "twice"), "has the same name"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(true: Path, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    copies(true, tmp_path / "half", 0.5)
+    copies(true, tmp_path / "twice", 0.5)
+    copies(true, tmp_path / "twice", 0.5, ".jpg")
+    done = twotone(tmp_path, "score", "--true", "true", *words, "--no-classifier")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "score").exists()
