@@ -16,7 +16,8 @@ from pipeline.tables import print_table
 
 # Everything heavy is imported by the command that needs it: `twotone --help` answers at once.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True)
+_COLOR, _TRAIN, _COMPARE, _MODELS = "Color photographs", "Train", "Compare", "Models of others"
 PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
 Changes = Annotated[
     list[str] | None, typer.Option("-S", "--set-param", help="As for dvc exp run: -S finetune.losses.l1=10")
@@ -49,7 +50,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Two-stage training of photo colorizers."""
+    """Color black-and-white photographs, and train the models that do."""
 
 
 def main() -> None:
@@ -66,161 +67,7 @@ def _run() -> int:
     return 0
 
 
-@app.command()
-def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the recipes.")] = None) -> None:
-    """Write a recipe into params.yaml and print what changed; then type dvc repro."""
-    if name is None:
-        return _list_recipes()
-    tree = recipes.compose(RECIPES, name)
-    differences = list(recipes.changes(recipes.current(PARAMS), tree))
-    recipes.write(tree, PARAMS)
-    for key, before, after in differences:
-        print(f"{key}: {_text(before)} -> {_text(after)}")
-    print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
-    return None
-
-
-@app.command()
-def backbones(
-    pattern: Annotated[
-        str | None, typer.Argument(help="timm names, such as 'resnet*'; default: the tested ones.")
-    ] = None,
-    check: Annotated[bool, typer.Option(help="Build it and measure a training step at the current size.")] = False,
-) -> None:
-    """List the timm backbones that can be the encoder of the U-Net."""
-    params = read(PARAMS)
-    if check and pattern is None:
-        raise InputError("--check needs the name of a backbone, such as: twotone backbones resnet50 --check")
-    from pipeline.experiments.backbones import check_backbone, list_backbones
-
-    if check:
-        return check_backbone(str(pattern), params)
-    raise typer.Exit(list_backbones(pattern, params))
-
-
-@app.command()
-def resume(
-    fingerprint: Annotated[str | None, typer.Argument(help="Its first digits; default: all.")] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="Delete them: these trainings start anew.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete them without asking.")] = False,
-) -> None:
-    """List the saved states of interrupted trainings, which dvc repro goes on with."""
-    from pipeline.experiments.saved_states import clear_trainings, list_trainings
-
-    if clear:
-        clear_trainings(STATES, fingerprint, ask=not yes)
-    else:
-        list_trainings(STATES, PARAMS, fingerprint)
-
-
-@app.command()
-def compare(
-    revisions: Annotated[
-        list[str] | None, typer.Argument(help="Commits, branches or experiments; default: pretrain of this run.")
-    ] = None,
-    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw the differences into this PNG.")] = None,
-) -> None:
-    """Compare the scores of this run with another's, photograph by photograph, and say whether they differ."""
-    from pipeline.experiments.compare import compare as print_comparison
-
-    print_comparison(revisions or [], colorizer, out)
-
-
-@app.command()
-def score(
-    true: Annotated[Path, typer.Option("--true", help="The folder of the true color photographs.")],
-    colored: Annotated[
-        list[Path] | None, typer.Option("--colored", help="A folder of colored copies, by whomever; several times.")
-    ] = None,
-    model: Annotated[
-        list[Path] | None, typer.Option("--model", help="A model that colors the photographs now; several times.")
-    ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the results.")] = Path("score"),
-    size: Annotated[int, typer.Option(min=32, max=2048, help="Short side at most that is compared, pixels.")] = 256,
-    classifier: Annotated[bool, typer.Option(help="Also ask an ImageNet classifier; needs the extra weights.")] = True,
-) -> None:
-    """Measure colored photographs of any colorizer against the true ones, and compare colorizers."""
-    from pipeline.experiments.score import ScoreRequest
-    from pipeline.experiments.score import score as measure
-
-    measure(ScoreRequest(true, tuple(colored or ()), tuple(model or ()), out, size, classifier))
-
-
-@app.command()
-def report(
-    before: Annotated[Path, typer.Argument(help="A checkout of what to compare with, where dvc repro has run.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of report.md and its pictures.")] = Path(
-        "report"
-    ),
-    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
-) -> None:
-    """Write Markdown for a pull request: metrics with intervals, loss curves, pictures before and after."""
-    from pipeline.experiments.report import write_report
-
-    write_report(before, Path(), out, colorizer)
-
-
-@app.command()
-def seeds(
-    numbers: Annotated[list[int], typer.Argument(help="Values of base.seed, such as 123 124 125.")],
-    changes: Changes = None,
-) -> None:
-    """Run the same experiment with several seeds, each in a folder of its own, and print mean and spread."""
-    from pipeline.experiments.seeds import run_seeds
-
-    run_seeds(numbers, changes or [])
-
-
-@app.command()
-def inspect(
-    out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
-        "logs/inspect.png"
-    ),
-) -> None:
-    """Show each network layer by layer, and training photographs as training will see them."""
-    params = read(PARAMS)
-    from pipeline.experiments.inspect import inspect_data, inspect_networks
-
-    inspect_networks(params)
-    inspect_data(params, Path("data/sample"), out)
-
-
-@app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="Weights saved by torch: .pt, .pth, .pth.tar.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write.")],
-    architecture: Annotated[
-        str | None, typer.Option(help="The generator's; default: the only one that the weights fit.")
-    ] = None,
-    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures it was trained on.")] = 256,
-    discriminator: Annotated[
-        Path | None, typer.Option(help="Weights of a PatchGAN, where they are in a file of their own.")
-    ] = None,
-) -> None:
-    """Make a checkpoint folder of weights that other programs have trained."""
-    from pipeline.importing.import_weights import Request, import_weights
-
-    import_weights(Request(file, out, architecture, image_size, discriminator))
-
-
-@app.command()
-def check(changes: Changes = None) -> None:
-    """Check params.yaml, the source of photographs, weights and device, before dvc removes a stage's outs."""
-    from pipeline.experiments.check import check_project
-
-    check_project(PARAMS, changes or [])
-
-
-@app.command()
-def doctor() -> None:
-    """Show what is installed, which device and precision a run would use and why, and whether DVC and git are ready."""
-    from pipeline.experiments.doctor import examine
-
-    raise typer.Exit(examine(PARAMS))
-
-
-@app.command()
+@app.command(rich_help_panel=_COLOR, epilog="Example: twotone colorize photographs/ -o colored/")
 def colorize(
     inputs: Annotated[
         list[str], typer.Argument(help="Photographs, films, folders (recursive), patterns; or - for standard input.")
@@ -246,10 +93,15 @@ def colorize(
     overwrite: Annotated[bool, typer.Option(help="Replace colored copies that exist.")] = False,
     vivid: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="From 0, the generator after pretraining, to 1, the one after fine-tuning."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="From 0, faithful (after pretraining), to 1, colorful (after fine-tuning); needs a model with a dial, "
+            "such as one exported with export.dial true.",
+        ),
     ] = None,
     own_lightness: Annotated[
-        bool, typer.Option("--own-lightness", help="Show an RGB generator's output as it is, lightness and all.")
+        bool, typer.Option("--own-lightness", help="Show the output of a model of base.color_space rgb as it is.")
     ] = False,
     device: Device = "auto",
     damaged: Annotated[bool, typer.Option(help="Color what is there of photographs that are cut off.")] = False,
@@ -262,6 +114,8 @@ def colorize(
     ] = None,
     no_hints: Annotated[bool, typer.Option("--no-hints", help="Leave hints beside photographs alone.")] = False,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
+    jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of copies that are JPEG; never subsampled.")] = 95,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be colored, and write nothing.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
     shard: Annotated[
         str, typer.Option(help="3/16: every 16th file, from the third on; for an archive that several machines color.")
@@ -293,11 +147,13 @@ def colorize(
         look_for_hints=not no_hints,
         device=device,
         processes=processes,
+        jpeg_quality=jpeg_quality,
+        dry_run=dry_run,
     )
     raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
 
 
-@app.command()
+@app.command(rich_help_panel=_COLOR, epilog="Example: twotone serve --open")
 def serve(
     model: Model = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
@@ -318,6 +174,170 @@ def serve(
         raise InputError(missing_extra(f"the page needs {error.name}", "serve")) from None
     limits = Limits(max_pixels, max_megabytes * 2**20, time_limit)
     serve(model, Address(host, port, allow_remote), limits, browser, device)
+
+
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone recipe vivid")
+def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the recipes.")] = None) -> None:
+    """Write a recipe into params.yaml and print what changed; then type dvc repro."""
+    if name is None:
+        return _list_recipes()
+    tree = recipes.compose(RECIPES, name)
+    differences = list(recipes.changes(recipes.current(PARAMS), tree))
+    recipes.write(tree, PARAMS)
+    for key, before, after in differences:
+        print(f"{key}: {_text(before)} -> {_text(after)}")
+    print(f"{PARAMS} is {name} now, {len(differences)} values changed; next: dvc repro, or dvc exp run")
+    return None
+
+
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone backbones efficientnet")
+def backbones(
+    pattern: Annotated[
+        str | None, typer.Argument(help="timm names, such as 'resnet*'; default: the tested ones.")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Build it and measure a training step at the current size.")] = False,
+) -> None:
+    """List the timm backbones that can be the encoder of the U-Net."""
+    params = read(PARAMS)
+    if check and pattern is None:
+        raise InputError("--check needs the name of a backbone, such as: twotone backbones resnet50 --check")
+    from pipeline.experiments.backbones import check_backbone, list_backbones
+
+    if check:
+        return check_backbone(str(pattern), params)
+    raise typer.Exit(list_backbones(pattern, params))
+
+
+Fingerprint = Annotated[str | None, typer.Argument(help="Its first digits; default: all.")]
+Clear = Annotated[bool, typer.Option("--clear", help="Delete them: these trainings start anew.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Delete them without asking.")]
+
+
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone states 1c8b --clear")
+def states(fingerprint: Fingerprint = None, clear: Clear = False, yes: Yes = False) -> None:
+    """List or delete the saved states of interrupted trainings, which dvc repro goes on with."""
+    from pipeline.experiments.saved_states import clear_trainings, list_trainings
+
+    if clear:
+        clear_trainings(STATES, fingerprint, ask=not yes)
+    else:
+        list_trainings(STATES, PARAMS, fingerprint)
+
+
+@app.command(hidden=True)
+def resume(fingerprint: Fingerprint = None, clear: Clear = False, yes: Yes = False) -> None:
+    """Do what `twotone states` does: the old name."""
+    print("note: `twotone resume` is `twotone states` now; `dvc repro` is what resumes a training", file=sys.stderr)
+    states(fingerprint, clear, yes)
+
+
+@app.command(rich_help_panel=_COMPARE, epilog="Example: twotone compare main")
+def compare(
+    revisions: Annotated[
+        list[str] | None, typer.Argument(help="Commits, branches or experiments; default: pretrain of this run.")
+    ] = None,
+    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also draw the differences into this PNG.")] = None,
+) -> None:
+    """Compare the scores of this run with another's, photograph by photograph, and say whether they differ."""
+    from pipeline.experiments.compare import compare as print_comparison
+
+    print_comparison(revisions or [], colorizer, out)
+
+
+@app.command(
+    rich_help_panel=_COMPARE, epilog="Example: twotone score --true photographs --colored theirs --model starter"
+)
+def score(
+    true: Annotated[Path, typer.Option("--true", help="The folder of the true color photographs.")],
+    colored: Annotated[
+        list[Path] | None, typer.Option("--colored", help="A folder of colored copies, by whomever; several times.")
+    ] = None,
+    model: Annotated[
+        list[Path] | None, typer.Option("--model", help="A model that colors the photographs now; several times.")
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the results.")] = Path("score"),
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Short side at most that is compared, pixels.")] = 256,
+    classifier: Annotated[bool, typer.Option(help="Also ask an ImageNet classifier; needs the extra weights.")] = True,
+) -> None:
+    """Measure colored photographs of any colorizer against the true ones, and compare colorizers."""
+    from pipeline.experiments.score import ScoreRequest
+    from pipeline.experiments.score import score as measure
+
+    measure(ScoreRequest(true, tuple(colored or ()), tuple(model or ()), out, size, classifier))
+
+
+@app.command(rich_help_panel=_COMPARE, epilog="Example: twotone report ../main -o report")
+def report(
+    before: Annotated[Path, typer.Argument(help="A checkout of what to compare with, where dvc repro has run.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of report.md and its pictures.")] = Path(
+        "report"
+    ),
+    colorizer: Annotated[str, typer.Option(help="Which colorizer of reports/evaluate/per_image.csv.")] = "finetune",
+) -> None:
+    """Write Markdown for a pull request: metrics with intervals, loss curves, pictures before and after."""
+    from pipeline.experiments.report import write_report
+
+    write_report(before, Path(), out, colorizer)
+
+
+@app.command(rich_help_panel=_COMPARE, epilog="Example: twotone seeds 123 124 125 -S pretrain.epochs=5")
+def seeds(
+    numbers: Annotated[list[int], typer.Argument(help="Values of base.seed, such as 123 124 125.")],
+    changes: Changes = None,
+) -> None:
+    """Run the same experiment with several seeds, each in a folder of its own, and print mean and spread."""
+    from pipeline.experiments.seeds import run_seeds
+
+    run_seeds(numbers, changes or [])
+
+
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone inspect -o networks.png")
+def inspect(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
+        "logs/inspect.png"
+    ),
+) -> None:
+    """Show each network layer by layer, and training photographs as training will see them."""
+    params = read(PARAMS)
+    from pipeline.experiments.inspect import inspect_data, inspect_networks
+
+    inspect_networks(params)
+    inspect_data(params, Path("data/sample"), out)
+
+
+@app.command("import", rich_help_panel=_MODELS, epilog="Example: twotone import weights.pth -o checkpoints/theirs")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Weights saved by torch: .pt, .pth, .pth.tar.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint folder to write.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="The generator's; default: the only one that the weights fit.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the pictures it was trained on.")] = 256,
+    discriminator: Annotated[
+        Path | None, typer.Option(help="Weights of a PatchGAN, where they are in a file of their own.")
+    ] = None,
+) -> None:
+    """Make a checkpoint folder of weights that other programs have trained."""
+    from pipeline.importing.import_weights import Request, import_weights
+
+    import_weights(Request(file, out, architecture, image_size, discriminator))
+
+
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone check -S base.image_size=128")
+def check(changes: Changes = None) -> None:
+    """Check params.yaml, the source of photographs, weights and device, before dvc removes a stage's outs."""
+    from pipeline.experiments.check import check_project
+
+    check_project(PARAMS, changes or [])
+
+
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone doctor")
+def doctor() -> None:
+    """Show what is installed, which device and precision a run would use and why, and whether DVC and git are ready."""
+    from pipeline.experiments.doctor import examine
+
+    raise typer.Exit(examine(PARAMS))
 
 
 def _list_recipes() -> None:

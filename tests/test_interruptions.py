@@ -334,7 +334,7 @@ def test_damaged_state_is_never_continued(trainings: Trainings) -> None:
     refused = trainings.run("pretrain")
     assert refused.returncode == 1
     assert "every saved state in" in refused.stdout
-    assert "twotone resume --clear" in refused.stdout
+    assert "twotone states --clear" in refused.stdout
     for path in states(trainings.folder, "pretrain"):
         path.unlink()
     assert trainings.run("pretrain").returncode == 0

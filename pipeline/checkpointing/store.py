@@ -131,7 +131,7 @@ class SavedStates:
         if files:
             raise SavedStateError(
                 f"every saved state in {self.folder} is damaged; clear them with "
-                "`twotone resume --clear` and run again to train from the beginning"
+                "`twotone states --clear` and run again to train from the beginning"
             )
         return None
 
@@ -207,7 +207,7 @@ def require_no_other_count(states: SavedStates) -> None:
             raise SavedStateError(
                 f"this training was begun by {theirs['processes']} processes and cannot go on with "
                 f"{ours['processes']}: sums would be rounded in another order; run it with as many again "
-                "(base.processes), or clear its state with `twotone resume --clear` to train from the beginning"
+                "(base.processes), or clear its state with `twotone states --clear` to train from the beginning"
             )
 
 
@@ -224,7 +224,7 @@ def mention_others(states: SavedStates) -> None:
             return
     if others:
         tqdm.write(
-            f"note: {states.folder.parent} holds saved state of other parameters, data or code; see `twotone resume`"
+            f"note: {states.folder.parent} holds saved state of other parameters, data or code; see `twotone states`"
         )
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import CutOffError, LimitError, TwotoneError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.pictures import Picture
 from pipeline.media.provenance import Origin
-from pipeline.media.writing import encode_picture
+from pipeline.media.writing import JPEG_QUALITY, encode_picture
 from pipeline.types import Samples
 
 
@@ -27,7 +27,12 @@ class ColoredPicture:
 
 
 def color_picture(
-    picture: Picture, colorizer: Colorizer, coloring: ColoringOptions, kind: str, origin: Origin | None
+    picture: Picture,
+    colorizer: Colorizer,
+    coloring: ColoringOptions,
+    kind: str,
+    origin: Origin | None,
+    jpeg_quality: int = JPEG_QUALITY,
 ) -> ColoredPicture:
     """Color a photograph and encode it with all that belongs to it.
 
@@ -40,7 +45,7 @@ def color_picture(
         ValueError: the photograph is too long for the network, or an option is out of its range.
     """
     rgb = colorizer.color(picture.pixels, coloring)
-    content, left_out = encode_picture(rgb, picture, kind, origin)
+    content, left_out = encode_picture(rgb, picture, kind, origin, jpeg_quality)
     gone = [f"{what} could not be taken over" for what in [*picture.lost, left_out] if what]
     return ColoredPicture(rgb, content, tuple(dict.fromkeys([*picture.notes, *gone])))
 

@@ -19,7 +19,7 @@ from pipeline.coloring.hint_files import read_hints
 from pipeline.coloring.inputs import COPIES
 from pipeline.coloring.jobs import Job, Selection, require_output, select
 from pipeline.coloring.model_choice import choose_model, label, load_signed, used
-from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, color_file
+from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, all_there, color_file
 from pipeline.coloring.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -45,6 +45,9 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     """
     selection = select(inputs, options.naming)
     _require_hints(options, selection)
+    if options.dry_run:
+        _say_what_would_be(selection, options)
+        return 0
     path, colorizer, origin = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
     for sentence in _without_effect(selection, options):
@@ -123,6 +126,26 @@ def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
             yield job
 
 
+def _say_what_would_be(selection: Selection, options: BatchOptions) -> None:
+    """Print each photograph with its copies, and those that are kept; nothing is read or written."""
+    kept = 0
+    for job in selection.jobs:
+        new = [target for target in job.targets.values() if options.overwrite or not all_there(target, options)]
+        kept += not new
+        if new:
+            print(f"{job.source} -> {', '.join(map(str, new))}")
+    for folder, reason in selection.unreadable.items():
+        print(f"failed: {folder}: cannot be looked into: {reason}")
+    _say_left_out(selection)
+    print(f"{len(selection.jobs) - kept} would be colored, {kept} kept as they were; nothing was written")
+
+
+def _say_left_out(selection: Selection) -> None:
+    if selection.left_out.total():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()) if count)
+        print(f"not colored, being no photographs or films: {kinds}")
+
+
 def _without_effect(selection: Selection, options: BatchOptions) -> Iterator[str]:
     """Yield a sentence for each option that changes nothing here."""
     films = [job.source for job in selection.jobs if job.is_film]
@@ -173,9 +196,7 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
         for note, names in _by_note(outcomes).items():
             print(f"note: {len(names)} of them: {note}: {_first(names)}")
     selection.left_out[COPIES] += counts["copy"]
-    if selection.left_out.total():
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()) if count)
-        print(f"not colored, being no photographs or films: {kinds}")
+    _say_left_out(selection)
     if counts["kept"]:
         names = [outcome.detail for outcome in outcomes if outcome.status == "kept"]
         print(

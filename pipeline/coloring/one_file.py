@@ -19,7 +19,7 @@ from pipeline.media.decoding import read_bytes
 from pipeline.media.pictures import decode_picture
 from pipeline.media.provenance import Origin, colored_here
 from pipeline.media.video_reader import is_colored_film
-from pipeline.media.writing import FROM_PHONES, RARE_JPEGS, WRITABLE
+from pipeline.media.writing import FROM_PHONES, JPEG_QUALITY, RARE_JPEGS, WRITABLE
 
 # How much of its earlier color a thing in a film keeps, unless another share is asked for.
 SMOOTHING = 0.9
@@ -46,6 +46,10 @@ class BatchOptions:
     """What the network computes on: see inference/devices.py."""
     processes: int | None = None
     """That color photographs side by side; None for as many as are worth it."""
+    jpeg_quality: int = JPEG_QUALITY
+    """Of JPEG copies, 1 to 100."""
+    dry_run: bool = False
+    """Whether to say alone what would be colored."""
     origin: Origin | None = None
     """What the pictures say that has colored them; `colorize` knows it once it has a model."""
 
@@ -66,7 +70,7 @@ def color_file(job: Job, colorizer: Colorizer, options: BatchOptions) -> Outcome
     make = _color_film if job.is_film else _color_photograph
     try:
         if not options.overwrite:
-            targets = {seed: target for seed, target in targets.items() if not _all_there(target, options)}
+            targets = {seed: target for seed, target in targets.items() if not all_there(target, options)}
         if not targets:
             return Outcome(job.source, "kept", _kept(job, options))
         for target in targets.values():
@@ -101,7 +105,7 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
     notes += [said] if said else []
     for seed, target in targets.items():
         kind = WRITABLE[target.suffix[1:].lower()]
-        colored = color_picture(picture, colorizer, replace(coloring, seed=seed), kind, origin)
+        colored = color_picture(picture, colorizer, replace(coloring, seed=seed), kind, origin, options.jpeg_quality)
         if options.overwrite or not target.is_file():
             write_whole(target, colored.content)
         beside = comparison(target)
@@ -147,7 +151,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
     return Outcome(job.source, "colored", "; ".join(texts), tuple(notes))
 
 
-def _all_there(target: Path, options: BatchOptions) -> bool:
+def all_there(target: Path, options: BatchOptions) -> bool:
     return target.is_file() and (not options.naming.compare or comparison(target).is_file())
 
 

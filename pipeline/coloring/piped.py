@@ -36,6 +36,8 @@ def color_piped(model: Path | None, options: BatchOptions) -> int:
     """
     out = options.naming.out
     _require_one_picture(options.naming)
+    if options.dry_run:
+        raise InputError("--dry-run is for files, and standard input is one photograph that becomes one picture")
     if out and out.exists() and not options.overwrite:
         print(f"kept, because it was there already: {out}; --overwrite replaces it", file=sys.stderr)
         return 0
@@ -76,7 +78,7 @@ def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tup
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     kind = WRITABLE[_ending(options.naming, picture.format)]
     coloring, origin, said = with_hints_of(Path(STANDARD_INPUT), replace(options, look_for_hints=False))
-    colored = color_picture(picture, colorizer, coloring, kind, origin)
+    colored = color_picture(picture, colorizer, coloring, kind, origin, options.jpeg_quality)
     height, width = picture.pixels.shape[:2]
     notes = [said] if said else []
     notes += [f"{picture.format} is written as {kind}"] if picture.format != kind else []

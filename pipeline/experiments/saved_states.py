@@ -1,4 +1,4 @@
-"""`twotone resume`: list and delete the saved states of interrupted trainings."""
+"""`twotone states`: list and delete the saved states of interrupted trainings."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None
 def _asked_for(folder: Path, fingerprint: str | None) -> list[Training]:
     trainings = [t for t in find_trainings(folder) if t.fingerprint.startswith(fingerprint or "")]
     if fingerprint and not trainings:
-        raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone resume` lists them")
+        raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone states` lists them")
     return trainings
 
 

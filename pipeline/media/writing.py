@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,8 +75,9 @@ RARE_JPEGS = ("jfif", "jpe", "jif")
 _SIXTEEN_BITS = ("PNG", "TIFF")
 _TRANSPARENT = ("PNG", "WEBP", "TIFF")
 # JPEG as 4:4:4: its usual subsampling would halve the resolution of the color.
+JPEG_QUALITY = 95
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
+    "JPEG": {"subsampling": 0},
     "WEBP": {"lossless": True, "method": 2},
     "PNG": {"compress_level": 3},
     "TIFF": {"compression": "tiff_adobe_deflate"},
@@ -96,7 +99,9 @@ def copy_ending(suffix: str) -> str:
     return "jpg" if ending in (*FROM_PHONES, *RARE_JPEGS) else "png"
 
 
-def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None = None) -> tuple[bytes, str]:
+def encode_picture(
+    rgb: Samples, like: Picture, kind: str, origin: Origin | None = None, jpeg_quality: int = JPEG_QUALITY
+) -> tuple[bytes, str]:
     """(H, W, 3) sRGB as a file with the EXIF, XMP, resolution, texts and transparency of `like`.
 
     16 bits are kept in PNG and TIFF, transparency in PNG, WebP and TIFF; elsewhere it is laid over white.
@@ -104,6 +109,7 @@ def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None
     Args:
         kind: the format, as Pillow calls it.
         origin: what has colored it, to be said in the XMP; without it no XMP is written.
+        jpeg_quality: of JPEG, 1 to 100.
 
     Returns:
         The file; and what it could not take over, such as "its EXIF", or "" where it has everything.
@@ -119,7 +125,8 @@ def encode_picture(rgb: Samples, like: Picture, kind: str, origin: Origin | None
     elif alpha is not None:
         hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
         rgb = _over_white(rgb, alpha)
-    encode, problem = _encode, ""
+    problem = ""
+    encode: Callable[[Samples, Carried, str], tuple[bytes, list[str]]] = partial(_encode, jpeg_quality=jpeg_quality)
     if rgb.dtype == np.uint16:
         codecs()  # whose absence is no fault of the picture
         encode = _encode_deep
@@ -145,7 +152,7 @@ def _over_white(rgb: Samples, alpha: Samples) -> Samples:
     return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
 
 
-def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:
+def _encode(rgb: Samples, carried: Carried, kind: str, jpeg_quality: int) -> tuple[bytes, list[str]]:
     """Encode the file; return it, and what it could not take over."""
     options = dict(_OPTIONS[kind])
     if carried.dpi:
@@ -168,6 +175,7 @@ def _encode(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]
     elif carried.xmp and kind != "TIFF":
         options["xmp"] = carried.xmp
     if kind == "JPEG":
+        options["quality"] = jpeg_quality
         # Not as Pillow's `comment`, for which it keeps no room beside a long EXIF.
         options["extra"] = text_segments(carried)
     buffer = io.BytesIO()

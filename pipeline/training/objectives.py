@@ -141,7 +141,7 @@ class Objective(ABC):
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise SavedStateError(
-                f"saved state is not complete ({type(error).__name__}: {reason}); clear it with `twotone resume "
+                f"saved state is not complete ({type(error).__name__}: {reason}); clear it with `twotone states "
                 "--clear` and run again to train from the beginning"
             ) from None
 

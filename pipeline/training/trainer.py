@@ -389,7 +389,7 @@ def _best_weights(epoch: int, bests: Mapping[str, Path]) -> dict[str, Tensor]:
     best = bests.get(f"{_BEST}{epoch:04d}")
     if best is None:
         raise TrainingError(
-            f"the generator of epoch {epoch}, the best, has not been kept; `twotone resume --clear`, and run again"
+            f"the generator of epoch {epoch}, the best, has not been kept; `twotone states --clear`, and run again"
         )
     tqdm.write(f"published: epoch {epoch}, the nearest in color distribution of those that beat the saturation knob")
     return dict(load_generator(best).network.state_dict())

@@ -365,3 +365,25 @@ def test_ctrl_c_that_python_drops_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert begun == [0]
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Path) -> None:
+    (box / "out").mkdir()
+    (box / "out/one.png").write_bytes(b"mine")
+    before = sorted(box.rglob("*"))
+    done = colorize(box, "box", "-o", "out", "--dry-run", "--model", "nowhere")
+    assert done.returncode == 0, done.stderr
+    assert f"{Path('box/inner/two.jpg')} -> {Path('out/inner/two.jpg')}" in done.stdout
+    assert "2 would be colored, 1 kept as they were; nothing was written" in done.stdout
+    assert sorted(box.rglob("*")) == before
+    assert "--dry-run is for files" in colorize(box, "-", "--dry-run", "-o", "one.png").stderr
+
+
+def test_the_quality_of_a_jpeg_can_be_said(box: Path, model: Path) -> None:
+    for quality in (60, 95):
+        words = ("-o", f"q{quality}", "--jpeg-quality", str(quality), "--model", str(model))
+        assert colorize(box, "box/inner/two.jpg", *words).returncode == 0
+    rough, fine = (Image.open(box / f"q{quality}/two.jpg") for quality in (60, 95))
+    assert sum(rough.quantization[0]) > 3 * sum(fine.quantization[0])  # type: ignore[attr-defined]
+    assert {layer[1:3] for layer in rough.layer} == {(1, 1)}  # type: ignore[attr-defined]
+    assert colorize(box, "box/inner/two.jpg", "--jpeg-quality", "0").returncode == 2

@@ -1,4 +1,4 @@
-"""`twotone resume` beside trainings that run, and after those that were interrupted."""
+"""`twotone states` beside trainings that run, and after those that were interrupted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
 def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> None:
     newest = project / ".resume/finetune" / ("cc" * 32) / "000003-00000041.state"
     os.utime(newest, (time.time() - 7300,) * 2)
-    lines = twotone(project, "resume").stdout.splitlines()
+    lines = twotone(project, "states").stdout.splitlines()
     assert " ".join(lines[0].split()) == "stage fingerprint after epoch and batches saved MiB parameters"
     first, *others = lines[1:-1]
     assert " ".join(first.split()) == "finetune cccccccccccc 3 41 2 h ago 1.1 the same"
@@ -49,13 +49,13 @@ def test_age_stage_position_size_and_what_differs_are_listed(project: Path) -> N
     values = params.read_text(encoding="utf-8")
     params.write_text(values.replace("losses: {l1: 1.0}", "losses: l1:1", 1), encoding="utf-8")
     assert params.read_text(encoding="utf-8") != values
-    assert "losses" not in twotone(project, "resume").stdout
+    assert "losses" not in twotone(project, "states").stdout
     params.write_text(values, encoding="utf-8")
     assert lines[-1].startswith("interrupted trainings in .resume: 3; ")
-    one = twotone(project, "resume", "bbb").stdout
+    one = twotone(project, "states", "bbb").stdout
     assert "bbbbbbbbbbbb" in one
     assert "aaaa" not in one
-    unknown = twotone(project, "resume", "zzz")
+    unknown = twotone(project, "states", "zzz")
     assert unknown.returncode == 2
     assert ".resume has no saved state of fingerprint zzz" in unknown.stderr
 
@@ -66,9 +66,9 @@ def test_a_generator_that_was_kept_before_the_first_state_is_found_and_deleted(p
     with states.keeping("best-0002") as folder:
         folder.mkdir()
         (folder / "generator.safetensors").write_bytes(bytes(2**20))
-    listed = " ".join(twotone(project, "resume").stdout.split())
+    listed = " ".join(twotone(project, "states").stdout.split())
     assert re.search(r"finetune dddddddddddd no state yet \d+ s ago 1.0 unknown", listed)
-    assert "deleted: finetune dddddddddddd, 1.0 MiB" in twotone(project, "resume", "dddd", "--clear", "--yes").stdout
+    assert "deleted: finetune dddddddddddd, 1.0 MiB" in twotone(project, "states", "dddd", "--clear", "--yes").stdout
     assert not states.kept()
 
 
@@ -78,7 +78,7 @@ def test_an_empty_block_of_params_yaml_is_no_obstacle(project: Path) -> None:
         re.sub(r"^pretrain:\n(  .*\n)*", "pretrain:\n", params.read_text(encoding="utf-8"), flags=re.MULTILINE),
         encoding="utf-8",
     )
-    done = twotone(project, "resume")
+    done = twotone(project, "states")
     assert done.returncode == 0, done.stderr
     assert "pretrain.lr 0.0005, now None" in done.stdout
 
@@ -86,7 +86,7 @@ def test_an_empty_block_of_params_yaml_is_no_obstacle(project: Path) -> None:
 def test_damaged_and_vanished_states_are_no_obstacle(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged, vanishing = (project / f".resume/pretrain/{key * 32}/000003-00000041.state" for key in ("aa", "bb"))
     damaged.write_bytes(b"no state")
-    assert "damaged" in twotone(project, "resume").stdout
+    assert "damaged" in twotone(project, "states").stdout
     original = Path.stat
 
     def stat(self: Path, **named: bool) -> os.stat_result:
@@ -103,7 +103,7 @@ def states(project: Path) -> list[str]:
 
 
 def test_clear_asks_and_takes_a_fingerprint(project: Path) -> None:
-    script = [str(Path(sys.executable).with_name("twotone")), "resume", "--clear"]
+    script = [str(Path(sys.executable).with_name("twotone")), "states", "--clear"]
 
     def answer(text: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -120,9 +120,9 @@ def test_clear_asks_and_takes_a_fingerprint(project: Path) -> None:
     done = answer("y\n", "bb")
     assert "deleted: pretrain bbbbbbbbbbbb, 1.1 MiB" in done.stdout
     assert states(project) == ["aa", "cc"]
-    assert twotone(project, "resume", "--clear", "--yes").returncode == 0
+    assert twotone(project, "states", "--clear", "--yes").returncode == 0
     assert states(project) == []
-    assert "no saved states in .resume" in twotone(project, "resume", "--clear").stdout
+    assert "no saved states in .resume" in twotone(project, "states", "--clear").stdout
 
 
 @pytest.fixture
@@ -145,7 +145,13 @@ with held(Path({str(project)!r}, ".resume/pretrain", "aa" * 32, "lock"), "this")
 
 
 def test_clear_spares_a_training_that_runs(project: Path, running: int) -> None:
-    done = twotone(project, "resume", "--clear", "--yes")
+    done = twotone(project, "states", "--clear", "--yes")
     assert done.returncode == 0
     assert f"kept: pretrain aaaaaaaaaaaa is running already, as process {running}" in done.stdout
     assert states(project) == ["aa"]
+
+
+def test_the_old_name_says_the_new_one(project: Path) -> None:
+    old, new = (twotone(project, name) for name in ("resume", "states"))
+    assert old.stdout == new.stdout
+    assert "`twotone resume` is `twotone states` now" in old.stderr
