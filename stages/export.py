@@ -26,8 +26,8 @@ def run(params: Params) -> None:
     evaluated = read_metrics(Path("reports/evaluate/metrics.json"))
     train, test = (Photographs(data, split, loaded.config.image_size) for split in ("train", held_out(data)))
     faithful = load_generator(faithful_folder(_FINETUNED)) if params.export.dial else None
-    write_onnx(loaded, work / "fp32", "fp32", train, faithful)
-    differences = parity(loaded, work / "fp32", test)
+    write_onnx(loaded, work / "fp32", "fp32", train, faithful, params.export.vivid)
+    differences = parity(loaded, work / "fp32", test, 1.0 if faithful else None)
     if faithful:
         between = parity(load_mixed(_FINETUNED, 0.5), work / "fp32", test, 0.5)
         differences |= {f"{size}, dial at 0.5": difference for size, difference in between.items()}
@@ -35,7 +35,7 @@ def run(params: Params) -> None:
     folders = {"fp32": work / "fp32"}
     if params.export.variant != "fp32":
         folders[params.export.variant] = work / params.export.variant
-        write_onnx(loaded, work / params.export.variant, params.export.variant, train, faithful)
+        write_onnx(loaded, work / params.export.variant, params.export.variant, train, faithful, params.export.vivid)
     metrics = {"parity": {name: float(f"{value:.2g}") for name, value in differences.items()}}
     for name, folder in folders.items():
         error = ab_mae(as_function(load_network(folder)), plain_batches(test, _BATCH_SIZE), loaded.space)

@@ -20,7 +20,15 @@ from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Of the other pages, those whose commands no test of their own tries.
-OTHERS = ("color-photographs", "train-your-own", "reproducible", "compare-and-swap", "real-photographs", "processes", "score")
+OTHERS = (
+    "color-photographs",
+    "train-your-own",
+    "reproducible",
+    "compare-and-swap",
+    "real-photographs",
+    "processes",
+    "score",
+)
 PAGES = [README, *((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in OTHERS)]
 BLOCKS = [re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for page in PAGES]
 # What a reader types to begin a page with what the last commit has.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-DIAL = "vivid"
+from pipeline.models.config import CHANGE, DIAL, FAITHFUL
 
 
 def with_dial(faithful: bytes, vivid: bytes) -> bytes:
@@ -24,10 +24,10 @@ def with_dial(faithful: bytes, vivid: bytes) -> bytes:
         if own.dtype != np.float32 or np.array_equal(own, first[name]):
             continue
         graph.initializer.remove(tensor)
-        graph.initializer.append(numpy_helper.from_array(first[name], f"{name}_faithful"))
-        graph.initializer.append(numpy_helper.from_array(own - first[name], f"{name}_change"))
-        nodes.append(helper.make_node("Mul", [f"{name}_change", DIAL], [f"{name}_step"]))
-        nodes.append(helper.make_node("Add", [f"{name}_faithful", f"{name}_step"], [name]))
+        graph.initializer.append(numpy_helper.from_array(first[name], f"{name}{FAITHFUL}"))
+        graph.initializer.append(numpy_helper.from_array(own - first[name], f"{name}{CHANGE}"))
+        nodes.append(helper.make_node("Mul", [f"{name}{CHANGE}", DIAL], [f"{name}_step"]))
+        nodes.append(helper.make_node("Add", [f"{name}{FAITHFUL}", f"{name}_step"], [name]))
     graph.input.append(helper.make_tensor_value_info(DIAL, TensorProto.FLOAT, [1]))
     rest = list(graph.node)
     del graph.node[:]

@@ -16,10 +16,10 @@ from torch import Tensor
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.errors import ExportError
-from pipeline.export.dial import DIAL, with_dial
+from pipeline.export.dial import with_dial
 from pipeline.inference.networks import Network, inputs, load_network, onnx_runtime
 from pipeline.models.checkpoint import LoadedGenerator
-from pipeline.models.config import ONNX_FILE, Dropout, Interface, ModelConfig, write_config
+from pipeline.models.config import DIAL, ONNX_FILE, Dropout, Interface, ModelConfig, write_config
 from pipeline.models.generators import with_noise_given
 from pipeline.models.layers import FromNoise
 from pipeline.params.schema import OnnxVariant
@@ -38,6 +38,7 @@ def write_onnx(
     variant: OnnxVariant,
     calibration: Photographs,
     faithful: LoadedGenerator | None = None,
+    vivid: float = 1.0,
 ) -> None:
     """Write generator.onnx and model.json.
 
@@ -46,6 +47,7 @@ def write_onnx(
     Args:
         calibration: training photographs, from which int8 takes the ranges of its activations.
         faithful: the generator that fine-tuning began with, for a file with a dial; None for one without.
+        vivid: where the dial stands when nobody sets it.
     """
     network = with_noise_given(loaded.network, loaded.space)
     content = _fp32(network, loaded)
@@ -58,7 +60,9 @@ def write_onnx(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ONNX_FILE).write_bytes(content)
     digest = {ONNX_FILE: hashlib.sha256(content).hexdigest()}
-    takes = interface(loaded.config, network.shapes).model_copy(update={"dial": DIAL if faithful else None})
+    takes = interface(loaded.config, network.shapes)
+    if faithful:
+        takes = takes.model_copy(update={"dial": DIAL, "dial_at": vivid})
     described = {"sha256": digest, "interface": takes, "discriminator": None}
     write_config(folder, loaded.config.model_copy(update=described))
 

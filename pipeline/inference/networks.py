@@ -61,8 +61,8 @@ def onnx_file(path: Path) -> Path | None:
     return path / ONNX_FILE if (path / ONNX_FILE).exists() else None
 
 
-def has_dial(path: Path) -> bool:
-    """Whether `load_network` takes `vivid` for this model.
+def dial_of(path: Path) -> float | None:
+    """Return where the dial of a model stands when nobody sets it; None for a model without a dial.
 
     Raises:
         ModelError: no model there, or a damaged one.
@@ -70,10 +70,10 @@ def has_dial(path: Path) -> bool:
     file = onnx_file(path)
     if file:
         described = read_config(file.parent).interface
-        return described is not None and described.dial is not None
+        return described.dial_at if described and described.dial else None
     from pipeline.models.mixing import why_no_dial
 
-    return not why_no_dial(path)
+    return None if why_no_dial(path) else 1.0
 
 
 def _torch(folder: Path, vivid: float | None, threads: int | None, asked: str) -> Network:
@@ -138,7 +138,8 @@ def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str) -> N
     dial = described.dial if described else None
     if vivid is not None and dial is None:
         raise DialError(f"{path}: exported without the dial")
-    fixed = {dial: np.array([1 if vivid is None else vivid], np.float32)} if dial else {}
+    at = described.dial_at if described and vivid is None else vivid
+    fixed = {dial: np.array([at], np.float32)} if dial else {}
     given = [one.name for one in session.get_inputs() if one.name != dial]
     shapes = tuple((dropout.channels, dropout.smaller) for dropout in (described.dropout if described else ()))
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import BackboneError, ModelError
 from pipeline.models.config import (
+    CHANGE,
+    FAITHFUL,
     GENERATOR_FILE,
     ONNX_FILE,
     Discriminator,
@@ -139,21 +141,38 @@ def load_discriminator(folder: Path, config: ModelConfig, network: nn.Module, pa
 
 
 def _load_exported(network: nn.Module, folder: Path, config: ModelConfig) -> None:
-    """Fill a generator from generator.onnx, whose weights have their own names; those of fp16 are rounded."""
+    """Fill a generator from generator.onnx, whose weights have their own names; those of fp16 are rounded.
+
+    Of a file with a dial, it gets the weights at the place where the dial stands when nobody sets it.
+    """
     from onnx import load_from_string, numpy_helper
 
     path = folder / ONNX_FILE
-    if config.interface is None or config.interface.dial:
-        raise ModelError(f"{path}: has the weights of two generators; training goes on from a file without a dial")
+    if config.interface is None:
+        raise ModelError(f"{path}: its model.json does not say what the network takes; training cannot go on from it")
     content = read_weights(path, config)
     inner = network.network if isinstance(network, NoiseInput) else network
     state = {key: value for key, value in inner.state_dict().items() if key.endswith("num_batches_tracked")}
     try:
-        for tensor in load_from_string(content).graph.initializer:
-            state[tensor.name.removeprefix("network.")] = torch.tensor(numpy_helper.to_array(tensor)).float()
-        inner.load_state_dict(state)
+        found = {
+            tensor.name.removeprefix("network."): torch.tensor(numpy_helper.to_array(tensor)).float()
+            for tensor in load_from_string(content).graph.initializer
+        }
+        inner.load_state_dict(state | _at_rest(found, config.interface.dial_at))
     except (RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: training cannot go on from it: {' '.join(str(error).split())[:300]}") from None
+
+
+def _at_rest(weights: Mapping[str, Tensor], dial_at: float) -> dict[str, Tensor]:
+    """Mix the weights of a file with a dial: NAME_faithful + dial * NAME_change; others stay as they are."""
+    mixed = {}
+    for name, weight in weights.items():
+        if name.endswith(FAITHFUL):
+            name = name.removesuffix(FAITHFUL)
+            mixed[name] = weight + dial_at * weights[f"{name}{CHANGE}"]
+        elif not name.endswith(CHANGE):
+            mixed[name] = weight
+    return mixed
 
 
 def load_weights(network: nn.Module, folder: Path, name: str, config: ModelConfig) -> None:

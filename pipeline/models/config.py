@@ -22,6 +22,8 @@ OF_DYNAMIC_UNET = ("backbone", "decoder", "max_width", "last_cross")
 """Keys of Generator that only dynamic_unet has."""
 # a* and b* as fractions of 110 where a color is said, 0 elsewhere; and 1 where one is said, 0 elsewhere.
 HINT_CHANNELS = 3
+# In an exported file with a dial: its input, and the ends of the names of both weights that it mixes.
+DIAL, FAITHFUL, CHANGE = "vivid", "_faithful", "_change"
 GENERATOR_FILE, ONNX_FILE = "generator.safetensors", "generator.onnx"
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
@@ -113,6 +115,8 @@ class Interface(Block):
     """More inputs: uniform numbers in [0, 1), float32. Others give another coloring."""
     dial: str | None = None
     """Name of one more input, (1,) float32 in [0, 1]: 0 for the pretrained weights, 1 for the fine-tuned ones."""
+    dial_at: float = 1.0
+    """What that input is where nobody sets it."""
     multiple_of: int
     """What H and W must be a multiple of: mirror the photograph at its right and bottom, and cut the colors back."""
     layout: str = "NCHW, float32, any N"

@@ -96,12 +96,12 @@ class Sessions:
         self._kept.pop(key, None)
 
 
-def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool = False) -> gr.Blocks:
+def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: float | None = None) -> gr.Blocks:
     """Build the page: an upload, before and after under one slider, the controls, and the downloads.
 
     Args:
         folder: for the results.
-        dial: whether the model has one from faithful to vivid.
+        dial: where that from faithful to vivid stands at first; None for a model without one.
     """
     with gr.Blocks(analytics_enabled=False, title="Twotone", delete_cache=(CLEAN_SECONDS, KEEP_SECONDS)) as page:
         gr.Markdown("# Twotone\n" + _TEXTS("intro"))
@@ -134,7 +134,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: bool
         ) -> Iterator[Any]:
             saturation, share, count, size = values
             key = key or secrets.token_urlsafe()
-            wanted = Controls(int(size), saturation, share if dial else None, int(count))
+            wanted = Controls(int(size), saturation, share if dial is not None else None, int(count))
             sources = _sources(paths)
             spoken = {
                 path: text for path, text in (spoken | ({of: lines} if of else {})).items() if Path(path) in sources
@@ -215,9 +215,17 @@ def apart(updates: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]
     return spaced
 
 
-def _controls(colorizer: Colorizer, dial: bool) -> list[gr.Slider]:
+def _controls(colorizer: Colorizer, dial: float | None) -> list[gr.Slider]:
     saturation = gr.Slider(0, 2, 1, step=0.05, label=_TEXTS("saturation"), info=_TEXTS("saturation_info"))
-    vivid = gr.Slider(0, 1, 1, step=0.05, label=_TEXTS("vivid"), info=_TEXTS("vivid_info"), visible=dial)
+    vivid = gr.Slider(
+        0,
+        1,
+        1.0 if dial is None else dial,
+        step=0.05,
+        label=_TEXTS("vivid"),
+        info=_TEXTS("vivid_info"),
+        visible=dial is not None,
+    )
     variants = gr.Slider(1, _MOST_VARIANTS, 1, step=1, label=_TEXTS("variants"), info=_TEXTS("variants_info"),
                          visible=colorizer.noisy)  # fmt: skip
     largest = max(_LARGEST_RENDER, colorizer.image_size)

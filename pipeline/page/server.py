@@ -24,7 +24,7 @@ from pipeline.coloring.model_choice import choose_model
 from pipeline.coloring.worker import Worker
 from pipeline.errors import InputError, PageError
 from pipeline.inference.colorizer import Colorizer
-from pipeline.inference.networks import has_dial
+from pipeline.inference.networks import dial_of
 from pipeline.page.page import CLEAN_SECONDS, KEEP_SECONDS, build_page, looks
 from pipeline.system import stop_signals
 
@@ -81,7 +81,7 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
             os.environ["GRADIO_TEMP_DIR"] = f"{folder}/gradio"
             results = Path(folder) / "results"
             results.mkdir()
-            page = build_page(colorizer, worker, results, dial=has_dial(path))
+            page = build_page(colorizer, worker, results, dial=dial_of(path))
             url = _launch(page, address, limits, results, open_browser)
             threading.Thread(target=_clean, args=(Path(folder), stop), daemon=True).start()
             print(f"{url} colors photographs with {path}; Ctrl-C ends it", flush=True)

@@ -429,6 +429,8 @@ class Export(Block):
     """fp16 is half the size of fp32, int8 a quarter; reports/export/metrics.json says what each loses."""
     dial: bool = False
     """Put the weights of both generators into the file, twice its size, so that `--vivid` can mix them; not int8."""
+    vivid: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """With export.dial, where the dial stands when nobody sets it: 0 faithful, 1 the fine-tuned generator."""
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$", max_length=64)] = "other"
     """Terms of the model for its card, by an identifier of SPDX such as apache-2.0; other where none fits. The terms of
     its photographs decide, and nobody but you knows them."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
@@ -20,8 +21,8 @@ from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import ExportError, ModelError
 from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
 from pipeline.inference import Colorizer
-from pipeline.inference.networks import has_dial, load_network
-from pipeline.models.checkpoint import load_generator
+from pipeline.inference.networks import dial_of, load_network
+from pipeline.models.checkpoint import load_generator, load_start
 from pipeline.models.mixing import load_mixed
 from pipeline.params.schema import OnnxVariant
 from pipeline.quality.validation import ab_mae
@@ -89,12 +90,28 @@ def test_one_file_with_a_dial_is_every_network_between(
     write_onnx(load_generator(finetuned), tmp_path / "fp16", "fp16", photographs, faithful)
     half = Colorizer.load(tmp_path / "fp16", 0.3).ab(light)
     assert np.abs(half - ab[0.3]).mean() < 0.1
-    assert has_dial(tmp_path / "fp16")
+    assert dial_of(tmp_path / "fp16") == 1
+
+
+def test_a_dial_rests_where_the_export_has_put_it(
+    make_model: MakeModel, tmp_path: Path, photographs: Photographs
+) -> None:
+    finetuned = tuned_pair(make_model("compact_unet"), tmp_path)
+    faithful, out = load_generator(tmp_path / "pretrain"), tmp_path / "export"
+    write_onnx(load_generator(finetuned), out, "fp32", photographs, faithful, vivid=0.3)
+    assert dial_of(out) == 0.3
+    light = lightness(noisy_photo(np.random.default_rng(1)))
+    assert np.array_equal(Colorizer.load(out).ab(light), Colorizer.load(out, 0.3).ab(light))
+    # Training goes on from the network that colors.
+    between = load_mixed(finetuned, 0.3)
+    begun = load_start(out, between.config, "pretrain.start_from", 0).network.state_dict()
+    for name, weight in between.network.state_dict().items():
+        assert torch.allclose(begun[name].float(), weight.float(), atol=1e-6), name
 
 
 def test_a_file_without_a_dial_says_so(model: Path, tmp_path: Path, photographs: Photographs) -> None:
     export(model, tmp_path, photographs)
-    assert not has_dial(tmp_path)
+    assert dial_of(tmp_path) is None
     with pytest.raises(ModelError, match=r"generator.onnx: exported without the dial"):
         Colorizer.load(tmp_path, 0.5)
     with pytest.raises(ValueError, match=r"vivid must be in 0..1, got 1.5"):

@@ -211,7 +211,7 @@ def _upload(server: str, name: str, content: str) -> str:
 
 def test_the_slider_goes_as_far_as_the_model() -> None:
     """gradio refuses what a slider starts with if it lies beyond its end."""
-    *_, size = _controls(SimpleNamespace(image_size=1024, noisy=False), dial=False)  # type: ignore[arg-type]
+    *_, size = _controls(SimpleNamespace(image_size=1024, noisy=False), dial=None)  # type: ignore[arg-type]
     assert size.preprocess(size.value) == 1024
 
 
