@@ -1,8 +1,8 @@
-"""Write docs/params.md, every parameter of params.yaml, from its schema: `python scripts/make_reference.py`.
+"""Write docs/params.md and docs/cli.md, every parameter and every command: `python scripts/make_reference.py`.
 
 The meaning is the docstring under each field of pipeline/params/schema.py and pipeline/models/config.py. What is
 allowed is the field's annotation, and the value is that of recipes/quickstart.yaml. The stages that rerun are those
-whose `params` in dvc.yaml name it.
+whose `params` in dvc.yaml name it. Commands and their options are those of pipeline/cli.py.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from pipeline.cli import app
 from pipeline.params.schema import Params
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs/params.md"
+PAGE, COMMANDS = ROOT / "docs/params.md", ROOT / "docs/cli.md"
 SCHEMAS = ("pipeline/params/schema.py", "pipeline/models/config.py")
 OPENING = """\
 <!-- made by scripts/make_reference.py; change pipeline/params/schema.py instead -->
@@ -40,12 +42,48 @@ BY_FUNCTION = {
     "base.processes": "`auto` or 1 to 1024",
     "sample.group": "`none`, `folder`, or a number of files >= 2",
 }
+PANELS = ["Color photographs", "Train", "Compare", "Models of others"]
 STARTS = "`none`, or the name of a folder in `checkpoints/` that no stage writes"
 NAMES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`true` or `false`"}
 
 
+COMMANDS_OPENING = """\
+<!-- made by scripts/make_reference.py; change pipeline/cli.py instead -->
+
+# The command line
+
+Every command of `twotone`, as `twotone COMMAND --help` shows it. In a checkout, `uv run twotone` is the one of its own
+environment. `twotone --install-completion` teaches the shell the names.
+"""
+
+
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
+    COMMANDS.write_text(commands(), encoding="utf-8")
+
+
+def commands() -> str:
+    lines, panel = [COMMANDS_OPENING], ""
+    shown = [one for one in typer.main.get_command(app).commands.values() if not one.hidden]  # type: ignore[attr-defined]
+    for command in sorted(shown, key=lambda one: PANELS.index(one.rich_help_panel)):
+        if command.rich_help_panel != panel:
+            panel = command.rich_help_panel
+            lines += [f"## {panel}", ""]
+        example = command.epilog.removeprefix("Example: ")
+        lines += [f"### twotone {command.name}", "", command.help, "", f"```\n{example}\n```", ""]
+        if command.params:
+            lines += ["| argument or option | meaning | default |", "|---|---|---|"]
+            lines += [option_row(option) for option in command.params]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def option_row(option: Any) -> str:
+    names = [option.name.upper()] if option.opts == [option.name] else [*option.opts, *option.secondary_opts]
+    default = option.default() if callable(option.default) else option.default
+    absent = default is None or isinstance(default, bool)
+    shown = "required" if option.required else "" if absent else f"`{default}`"
+    return f"| {', '.join(f'`{name}`' for name in names)} | {option.help or ''} | {shown} |"
 
 
 def page() -> str:

@@ -37,6 +37,13 @@ def test_the_page_of_parameters_is_made_of_the_schema() -> None:
     assert make_reference.page() == text, "docs/params.md is stale: run python scripts/make_reference.py"
 
 
+def test_the_page_of_commands_is_made_of_the_command_line() -> None:
+    text = make_reference.COMMANDS.read_text(encoding="utf-8")
+    assert make_reference.commands() == text, "docs/cli.md is stale: run python scripts/make_reference.py"
+    assert text.count("### twotone ") == 13
+    assert "| `--jpeg-quality` |" in text
+
+
 def test_every_parameter_has_a_meaning_unless_its_name_says_it() -> None:
     tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     assert set(rows()) == {f"{block}.{key}" for block, keys in tree.items() for key in keys}
