@@ -116,6 +116,7 @@ def colorize(
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of copies that are JPEG; never subsampled.")] = 95,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be colored, and write nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say which network the starter model is.")] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
     shard: Annotated[
         str, typer.Option(help="3/16: every 16th file, from the third on; for an archive that several machines color.")
@@ -149,6 +150,7 @@ def colorize(
         processes=processes,
         jpeg_quality=jpeg_quality,
         dry_run=dry_run,
+        verbose=verbose,
     )
     raise typer.Exit(color_piped(model, batch) if inputs == [STANDARD_INPUT] else color_all(inputs, model, batch))
 

@@ -142,8 +142,8 @@ def missing_extra(what: str, extra: str) -> str:
     another's.
     """
     return (
-        f"{what}; install the extra {extra}: in a checkout of this project type `uv sync --extra {extra}`, "
-        f"or `pip install '.[{extra}]'`"
+        f"{what}; install the extra {extra}: in the folder of this project type `pip install '.[{extra}]'`, "
+        f"or `uv sync --extra {extra}` where uv has made the environment"
     )
 
 

@@ -93,7 +93,7 @@ def load_for(model: Path | None, options: BatchOptions, selection: Selection) ->
         InputError: an option needs another model.
         ModelError: there is no model.
     """
-    path = choose_model(model)
+    path = choose_model(model, verbose=options.verbose)
     colorizer, origin = load_signed(path, options.vivid, device=options.device)
     for sentence in filter(
         None, [colorizer.note, "" if colorizer.device == "cpu" else f"coloring on {colorizer.device}"]

@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
 STARTER = "starter"
+_IN_PLAIN_WORDS = "cautious colors, best outdoors (--verbose says more)"
 
 
-def choose_model(named: Path | None, project: Path = Path()) -> Path:
+def choose_model(named: Path | None, project: Path = Path(), *, verbose: bool = False) -> Path:
     """Return the model to color with, announced on stderr.
 
     Args:
         named: by the user, a path or "starter"; None to choose.
         project: the folder with checkpoints/ and dvc.lock.
+        verbose: whether to say of the starter model, too, which network it is and how well it does.
 
     Raises:
         ModelError: there is no model.
@@ -42,7 +44,8 @@ def choose_model(named: Path | None, project: Path = Path()) -> Path:
     if not path.exists():
         raise ModelError(f"{path}: no such folder; a model is a checkpoint folder or a .onnx file")
     config = read_config(path.parent if path.suffix == ".onnx" else path)
-    print(f"model {label(path)}: {config.summary()}", file=sys.stderr)
+    plain = label(path) == STARTER and not verbose
+    print(f"model {label(path)}: {_IN_PLAIN_WORDS if plain else config.summary()}", file=sys.stderr)
     return path
 
 

@@ -48,6 +48,8 @@ class BatchOptions:
     """That color photographs side by side; None for as many as are worth it."""
     jpeg_quality: int = JPEG_QUALITY
     """Of JPEG copies, 1 to 100."""
+    verbose: bool = False
+    """Whether to say which network the starter model is."""
     dry_run: bool = False
     """Whether to say alone what would be colored."""
     origin: Origin | None = None

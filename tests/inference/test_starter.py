@@ -50,7 +50,9 @@ def test_it_is_nearer_to_the_truth_than_gray() -> None:
 
 def test_it_colors_where_no_model_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert choose_model(None, tmp_path) == starter_folder()
-    assert capsys.readouterr().err.startswith("model starter: dynamic_unet on tf_efficientnet_lite0")
+    assert capsys.readouterr().err.startswith("model starter: cautious colors")
+    choose_model(None, tmp_path, verbose=True)
+    assert "dynamic_unet on tf_efficientnet_lite0" in capsys.readouterr().err
     given, _ = gray_and_ab(coffee())
     given.save(tmp_path / "coffee.png")
     done = twotone(tmp_path, "colorize", "coffee.png", "-o", "colored.png")
