@@ -27,7 +27,7 @@ from pipeline.models.config import (
     write_config,
 )
 from pipeline.models.generators import NoiseInput, build_generator
-from pipeline.models.hints import begin_without_hints
+from pipeline.models.hints import Hinted, begin_without_hints
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def load_generator(folder: Path) -> LoadedGenerator:
 
 
 def load_start(folder: Path, asked: ModelConfig, key: str, seed: int) -> LoadedGenerator:
-    """Load the generator that a training goes on from; where only the asked one takes hints, it learns to.
+    """Load the generator that a training goes on from.
+
+    Where only the asked one takes hints, it learns to. Where only the folder's does, it goes on without.
 
     Args:
         asked: the network that the parameters ask for.
@@ -96,6 +98,9 @@ def load_start(folder: Path, asked: ModelConfig, key: str, seed: int) -> LoadedG
         begin_without_hints(network, loaded.network)
         update = {"generator": loaded.config.generator.model_copy(update={"hints": True})}
         loaded = LoadedGenerator(network.eval(), loaded.config.model_copy(update=update))
+    elif isinstance(loaded.network, Hinted) and not asked.generator.hints:
+        update = {"generator": loaded.config.generator.model_copy(update={"hints": False})}
+        loaded = LoadedGenerator(loaded.network.network.eval(), loaded.config.model_copy(update=update))
     require_same_architecture(folder, loaded.config, asked, key)
     return loaded
 

@@ -158,7 +158,7 @@ def check_start(value: str) -> str:
     return str(place)
 
 
-SourceName = Literal["bundled", "folder", "fastai", "stl10", "lab_arrays"]
+SourceName = Literal["bundled", "folder", "files", "fastai", "stl10", "lab_arrays"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
@@ -227,6 +227,7 @@ class Sample(Block):
     """Where photographs come from; path or dataset says which."""
     path: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "pipeline/sampling/bundled.csv"
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
+    files: a CSV with the columns path, split and group, or a text file of paths, relative to it.
     bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
     dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
@@ -255,15 +256,15 @@ class Sample(Block):
 
     @model_validator(mode="after")
     def _only_folders_have_kinds(self) -> Self:
-        if self.source != "folder":
+        if self.source not in ("folder", "files"):
             refuse(self._of_folders_alone())
         return self
 
     def _of_folders_alone(self) -> Iterator[str]:
         if self.group != "none":
             yield (
-                f"sample.group must be none for sample.source {self.source}, got {self.group!r}; only the files of a "
-                "folder have folders and neighbors"
+                f"sample.group must be none for sample.source {self.source}, got {self.group!r}; only files "
+                "have folders and neighbors"
             )
         if self.weights != "none":
             yield f"sample.weights must be none for sample.source {self.source}; only a folder has kinds below it"

@@ -37,10 +37,11 @@ class Candidates:
     Args:
         count: how many there are.
         make: the candidate of a number from 0 to count - 1; the same one each time.
+        grouped: whether the source says which of them belong together.
     """
 
-    def __init__(self, count: int, make: Callable[[int], Candidate]):
-        self._count, self._make = count, make
+    def __init__(self, count: int, make: Callable[[int], Candidate], *, grouped: bool = False):
+        self._count, self._make, self.grouped = count, make, grouped
 
     def __len__(self) -> int:
         return self._count

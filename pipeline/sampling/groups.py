@@ -20,13 +20,14 @@ class Groups:
     """Which photographs belong together, and the split that each group is in.
 
     Args:
-        kind: sample.group: none, folder, or how many consecutive file names make a group.
+        kind: sample.group: none, folder, or how many consecutive file names make a group. With none, those that the
+            source states are kept.
         candidates: all of them, in the order of their names.
     """
 
     def __init__(self, kind: str | int, candidates: Candidates):
         self._candidates = candidates
-        self._group_of = np.zeros(0, np.int32) if kind == "none" else _numbered(kind, candidates)
+        self._group_of = _own(candidates) if kind == "none" else _numbered(kind, candidates)
         """(candidates,), or empty without groups."""
         self._split_of = np.full(self._group_of.max(initial=-1) + 1, _NOT_BOUND, np.int8)
         """(groups,): an index into SPLITS."""
@@ -58,6 +59,16 @@ class Groups:
         """Remember that the group of a candidate is in a split."""
         if candidate.group is not None and self._split_of[candidate.group] == _NOT_BOUND:
             self._split_of[candidate.group] = SPLITS.index(split)
+
+
+def _own(candidates: Candidates) -> NDArray[np.int32]:
+    """Return the group of each candidate as the source says, of its own where it says none; [] without groups."""
+    if not candidates.grouped:
+        return np.zeros(0, np.int32)
+    groups = np.array([-1 if candidate.group is None else candidate.group for candidate in candidates], np.int32)
+    alone = np.flatnonzero(groups < 0)
+    groups[alone] = np.arange(len(alone), dtype=np.int32) + groups.max(initial=-1) + 1
+    return groups
 
 
 def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:

@@ -11,10 +11,12 @@ from pipeline.sampling.bundled import bundled
 from pipeline.sampling.candidates import Candidates
 from pipeline.sampling.fastai_data import fastai_photographs
 from pipeline.sampling.folder import folder
+from pipeline.sampling.listed import listed
 
 SOURCES: dict[SourceName, Callable[[Sample, int], Candidates]] = {
     "bundled": lambda sample, seed: bundled(Path(sample.path), seed),
     "folder": lambda sample, _seed: folder(Path(sample.path)),
+    "files": lambda sample, _seed: listed(Path(sample.path)),
     "fastai": fastai_photographs,
     "stl10": lambda sample, _seed: stl10(Path(sample.path)),
     "lab_arrays": lambda sample, _seed: lab_arrays(Path(sample.path)),

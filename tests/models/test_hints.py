@@ -14,7 +14,7 @@ from pipeline.errors import ModelError
 from pipeline.models.checkpoint import load_generator, load_start, save_model
 from pipeline.models.config import Generator, ModelConfig
 from pipeline.models.generators import backbone_parameters, build_generator, takes_hints
-from pipeline.models.hints import summary, without_hints
+from pipeline.models.hints import Hinted, summary, without_hints
 
 LAB = ColorSpace("lab")
 NETWORKS = [
@@ -64,6 +64,13 @@ def test_a_training_may_go_on_from_one_that_takes_none(keys: dict[str, str], tmp
     with torch.no_grad():
         assert torch.allclose(loaded.network(torch.cat([light, one_hint()], 1)), plain(light), atol=1e-6)
     save_model(tmp_path, {"generator": loaded.network}, loaded.config)
+    if isinstance(loaded.network, Hinted):  # which is the network without hints, and more beside it
+        back = load_start(tmp_path, config, "pretrain.start_from", seed=4)
+        assert not back.config.generator.hints
+        assert back.network.state_dict().keys() == plain.state_dict().keys()
+        with torch.no_grad():
+            assert torch.allclose(back.network(light), plain(light), atol=1e-6)
+        return
     with pytest.raises(ModelError, match=r"generator\.hints is False here and True there"):
         load_start(tmp_path, config, "pretrain.start_from", seed=4)
 

@@ -1,0 +1,79 @@
+"""The source `files`: the photographs that a CSV or a text file lists."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import SourceError
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates, TemporaryTables
+
+_COLUMNS = ("path", "split", "group")
+_COLUMN_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_FORM = (
+    "expected a CSV with the column path and, where you like, split (train, valid, test or empty) and group; or a text "
+    "file with a path on each line"
+)
+
+
+def listed(listing: Path) -> Candidates:
+    """List photographs, in the order of the file; their paths are relative to its folder.
+
+    A split that is stated holds. Photographs of one group stay in one split.
+
+    Raises:
+        SourceError: the file cannot be read, is malformed, lists nothing, or names a photograph twice.
+    """
+    tables = TemporaryTables("CREATE TABLE listed (path TEXT UNIQUE, split TEXT, grp INTEGER)")
+    groups: dict[str, int] = {}
+    count = 0
+    for number, path, split, group in _rows(listing):
+        if split not in ("", *SPLITS):
+            allowed = ", ".join(SPLITS)
+            raise SourceError(f"sample.path {listing}: line {number}: split must be one of {allowed}, got {split!r}")
+        own = groups.setdefault(group, len(groups)) if group else None
+        if not tables.run("INSERT OR IGNORE INTO listed VALUES (?, ?, ?)", path, split or None, own).rowcount:
+            raise SourceError(f"sample.path {listing}: line {number}: {path} is listed twice")
+        count += 1
+    if not count:
+        raise SourceError(f"sample.path {listing}: lists no photographs; {_FORM}")
+    return Candidates(count, partial(_candidate, tables, listing.parent), grouped=bool(groups))
+
+
+def _candidate(tables: TemporaryTables, root: Path, number: int) -> Candidate:
+    query = "SELECT path, split, grp FROM listed WHERE rowid = ?"
+    path, split, group = tables.run(query, number + 1).fetchone()
+    return Candidate(path, root / path, split=split, group=group)
+
+
+def _rows(listing: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Yield the number of each line, and its path, split and group.
+
+    Raises:
+        SourceError: the file cannot be read, or is malformed.
+    """
+    if not listing.is_file():
+        raise SourceError(f"sample.path {listing}: {'not a file' if listing.exists() else 'no such file'}; {_FORM}")
+    separator = _COLUMN_SEPARATORS.get(listing.suffix.lower())
+    try:
+        with listing.open(newline="", encoding="utf-8-sig") as file:
+            if separator is None:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield number, line.rstrip("\r\n"), "", ""
+                return
+            reader = csv.DictReader(file, delimiter=separator)
+            unknown = set(reader.fieldnames or ()) - set(_COLUMNS)
+            if "path" not in (reader.fieldnames or ()) or unknown:
+                found = ", ".join(reader.fieldnames or ()) or "nothing"
+                raise SourceError(f"sample.path {listing}: {_FORM}; found the columns {found}")
+            for row in reader:
+                if not row["path"]:
+                    raise SourceError(f"sample.path {listing}: line {reader.line_num}: path is empty")
+                yield reader.line_num, row["path"], row.get("split") or "", row.get("group") or ""
+    except OSError as error:
+        raise SourceError(f"sample.path {listing}: cannot be read: {error.strerror}") from None
+    except (ValueError, csv.Error) as error:
+        raise SourceError(f"sample.path {listing}: is no text in UTF-8: {error}") from None

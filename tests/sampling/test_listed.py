@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data.shards import split_names
+from pipeline.errors import SourceError
+from pipeline.params.schema import Params
+from pipeline.sampling.draw import draw
+from pipeline.sampling.listed import listed
+from tests.helpers import save_photo
+
+
+@pytest.fixture
+def box(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Twenty photographs in a folder beside the lists."""
+    (tmp_path / "box").mkdir()
+    for number in range(20):
+        save_photo(tmp_path / f"box/{number:02d}.png", rng)
+    return tmp_path
+
+
+def write(path: Path, rows: list[dict[str, str]], delimiter: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_splits_and_groups_of_a_list_hold(box: Path, params: Params) -> None:
+    """Three photographs are test, and the groups of four are each on one side."""
+    rows = [{"path": f"box/{n:02d}.png", "split": "test" if n < 3 else "", "group": "" if n < 3 else f"g{n // 4}"}
+            for n in range(20)]  # fmt: skip
+    listing = write(box / "list.csv", rows)
+    sample = params.sample.model_copy(
+        update={"source": "files", "path": str(listing), "train": 8, "valid": 4, "test": 3, "max_rejected": 1.0}
+    )
+    (box / "out").mkdir()
+    counts = draw(listed(listing), sample, 32, 0, box / "out")
+    assert (counts["train"], counts["valid"], counts["test"]) == (8, 4, 3)
+    assert set(split_names(box / "out", "test")) == {"box/00.png", "box/01.png", "box/02.png"}
+    sides: dict[int, set[str]] = {}
+    for split in ("train", "valid"):
+        for name in split_names(box / "out", split):
+            sides.setdefault(int(Path(name).stem) // 4, set()).add(split)
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_a_text_file_and_tabs_are_lists_too(box: Path) -> None:
+    (box / "list.txt").write_text("box/03.png\n\nbox/01.png\n", encoding="utf-8")
+    assert [candidate.name for candidate in listed(box / "list.txt")] == ["box/03.png", "box/01.png"]
+    tabs = write(box / "list.tsv", [{"path": "box/02.png", "split": "valid"}], "\t")
+    (one,) = listed(tabs)
+    assert (one.file, one.split, one.group) == (box / "box/02.png", "valid", None)
+
+
+def test_a_photograph_that_is_not_there_is_rejected_with_its_reason(box: Path, params: Params) -> None:
+    (box / "list.txt").write_text("".join(f"box/{n:02d}.png\n" for n in range(21)), encoding="utf-8")
+    sample = params.sample.model_copy(
+        update={"source": "files", "path": str(box / "list.txt"), "train": 17, "valid": 2, "test": 2}
+    )
+    (box / "out").mkdir()
+    with pytest.raises(SourceError, match=r"has 20 usable: 21 candidates, 1 unreadable"):
+        draw(listed(box / "list.txt"), sample, 32, 0, box / "out")
+    with (box / "out/manifest.csv").open(encoding="utf-8") as file:
+        reasons = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons["box/20.png"] == "unreadable: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("gone.csv", None, "no such file; expected a CSV with the column path"),
+        ("empty.csv", "path\n", "lists no photographs"),
+        ("names.csv", "file,split\na.png,train\n", "found the columns file, split"),
+        ("more.csv", "path,caption\na.png,a cat\n", "found the columns path, caption"),
+        (
+            "split.csv",
+            "path,split\na.png,training\n",
+            "split must be one of train, valid, test, got 'training'",
+        ),
+        ("twice.txt", "a.png\na.png\n", "line 2: a.png is listed twice"),
+        ("latin.txt", "caf\xe9.png\n".encode("latin-1"), "is no text in UTF-8"),
+        ("hole.csv", "path,split\n,train\n", "line 2: path is empty"),
+    ],
+)
+def test_a_list_that_means_nothing_is_refused(
+    tmp_path: Path, name: str, content: str | bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SourceError, match=said):
+        listed(tmp_path / name)
