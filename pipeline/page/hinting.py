@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +22,29 @@ _FIRST_COLOR = "#8b1a1a"
 _SHOWN = 0.02
 # Pixels, more than any photograph has.
 _FARTHEST = 10**7
+# What people say most often, to begin with: skin and lips, hair, leaves, sky and sea, brick and wood, cloth, paint.
+_PALETTE = (
+    *("#f1c9a5", "#c68642", "#8d5524", "#c0605a", "#5a3825", "#d9b66f", "#4f7a28", "#7fae42", "#87b5de", "#2f6f9f"),
+    *("#a5482f", "#8a6239", "#b3a077", "#7a1f2b", "#c62828", "#e07b28", "#e6c229", "#1f3a63", "#5b3f8c", "#808080"),
+)
 # gradio's picker of colors has no name for those who hear the page, and no way in for a keyboard: the browser's own has
 # both. Its button around a picture has no name either.
 _ACCESSIBLE = """() => {
-    const whole = document.querySelector('#say');
+    const whole = document.querySelector('#say'), palette = document.createElement('datalist');
+    palette.id = 'palette';
+    palette.append(...COLORS.map((color) => Object.assign(document.createElement('option'), {value: color})));
+    if (!document.querySelector('#palette')) document.body.append(palette);
     const name = () => {
-        whole.querySelectorAll('#color input:not([type=color])').forEach((one) => { one.type = 'color'; });
+        whole.querySelectorAll('#color input:not([type=color])').forEach((one) => {
+            one.type = 'color';
+            one.setAttribute('list', 'palette');
+        });
         const label = whole.querySelector('#place label')?.textContent.trim();
         whole.querySelectorAll('#place button:not([aria-label])').forEach((one) => { one.ariaLabel = label; });
     };
     new MutationObserver(name).observe(whole, {childList: true, subtree: true});
     name();
-}"""
+}""".replace("COLORS", json.dumps(_PALETTE))
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,16 @@ def test_a_click_says_a_color_and_undo_takes_it_back(page: Page, photo: Path, tm
     expect(lines).to_have_value(f"{x} {y} {color}")
 
 
+def test_the_choice_of_a_color_begins_with_common_ones(page: Page, photo: Path) -> None:
+    opened_list(page, photo)
+    picker = page.locator("#color input[type=color]")
+    expect(picker).to_have_attribute("list", "palette", timeout=PATIENCE)
+    offered = page.locator("#palette option").evaluate_all("all => all.map(one => one.value)")
+    assert len(offered) == len(set(offered)) == 20
+    chroma = [np.hypot(*color_of(color)) for color in offered]
+    assert np.mean(np.array(chroma) > 20) > 0.8
+
+
 def test_colors_are_typed_saved_and_loaded(page: Page, photo: Path, tmp_path: Path) -> None:
     opened_list(page, photo)
     before = shown(page)
