@@ -39,7 +39,6 @@ from pipeline.experiments.score import BINS, MAX_PIXELS, PARTS, InMemory, reduce
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.models.config import read_config
-from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor
 from pipeline.sampling.photographs import decode
 
@@ -167,8 +166,7 @@ def measure(photographs: dict[str, np.ndarray], colorizer: Colorizer, settings: 
     for part in range(parts):
         own = names[part::parts]
         train = settings.train or InMemory([photographs[name] for name in names if name not in own])
-        prior = ColorPrior()
-        plain = baselines(train, 1 if not settings.train else 32, BINS, prior)
+        plain, prior = baselines(train, 1 if not settings.train else 32, BINS)
         predictors: dict[str, Predictor] = {}
         for gray in settings.grays:
             table, nothing = plain["lightness_table"], plain["gray"]

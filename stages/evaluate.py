@@ -22,7 +22,6 @@ from pipeline.models.checkpoint import LoadedGenerator, load_generator
 from pipeline.models.config import GENERATOR_FILE
 from pipeline.models.mixing import mixed
 from pipeline.params.schema import Params
-from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor, once, predictor
 from pipeline.quality.saturation import Knob, mean_colorfulness, saturated
 
@@ -40,13 +39,13 @@ def run(params: Params) -> None:
     generators = _generators()
     final = generators["finetune"].config
     train, valid, test = (Photographs(_SAMPLE, name, final.image_size) for name in ("train", "valid", split))
+    predictors, prior = baselines(train, block.batch_size, block.lightness_bins)
     judges = Judges(
-        ColorPrior(),
+        prior,
         Classifier() if block.classifier != "none" else None,
         Lpips(block.lpips_weights) if block.lpips_weights != "none" else None,
         Fid(block.fid_weights) if block.fid_weights != "none" else None,
     )
-    predictors = baselines(train, block.batch_size, block.lightness_bins, judges.prior)
     networks = {
         name: once(predictor(one.network.to(device), one.space, device, seed)) for name, one in generators.items()
     }

@@ -29,8 +29,8 @@ NAMES = recipes.names(RECIPES)
 
 def test_the_recipes_are_there() -> None:
     assert [
-        *("compact_lsgan", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart", "rgb_stl10"),
-        *("smoke", "starter", "two_stage_resnet18", "vgg16_noise", "vivid"),
+        *("compact_lsgan", "hints", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart"),
+        *("rgb_stl10", "smoke", "starter", "two_stage_resnet18", "vgg16_noise", "vivid"),
     ] == NAMES
 
 
@@ -109,7 +109,8 @@ def test_changes_name_every_difference() -> None:
 
 def data_for(project: Project, rng: np.random.Generator) -> None:
     """Small files of every source's real format."""
-    places = ("photographs/miniplaces", "photographs/flowers")
+    kinds = parse(recipes.compose(RECIPES, "starter")).sample.weights
+    places = ("photographs/flowers", *(f"photographs/mix/{kind}" for kind in kinds))
     for folder in ("data/frames", "home/data/coco_sample/train_sample", *places):
         (project.folder / folder).mkdir(parents=True)
         for number in range(20):
@@ -128,7 +129,9 @@ def shrunk(name: str, make_project: Callable[[str], Project]) -> Project:
     whole = parse(recipes.compose(RECIPES, name))
     # Tests have no network: the encoder's weights are drawn.
     small = {**TINY, "generator": {"max_width": 64, "weights": "none"}}
-    small["pretrain"] = {**TINY["pretrain"], "epochs": min(1, whole.pretrain.epochs)}
+    # A start has other widths than this small network.
+    start = {"start_from": "none"}
+    small["pretrain"] = {**TINY["pretrain"], **start, "epochs": min(1, whole.pretrain.epochs)}
     small["finetune"] = {**TINY["finetune"], "keep_epochs": [1] if whole.finetune.keep_epochs else []}
     # The frames are 20 and random: runs of 50 would put all of them on one side.
     small["sample"] = {**TINY["sample"], "group": "none" if whole.sample.group == "none" else 2}

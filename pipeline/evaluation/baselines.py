@@ -68,8 +68,14 @@ def _medians(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     return middle
 
 
-def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior) -> dict[str, Predictor]:
-    """gray, constant and lightness_table, made from the training photographs, which the prior counts on the way."""
+def baselines(train: Photographs, batch_size: int, bins: int) -> tuple[dict[str, Predictor], ColorPrior]:
+    """Make gray, constant and lightness_table, and count how frequent each color is, in one pass over the photographs.
+
+    Args:
+        train: the training photographs.
+        bins: rows of the lightness table.
+    """
+    prior = ColorPrior()
 
     def labs() -> Iterator[Tensor]:
         total = -(-len(train) // batch_size)
@@ -79,11 +85,12 @@ def baselines(train: Photographs, batch_size: int, bins: int, prior: ColorPrior)
             yield lab
 
     medians = MedianColors(labs(), bins)
-    return {
+    made = {
         "gray": _from_lightness(lambda lightness: torch.zeros_like(medians.constant_ab(lightness))),
         "constant": _from_lightness(medians.constant_ab),
         "lightness_table": _from_lightness(medians.table_ab),
     }
+    return made, prior
 
 
 def _from_lightness(color: Callable[[Tensor], Tensor]) -> Predictor:

@@ -90,8 +90,15 @@ class Scores:
 def score_all(
     predictors: dict[str, Predictor], test: Photographs, names: list[str], judges: Judges, batch_size: int
 ) -> Scores:
-    """names: of the test photographs, in their order."""
-    found = Scores()
+    """Score each predictor on each photograph.
+
+    Args:
+        test: the photographs.
+        names: theirs, in their order.
+        judges: what measures besides the pixels.
+        batch_size: how many photographs are colored at a time.
+    """
+    found, index = Scores(), 0
     # Threads: what takes the time is in NumPy and SciPy, which let others run meanwhile.
     with progress(total=len(test), desc="evaluate", unit="photo") as bar, ThreadPoolExecutor(cores()) as threads:
         for batch in plain_batches(test, batch_size):
@@ -105,10 +112,10 @@ def score_all(
                     found.features.setdefault(name, []).extend(one.seen.pooled for one in photographs if one.seen)
             by_photograph = [{name: own[number] for name, own in colored.items()} for number in range(len(truths))]
             for scores in threads.map(_compare, by_photograph, truths):
-                index = len(found.rows) // len(predictors)
                 found.rows += [
                     {"index": index, "path": names[index], "colorizer": name} | one for name, one in scores.items()
                 ]
+                index += 1
                 bar.update()
     if judges.fid:
         found.fid = judges.fid.distances()

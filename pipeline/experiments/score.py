@@ -30,7 +30,6 @@ from pipeline.media.pictures import read_picture
 from pipeline.media.writing import eight_bits
 from pipeline.models.imagenet_features import NAME
 from pipeline.progress import progress
-from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.grids import Row, save_grid
 from pipeline.quality.predictor import Predictor
 from pipeline.sampling.photographs import decode
@@ -235,9 +234,9 @@ def measure(true: Mapping[str, Pixels], colored: Mapping[str, Sequence[Pixels]],
     found, names = Scores(), list(true)
     parts = min(PARTS, len(names))
     for part in range(parts):
-        own, prior = range(part, len(names), parts), ColorPrior()
+        own = range(part, len(names), parts)
         others = InMemory([true[name] for number, name in enumerate(names) if number % parts != part])
-        predictors = baselines(others, 1, BINS, prior)  # type: ignore[arg-type]
+        predictors, prior = baselines(others, 1, BINS)  # type: ignore[arg-type]
         predictors |= {by: _in_turn([pictures[number] for number in own]) for by, pictures in colored.items()}
         test, test_names = InMemory([true[names[number]] for number in own]), [names[number] for number in own]
         scores = score_all(predictors, test, test_names, Judges(prior, judge), batch_size=1)  # type: ignore[arg-type]
