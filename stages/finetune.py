@@ -32,7 +32,8 @@ def run(params: Params) -> None:
         has_discriminator = discriminator is not None and load_discriminator(
             folder, begun.config, discriminator, params.discriminator
         )
-        tqdm.write(f"goes on from the generator {'and the discriminator ' * has_discriminator}of {folder}")
+        parts = "the generator and the discriminator" if has_discriminator else "the generator"
+        tqdm.write(f"goes on from {parts} of {folder}")
     model = begun.config.learning_on(
         pretrained.config.image_size,
         params.discriminator if block.judged else None,

@@ -57,7 +57,7 @@ class Batch:
     def problems(self) -> list[str]:
         """A sentence for each photograph that failed, and for a zip that did."""
         found = [item.problem for item in self.items if item.result is None]
-        return found + [self.archive_problem] * bool(self.archive_problem)
+        return [*found, self.archive_problem] if self.archive_problem else found
 
     @property
     def notes(self) -> list[str]:

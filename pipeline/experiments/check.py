@@ -34,7 +34,7 @@ def check_project(path: Path, changes: list[str]) -> None:
     experiments = changed(path, changes)
     for words, params in experiments:
         several = len(experiments) > 1
-        print(f"{path}{f' with {words}' * several}: valid")
+        print(f"{path} with {words}: valid" if several else f"{path}: valid")
         missing = absent(recipes.current(path), params)
         if missing:
             print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
@@ -44,7 +44,7 @@ def check_project(path: Path, changes: list[str]) -> None:
         problems = [problem for check in checks if (problem := _problem(check, params))]
         if problems:
             hint = as_one_value(path, changes)
-            raise InputError("; ".join(filter(None, [words * several, *problems, hint])))
+            raise InputError("; ".join(filter(None, [words if several else "", *problems, hint])))
 
 
 def _problem(check: Callable[[Params], str], params: Params) -> str:

@@ -229,7 +229,8 @@ def lost(
     pictures = further if page else _further_frames(image)
     if pictures:
         more = " or more" if page and pictures >= MOST_PAGES else ""
-        yield f"{pictures}{more} further {'page' if page else 'frame'}{'s' * (pictures > 1)}"
+        kind = "page" if page else "frame"
+        yield f"{pictures}{more} further {kind}{'s' if pictures > 1 else ''}"
 
 
 def _further_frames(image: Image.Image | None) -> int:

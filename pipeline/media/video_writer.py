@@ -46,10 +46,10 @@ class VideoWriter:
     @property
     def left_out(self) -> Sequence[str]:
         """What the new film cannot hold, in a sentence each."""
-        texts = [
-            f"its text{'s' * (len(self.lost_texts) > 1)} {', '.join(self.lost_texts)} cannot be kept in this format"
-        ]
-        return [*self._copies.left_out, *texts * bool(self.lost_texts)]
+        if not self.lost_texts:
+            return self._copies.left_out
+        texts = "its texts" if len(self.lost_texts) > 1 else "its text"
+        return [*self._copies.left_out, f"{texts} {', '.join(self.lost_texts)} cannot be kept in this format"]
 
     def tell(self, texts: Mapping[str, str], made_by: str, ending: str) -> None:
         """Take over what a film says of itself, and add to its comment what has colored it."""

@@ -19,7 +19,7 @@ def plan(stage: str, block: Pretrain | Finetune, steps: int) -> Iterator[str]:
         return
     judged = isinstance(block, Finetune) and block.judged
     against = f", against a discriminator ({block.adversarial_loss})" if isinstance(block, Finetune) and judged else ""
-    epochs = f"{block.epochs} epoch{'s' * (block.epochs > 1)}"
+    epochs = f"{block.epochs} epoch{'s' if block.epochs > 1 else ''}"
     yield f"{stage}: {steps} steps in {epochs}, losses {losses_text(block.losses)}{against}"
     if block.ema_decay and steps < steps_to_reach(block.ema_decay):
         yield (
