@@ -180,8 +180,6 @@ def _require_hints(options: BatchOptions, selection: Selection) -> None:
             f"--hints {options.hints} has the hints of one photograph, and there are {len(selection.jobs)}; "
             "NAME.hints.json beside each is found by itself"
         )
-    if selection.jobs[0].is_film:
-        raise InputError(f"--hints is for photographs, and {selection.jobs[0].source} is a film")
     read_hints(options.hints)
 
 

@@ -15,6 +15,7 @@ from pipeline.files import write_whole
 from pipeline.inference.hints import Hint, Painted
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
+from pipeline.media.video_reader import CONTAINERS
 from pipeline.media.writing import eight_bits
 
 MARK = ".hints"
@@ -31,6 +32,7 @@ class _Entry(BaseModel):
     y: float | str
     color: str
     radius: float | str | None = None
+    time: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class _File(BaseModel):
@@ -54,16 +56,16 @@ def is_hints(path: Path) -> bool:
 
 
 def belongs_to_another(path: Path) -> bool:
-    """Return whether a file has the hints of a photograph beside it, and is none itself."""
+    """Return whether a file has the hints of a photograph or film beside it, and is none itself."""
     if not is_hints(path):
         return False
     stem = path.stem[: -len(MARK)]
-    endings = [ending for suffix in SUFFIXES for ending in (suffix, suffix.upper())]
+    endings = [ending for suffix in (*SUFFIXES, *CONTAINERS) for ending in (suffix, suffix.upper())]
     return any(os.path.exists(path.with_name(stem + ending)) for ending in endings)
 
 
 def hints_beside(photograph: Path) -> Path | None:
-    """Return the file of hints that lies beside a photograph, if there is one: the JSON before a painted copy."""
+    """Return the file of hints beside a photograph or film, if there is one: the JSON before a painted copy."""
     for ending in _ENDINGS:
         found = photograph.with_name(f"{photograph.stem}{MARK}{ending}")
         if os.path.isfile(found):  # False for a name that is too long, too
@@ -102,6 +104,7 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
             _share(one.y, file.height),
             one.color,
             None if one.radius is None else _share(one.radius, short),
+            one.time,
         )
         for one in file.hints
     )
@@ -117,7 +120,9 @@ def write_hints(path: Path, hints: tuple[Hint, ...]) -> None:
         OSError: the file cannot be written.
     """
     entries = [
-        {"x": one.x, "y": one.y, "color": one.color} | ({} if one.radius is None else {"radius": one.radius})
+        {"x": one.x, "y": one.y, "color": one.color}
+        | ({} if one.radius is None else {"radius": one.radius})
+        | ({"time": one.time} if one.time else {})
         for one in hints
     ]
     write_whole(path, (json.dumps({"hints": entries}, indent=2) + "\n").encode())

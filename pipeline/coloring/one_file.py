@@ -137,13 +137,13 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
     if not job.named and is_colored_film(job.source):
         return Outcome(job.source, "copy", "")
     texts, notes = [], list(_name_notes(job))
-    beside = hints_beside(job.source)
-    if beside:
-        notes.append(f"{beside.name} is not read: hints are for photographs")
+    coloring, origin, said = with_hints_of(job.source, options)
+    notes += [said] if said else []
     for seed, target in targets.items():
-        coloring = replace(options.coloring, seed=seed)
-        made_by = options.origin.line if options.origin else ""
-        video = VideoOptions(coloring, options.smoothing, options.max_pixels, options.naming.compare, made_by)
+        made_by = origin.line if origin else ""
+        video = VideoOptions(
+            replace(coloring, seed=seed), options.smoothing, options.max_pixels, options.naming.compare, made_by
+        )
         report = color_video(job.source, target, colorizer, video)
         texts.append(
             f"{report.frames} frames, shots: {report.shots} -> {target}, "

@@ -196,6 +196,8 @@ class Colorizer:
 
     def _hinted(self, pixels: Samples, light: Floats, options: ColoringOptions) -> Samples:
         """Color with hints, which are spread on a copy of their own: what the network sees is small."""
+        if not isinstance(options.hints, Painted) and any(hint.time for hint in options.hints):
+            raise HintError("a hint has a time, and a photograph has none")
         sees = self._network.config.generator.hints
         seen = said_by(options.hints, pixels, light.shape, required=False) if sees else None
         ab = self.ab(light, options.seed, seen) * np.float32(options.saturation)

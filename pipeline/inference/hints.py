@@ -21,6 +21,8 @@ MOST = 1000
 _RADIUS = "1.5%"
 # A painted copy says a color where a* and b* differ by this from the photograph's, Lab units: less is a JPEG's noise.
 _PAINTED = 12.0
+# Half of a copy that is colored everywhere differs by this at least. Where dots are painted, the rest does not differ.
+_EVERYWHERE = 3.0
 # A pixel of the small copy is said by a painting that covers this share of it.
 _COVERED, _LEAST_COVERED = 0.25, 0.05
 # Short side at most at which a painted copy is compared with the photograph.
@@ -43,6 +45,8 @@ class Hint:
     """As CSS writes it: "#8b1a1a", "navy", "hsl(30, 40%, 50%)". Gray says that the place has no color."""
     radius: float | str | None = None
     """Half the side of the square that has the color: pixels, or a share of the short side; None for 1.5%."""
+    time: float = 0.0
+    """Seconds into a film; a photograph has no other time than 0."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,9 @@ def _painted(painted: Painted, pixels: Samples, small: tuple[int, int], required
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     reduced = np.asarray(Image.fromarray(painted.pixels).resize(size, Image.Resampling.BOX))
     colors = chromaticity(np.moveaxis(reduced.astype(np.float32) / np.float32(255), 2, 0))
-    differs = np.hypot(*(colors - _own_colors(pixels, size))) > _PAINTED
+    distance = np.hypot(*(colors - _own_colors(pixels, size)))
+    # Of a copy that is colored everywhere, gray places are said, too.
+    differs = distance > (_PAINTED if np.median(distance) < _EVERYWHERE else -1)
     if painted.covers is not None:
         differs &= np.asarray(Image.fromarray(painted.covers).resize(size, Image.Resampling.NEAREST))
     # The mean color of what is painted within each pixel of the small copy.

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.motion import Motion
+from pipeline.inference.said_colors import SaidColors
 from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_reader import Frame, VideoReader, open_reader
 from pipeline.media.video_writer import VideoWriter, open_writer
@@ -55,6 +56,8 @@ class VideoReport:
     """Seconds that it should have by its header; 0 where it does not say, or its clock jumped."""
     jumps: int = 0
     """How often its clock jumped; the jumps were closed."""
+    unused_hints: int = 0
+    """Hints whose time is after its end."""
 
     @property
     def notes(self) -> list[str]:
@@ -65,6 +68,7 @@ class VideoReport:
             "frames had the time of an earlier one and were shown after it": self.retimed,
             "interlaced frames were deinterlaced": self.deinterlaced,
             "frames of another size were made as large as the first": self.resized,
+            "hints have a time after its end": self.unused_hints,
         }
         short = 0 < self.end < self.promised - max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
         ends = [f"its pictures end after {self.end:.1f} of {self.promised:.1f} s: it may be cut off"] * short
@@ -146,6 +150,7 @@ def _color(
         end=end,
         promised=0.0 if reader.jumps else reader.seconds,
         jumps=reader.jumps,
+        unused_hints=painter.said.waiting,
     )
 
 
@@ -179,6 +184,7 @@ class _Painter:
         self._colorizer, self._coloring = colorizer, options.coloring
         self._smoother, self._cuts, self._motion = Smoother(options.smoothing), _Cuts(), Motion()
         self.without, self.written = Flicker(), Flicker()
+        self.said = SaidColors(options.coloring.hints)
         self.shots = 0
 
     def paint(self, part: Any) -> Any:
@@ -189,8 +195,10 @@ class _Painter:
         ab = self._colorizer.ab(light, self._coloring.seed)
         cut = self._cuts.before(part.pixels)
         self.shots += cut
-        colors = self._smoothed(light, ab, cut, self._motion.into(part.pixels, light.shape, cut))
-        return _Painted(part, self._colorizer.join(part.pixels, light, colors * np.float32(self._coloring.saturation)))
+        flow = self._motion.into(part.pixels, light.shape, cut)
+        colors = self._smoothed(light, ab, cut, flow) * np.float32(self._coloring.saturation)
+        colors = self.said.kept(light, colors, part, cut, flow)
+        return _Painted(part, self._colorizer.join(part.pixels, light, colors))
 
     def _smoothed(self, light: Floats, ab: Floats, cut: bool, flow: Floats | None) -> Floats:
         smoothed = self._smoother(light, ab, cut, flow)

@@ -1,0 +1,85 @@
+"""Colors that somebody says for a frame of a film: carried along the motion, up to the next cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.color.hints import spread_hints
+from pipeline.inference.hints import Hint, Painted, said_by
+from pipeline.inference.motion import carried, change
+from pipeline.media.video_reader import Frame
+from pipeline.types import Floats
+
+# A change of L* along the motion below which a thing is the same, grain and noise included, and how fast it counts as
+# another one beyond that.
+_SAME, _OTHER = 4.0, 4.0
+# What is left of a said color from one frame to the next: half after 140 frames, so that no error stays forever.
+_LEFT = 0.995
+
+
+class SaidColors:
+    """The difference between what was said and what the network paints, on the frames after it.
+
+    Hints hold from the frame at their time to the end of its shot. On that frame the difference is spread along the
+    lightness, as on a photograph. From there each pixel takes it along its motion, and less of it where the lightness
+    changes on the way.
+
+    Args:
+        hints: with their times; a painted copy is of the first frame.
+    """
+
+    def __init__(self, hints: Sequence[Hint] | Painted):
+        self._painted = hints if isinstance(hints, Painted) else None
+        self._hints = [] if isinstance(hints, Painted) else sorted(hints, key=lambda hint: hint.time)
+        self._began: float | None = None
+        self._before: Floats | None = None
+        """(3, h, w): L*, and the difference of a* and b*, of the frame before."""
+
+    @property
+    def waiting(self) -> int:
+        """How many hints no frame has had yet."""
+        return len(self._hints) + (self._painted is not None)
+
+    def kept(self, light: Floats, ab: Floats, frame: Frame, cut: bool, flow: Floats | None) -> Floats:
+        """Return the colors of the next frame with what was said of it, or of one before it.
+
+        Args:
+            light: (h, w) L* of the small copy.
+            ab: (2, h, w) of the same, smoothed.
+            frame: the frame itself.
+            cut: whether it begins a shot.
+            flow: (2, h, w) from `Motion`; None where nothing moves.
+
+        Raises:
+            HintError: a hint means nothing on the frame.
+            InputError: scipy is not installed.
+        """
+        shown = float(frame.pts * frame.time_base)
+        self._began = shown if self._began is None else self._began
+        difference = None if cut else self._carried(light, flow)
+        due = self._due(shown - self._began)
+        if due:
+            painted = ab if difference is None else ab + difference
+            difference = spread_hints(light, painted, said_by(due, frame.pixels, light.shape)) - ab
+        self._before = None if difference is None else np.stack([light, *difference])
+        return ab if difference is None else ab + difference
+
+    def _due(self, time: float) -> Sequence[Hint] | Painted:
+        """Take the hints whose time has come."""
+        if self._painted:
+            painted, self._painted = self._painted, None
+            return painted
+        due = [hint for hint in self._hints if hint.time <= time]
+        self._hints = self._hints[len(due) :]
+        return due
+
+    def _carried(self, light: Floats, flow: Floats | None) -> Floats | None:
+        if self._before is None:
+            return None
+        before = carried(light, self._before, flow)
+        beyond = np.maximum(change(light, before[0]) - np.float32(_SAME), 0)
+        same = np.exp(-((beyond / np.float32(_OTHER)) ** 2))
+        left: Floats = before[1:] * same * np.float32(_LEFT)
+        return left
