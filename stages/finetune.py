@@ -9,7 +9,7 @@ from tqdm import tqdm
 from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
 from pipeline.devices import start
-from pipeline.models.checkpoint import digest, load_discriminator, load_generator, require_same_architecture
+from pipeline.models.checkpoint import digest, load_discriminator, load_generator, load_start
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import AdversarialObjective
@@ -24,11 +24,12 @@ def run(params: Params) -> None:
     base, block = params.base, params.finetune
     accelerator, pretrained = start(base, trackers_folder()), load_generator(_PRETRAINED)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
-    begun, parents = pretrained, [_PRETRAINED]
+    begun = pretrained
+    parents = [_PRETRAINED]
     folder = start_folder(block.start_from)
     if folder:
-        begun, parents = load_generator(folder), [_PRETRAINED, folder]
-        require_same_architecture(folder, begun.config, pretrained.config, "finetune.start_from")
+        begun = load_start(folder, pretrained.config, "finetune.start_from", base.seed)
+        parents = [_PRETRAINED, folder]
         has_discriminator = discriminator is not None and load_discriminator(
             folder, begun.config, discriminator, params.discriminator
         )

@@ -155,12 +155,7 @@ def _require_forward(network: nn.Module, channels: int, size: int) -> None:
 
 def _starts(params: Params) -> str:
     from pipeline.color.tensors import ColorSpace
-    from pipeline.models.checkpoint import (
-        load_discriminator,
-        load_generator,
-        load_start,
-        require_same_architecture,
-    )
+    from pipeline.models.checkpoint import load_discriminator, load_start
     from pipeline.models.config import ModelConfig, read_config
     from pipeline.models.discriminators import build_discriminator
 
@@ -172,15 +167,10 @@ def _starts(params: Params) -> str:
             raise InputError(
                 f"{key} {folder}: no such folder; allowed: the name of one in checkpoints/ with a model, or {NOTHING}"
             )
-        config = read_config(folder)
-        if key == "pretrain.start_from":
-            load_start(folder, asked, key, seed=0)
-        else:
-            require_same_architecture(folder, config, asked, key)
-            load_generator(folder)
+        load_start(folder, asked, key, seed=0)
         if key == "finetune.start_from" and params.finetune.judged:
             judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
-            load_discriminator(folder, config, judge, params.discriminator)
+            load_discriminator(folder, read_config(folder), judge, params.discriminator)
     return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
 
 
