@@ -1,8 +1,9 @@
-"""Write docs/params.md and docs/cli.md, every parameter and every command: `python scripts/make_reference.py`.
+"""Write docs/params.md, docs/cli.md and docs/metrics.md: `python scripts/make_reference.py`.
 
 The meaning is the docstring under each field of pipeline/params/schema.py and pipeline/models/config.py. What is
 allowed is the field's annotation, and the value is that of recipes/quickstart.yaml. The stages that rerun are those
-whose `params` in dvc.yaml name it. Commands and their options are those of pipeline/cli.py.
+whose `params` in dvc.yaml name it. Commands and their options are those of pipeline/cli.py,
+metrics those of pipeline/evaluation.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from pipeline.cli import app
+from pipeline.evaluation.metrics import ALL
+from pipeline.evaluation.report import definitions
 from pipeline.params.schema import Params
 
 ROOT = Path(__file__).parents[1]
-PAGE, COMMANDS = ROOT / "docs/params.md", ROOT / "docs/cli.md"
+PAGE, COMMANDS, METRICS = ROOT / "docs/params.md", ROOT / "docs/cli.md", ROOT / "docs/metrics.md"
 SCHEMAS = ("pipeline/params/schema.py", "pipeline/models/config.py")
 OPENING = """\
 <!-- made by scripts/make_reference.py; change pipeline/params/schema.py instead -->
@@ -57,9 +60,32 @@ environment. `twotone --install-completion` teaches the shell the names.
 """
 
 
+METRICS_OPENING = """\
+<!-- made by scripts/make_reference.py; change pipeline/evaluation/metrics.py instead -->
+
+# Metrics
+
+What `evaluate` and `twotone score` measure of each photograph, and what many photographs have together. A mean gives each
+photograph the same weight. `reports/evaluate/protocol.json` has the same definitions, with the versions of the libraries.
+L\\*a\\*b\\* is CIE 1976 of sRGB, white D65, 2 degree observer.
+
+| metric | definition | nearer to the truth |
+|---|---|---|
+"""
+
+
 def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
     COMMANDS.write_text(commands(), encoding="utf-8")
+    METRICS.write_text(metrics(), encoding="utf-8")
+
+
+def metrics() -> str:
+    better = {name: metric.better for name, metric in ALL.items()} | {"fd_lite0": "lower", "fid": "lower"}
+    rows = [
+        f"| `{name}` | {text} | {better[name] or 'depends'} |" for name, text in definitions(True, True, True).items()
+    ]
+    return METRICS_OPENING + "\n".join(rows) + "\n"
 
 
 def commands() -> str:

@@ -37,6 +37,12 @@ def test_the_page_of_parameters_is_made_of_the_schema() -> None:
     assert make_reference.page() == text, "docs/params.md is stale: run python scripts/make_reference.py"
 
 
+def test_the_page_of_metrics_is_made_of_them() -> None:
+    text = make_reference.METRICS.read_text(encoding="utf-8")
+    assert make_reference.metrics() == text, "docs/metrics.md is stale: run python scripts/make_reference.py"
+    assert text.count("\n| `") == 22
+
+
 def test_the_page_of_commands_is_made_of_the_command_line() -> None:
     text = make_reference.COMMANDS.read_text(encoding="utf-8")
     assert make_reference.commands() == text, "docs/cli.md is stale: run python scripts/make_reference.py"
