@@ -65,8 +65,9 @@ METRICS_OPENING = """\
 
 # Metrics
 
-What `evaluate` and `twotone score` measure of each photograph, and what many photographs have together. A mean gives each
-photograph the same weight. `reports/evaluate/protocol.json` has the same definitions, with the versions of the libraries.
+What `evaluate` and `twotone score` measure of each photograph, and what many photographs have together. A mean gives
+each photograph the same weight. `reports/evaluate/protocol.json` has the same definitions, with the versions of the
+libraries.
 L\\*a\\*b\\* is CIE 1976 of sRGB, white D65, 2 degree observer.
 
 | metric | definition | nearer to the truth |
