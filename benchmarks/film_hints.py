@@ -23,6 +23,7 @@ from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.motion import Motion
 from pipeline.inference.said_colors import SaidColors
 from pipeline.inference.smoothing import Smoother
+from pipeline.inference.video import Cuts
 from pipeline.media.video_reader import Frame, open_reader
 
 MAX_PIXELS = 10**8
@@ -64,14 +65,14 @@ def at_random(rgb: np.ndarray) -> tuple[Hint, ...]:
 
 def measured(colorizer: Colorizer, frames: Sequence[Frame], hints: tuple[Hint, ...] | Painted) -> list[float]:
     """Return the ab_mae of each frame, Lab units."""
-    said, smoother, motion, errors = SaidColors(hints), Smoother(SMOOTHING), Motion(), []
-    for number, frame in enumerate(frames):
-        light = colorizer.reduced_lightness(frame.pixels)
-        flow = motion.into(frame.pixels, light.shape, number == 0)
-        colors = smoother(light, colorizer.ab(light), number == 0, flow)
+    said, smoother, motion, cuts, errors = SaidColors(hints), Smoother(SMOOTHING), Motion(), Cuts(), []
+    for frame in frames:
+        light, cut = colorizer.reduced_lightness(frame.pixels), cuts.before(frame.pixels)
+        flow = motion.into(frame.pixels, light.shape, cut)
+        colors = smoother(light, colorizer.ab(light), cut, flow)
         # A gray frame, as people have it: what is painted differs from it.
         gray = Frame(np.repeat(frame.pixels.mean(2, keepdims=True).astype(np.uint8), 3, 2), *gray_of(frame))
-        colors = said.kept(light, colors, gray, number == 0, flow)
+        colors = said.kept(light, colors, gray, cut, flow)
         size = (light.shape[1], light.shape[0])
         true = rgb2lab(np.asarray(Image.fromarray(frame.pixels).resize(size, Image.Resampling.BICUBIC)))
         errors.append(float(np.abs(np.moveaxis(colors, 0, 2) - true[..., 1:]).mean()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,20 @@ def spread_hints(light: Floats, ab: Floats, said: Said) -> Floats:
     return colors
 
 
+def require_solver() -> tuple[Any, Any]:
+    """Return scipy's sparse matrices and their solver.
+
+    Raises:
+        InputError: scipy is not installed.
+    """
+    try:
+        from scipy import sparse
+        from scipy.sparse import linalg
+    except ImportError:
+        raise InputError(missing_extra("hints are spread by scipy", "hints")) from None
+    return sparse, linalg
+
+
 def hint_side(height: int, width: int) -> int:
     """Return the short side of the copy of a photograph on which its hints are spread, pixels."""
     short, long = sorted((height, width))
@@ -66,11 +81,7 @@ def hint_side(height: int, width: int) -> int:
 
 def _solved(light: Floats, residual: Floats, said: NDArray[np.bool_]) -> Floats:
     """Minimize w_ij (u_i - u_j)^2 summed over neighbors, pull u_i^2, and kept (u_i - residual_i)^2 at hints."""
-    try:
-        from scipy import sparse
-        from scipy.sparse import linalg
-    except ImportError:
-        raise InputError(missing_extra("hints are spread by scipy", "hints")) from None
+    sparse, linalg = require_solver()
     height, width = light.shape
     count, light = height * width, light.astype(np.float64)
     number = np.arange(count).reshape(height, width)

@@ -57,8 +57,12 @@ def advised(error: TwotoneError) -> str:
     return f"{error}; --damaged colors what is there" if isinstance(error, CutOffError) else str(error)
 
 
-def side_by_side(picture: Picture, rgb: Samples, kind: str, origin: Origin | None) -> bytes:
+def side_by_side(
+    picture: Picture, rgb: Samples, kind: str, origin: Origin | None, jpeg_quality: int = JPEG_QUALITY
+) -> bytes:
     """Encode the photograph and its colored copy beside each other."""
     before = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, 2)
-    content, _ = encode_picture(np.concatenate([before, rgb], 1), replace(picture, alpha=None), kind, origin)
+    content, _ = encode_picture(
+        np.concatenate([before, rgb], 1), replace(picture, alpha=None), kind, origin, jpeg_quality
+    )
     return content

@@ -24,6 +24,7 @@ from pipeline.coloring.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.provenance import Origin
+from pipeline.media.writing import JPEG_QUALITY, WRITABLE
 from pipeline.progress import progress
 from pipeline.system import handled
 
@@ -46,8 +47,9 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     selection = select(inputs, options.naming)
     _require_hints(options, selection)
     if options.dry_run:
+        choose_model(model)
         _say_what_would_be(selection, options)
-        return 0
+        return 1 if selection.unreadable else 0
     path, colorizer, origin = load_for(model, options, selection)
     require_output(options.naming, selection.jobs)
     for sentence in _without_effect(selection, options):
@@ -127,7 +129,7 @@ def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
 
 
 def _say_what_would_be(selection: Selection, options: BatchOptions) -> None:
-    """Print each photograph with its copies, and those that are kept; nothing is read or written."""
+    """Print each photograph that would be colored with its copies, and how many are kept; nothing is written."""
     kept = 0
     for job in selection.jobs:
         new = [target for target in job.targets.values() if options.overwrite or not all_there(target, options)]
@@ -148,6 +150,11 @@ def _say_left_out(selection: Selection) -> None:
 
 def _without_effect(selection: Selection, options: BatchOptions) -> Iterator[str]:
     """Yield a sentence for each option that changes nothing here."""
+    targets = [target for job in selection.jobs for target in job.targets.values()]
+    if options.jpeg_quality != JPEG_QUALITY and not any(
+        WRITABLE.get(target.suffix[1:].lower()) == "JPEG" for target in targets
+    ):
+        yield "--jpeg-quality is for copies that are JPEG, and none is"
     films = [job.source for job in selection.jobs if job.is_film]
     if films and options.naming.ending:
         yield f"--format is for photographs; films such as {films[0]} keep the kind of file that they have"

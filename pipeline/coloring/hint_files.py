@@ -64,6 +64,12 @@ def belongs_to_another(path: Path) -> bool:
     return any(os.path.exists(path.with_name(stem + ending)) for ending in endings)
 
 
+def photograph_beside(film: Path) -> Path | None:
+    """Return a photograph that has the name of a film, as phones write such pairs: hints of that name are its."""
+    endings = [ending for suffix in SUFFIXES for ending in (suffix, suffix.upper())]
+    return next((file for ending in endings if os.path.isfile(file := film.with_suffix(ending))), None)
+
+
 def hints_beside(photograph: Path) -> Path | None:
     """Return the file of hints beside a photograph or film, if there is one: the JSON before a painted copy."""
     for ending in _ENDINGS:

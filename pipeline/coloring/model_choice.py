@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
 STARTER = "starter"
-_IN_PLAIN_WORDS = "cautious colors, best outdoors (--verbose says more)"
+_IN_PLAIN_WORDS = "cautious colors, best outdoors"
 
 
 def choose_model(named: Path | None, project: Path = Path(), *, verbose: bool = False) -> Path:
@@ -90,7 +90,9 @@ def origin_of(model: Path, vivid: float | None = None) -> Origin:
     weights = f"{name} sha256 {config.sha256.get(name, 'unknown')}"
     # An exported model has the weights of both ends of the dial in one file.
     other = f" from sha256 {config.began_with}" if name == GENERATOR_FILE and config.began_with else ""
-    dial = "" if vivid is None else f"dial at {vivid:g}{other}"
+    has_dial = vivid is None and name == ONNX_FILE and config.interface and config.interface.dial
+    at = config.interface.dial_at if has_dial and config.interface else vivid
+    dial = "" if at is None else f"dial at {at:g}{other}"
     return Origin(program, config.summary(), weights, settings=dial)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline.coloring.color_picture import advised, color_picture, side_by_side
 from pipeline.coloring.copies import comparison
-from pipeline.coloring.hint_files import hints_beside, read_hints
+from pipeline.coloring.hint_files import hints_beside, photograph_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
 from pipeline.coloring.model_choice import hinted, hints_text
 from pipeline.errors import TwotoneError
@@ -112,7 +112,7 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
             write_whole(target, colored.content)
         beside = comparison(target)
         if options.naming.compare and (options.overwrite or not beside.is_file()):
-            write_whole(beside, side_by_side(picture, colored.rgb, kind, origin))
+            write_whole(beside, side_by_side(picture, colored.rgb, kind, origin, options.jpeg_quality))
         notes += [note for note in colored.notes if note not in notes]
     height, width = picture.pixels.shape[:2]
     detail = f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
@@ -137,6 +137,10 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
     if not job.named and is_colored_film(job.source):
         return Outcome(job.source, "copy", "")
     texts, notes = [], list(_name_notes(job))
+    beside, photograph = hints_beside(job.source), photograph_beside(job.source)
+    if beside and photograph and options.look_for_hints and not options.hints:
+        notes.append(f"{beside.name} is taken for that of {photograph.name}; --hints names one for the film")
+        options = replace(options, look_for_hints=False)
     coloring, origin, said = with_hints_of(job.source, options)
     notes += [said] if said else []
     for seed, target in targets.items():

@@ -65,13 +65,16 @@ _LEVEL = 3
 class Classifier:
     """EfficientNet-Lite0 with ImageNet weights from their package.
 
+    Args:
+        wanted_by: what asks for it, for the message.
+
     Raises:
         WeightsError: the package is not installed, or not the one whose checksum is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted_by: str = "evaluate.classifier") -> None:
         # In this order of memory its convolutions take two thirds of the time.
-        self._network = imagenet_classifier("evaluate.classifier").to(memory_format=torch.channels_last)
+        self._network = imagenet_classifier(wanted_by).to(memory_format=torch.channels_last)
         self.sha256 = PACKAGES[NAME].sha256
 
     def look(self, rgb: Tensor) -> list[Seen]:

@@ -226,6 +226,8 @@ def without_effect(params: Params) -> list[str]:
         found += [f"generator.{key}, which {generator.architecture} does not have" for key in others]
     elif generator.decoder == "halved" and generator.last_cross:
         found.append("generator.last_cross, which decoder halved does not have")
+    if params.export.vivid != 1 and not params.export.dial:
+        found.append("export.vivid, without export.dial")
     if generator.weights != "none" and params.pretrain.start_from != "none":
         found.append(f"generator.weights, since pretrain starts from the weights of {params.pretrain.start_from}")
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from pipeline.color.arrays import gray_level, lightness
 from pipeline.color.tensors import rgb_to_lab
+from pipeline.coloring.hint_files import is_hints
 from pipeline.coloring.model_choice import choose_model
 from pipeline.errors import ImageError, InputError
 from pipeline.evaluation.baselines import baselines
@@ -23,11 +25,11 @@ from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.report import compared, definitions, how, rounded, write_scores
 from pipeline.evaluation.scoring import Judges, Scores, score_all
-from pipeline.files import fresh_folder, replacing, write_json
+from pipeline.files import fresh_folder, replacing, require_writable, write_json
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
-from pipeline.media.writing import eight_bits
+from pipeline.media.writing import eight_bits, over_white
 from pipeline.models.imagenet_features import NAME
 from pipeline.progress import progress
 from pipeline.quality.grids import Row, save_grid
@@ -38,7 +40,7 @@ from pipeline.types import Pixels
 
 MAX_PIXELS = 10**8
 BASELINES = ("gray", "constant", "lightness_table")
-PROTOCOL = "protocol.json"
+PROTOCOL, _MADE_BY = "protocol.json", "twotone score"
 # Rows of the lightness table, as in recipes/quickstart.yaml.
 BINS = 101
 # The baselines of each part of the photographs are made of all other parts.
@@ -102,6 +104,7 @@ def score(request: ScoreRequest) -> None:
         ModelError: a model cannot be loaded.
     """
     _require_place(request.out)
+    judge = Classifier("--classifier (--no-classifier leaves it out)") if request.classifier else None
     names = _names([*request.colored, *request.models])
     folders = dict(zip(names, request.colored, strict=False))
     models = dict(zip(names[len(folders) :], map(_loaded, request.models), strict=True))
@@ -113,7 +116,6 @@ def score(request: ScoreRequest) -> None:
             f"{request.true}: {len(matched.true)} photographs can be compared, and 2 are the least; a colored copy has "
             f"the path of its photograph below its folder, with any ending, or with {_SUFFIX} after the name"
         )
-    judge = Classifier() if request.classifier else None
     predictors = {name: list(own.values()) for name, own in matched.colored.items()}
     scores = measure(matched.true, predictors, judge)
     pairs = _comparisons(scores, names)
@@ -127,10 +129,21 @@ def score(request: ScoreRequest) -> None:
 
 
 def _require_place(out: Path) -> None:
-    """Refuse to replace what is no result of this command."""
+    """Refuse to replace what is no result of this command, and a place that cannot be written."""
     is_empty = out.is_dir() and not any(out.iterdir())
-    if out.exists() and not is_empty and not (out / PROTOCOL).is_file():
+    if out.exists() and not is_empty and not _is_result(out):
         raise InputError(f"--out {out}: exists, and is no result of `twotone score`; name another folder")
+    try:
+        require_writable(out.parent)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written: {error.strerror}") from None
+
+
+def _is_result(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / PROTOCOL).read_text(encoding="utf-8"))["made_by"] == _MADE_BY)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -138,11 +151,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     if not paths:
         raise InputError("nothing to score; name folders of colored copies with --colored, or models with --model")
     last = [path.resolve().name for path in paths]
-    taken = {*BASELINES, *(name for name in last if last.count(name) > 1)}
+    taken = {*BASELINES, "truth", *(name for name in last if last.count(name) > 1)}
     names = [str(path) if name in taken else name for path, name in zip(paths, last, strict=True)]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{name} is named twice")
+        if name in (*BASELINES, "truth"):
+            raise InputError(f"{name} is what a baseline is called; write ./{name}/../{name}, or rename the folder")
     return names
 
 
@@ -160,11 +175,14 @@ def match(true: Path, folders: Mapping[str, Path], models: Mapping[str, Colorize
         InputError: a folder is missing, or has two photographs of one name.
     """
     originals, copies = _files(true), {by: _files(folder) for by, folder in folders.items()}
+    # Copies may lie beside their photographs.
+    beside = {f"{name}{_SUFFIX}" for name in originals}
+    originals = {name: file for name, file in originals.items() if name not in beside}
     found = Matched({}, {by: {} for by in (*folders, *models)}, {})
     for name, file in progress(originals.items(), desc="read", unit="photo", leave=False):
         try:
             pixels = reduced(decode(file, MAX_PIXELS).pixels, size)
-            colored = {by: _read_copy(name, by, files, pixels) for by, files in copies.items()}
+            colored = {by: _read_copy(name, by, files, file, pixels) for by, files in copies.items()}
         except ImageError as error:
             found.left_out[name] = str(error)
             continue
@@ -184,7 +202,7 @@ def _files(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file():
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not is_hints(file):
             name = file.relative_to(folder).with_suffix("").as_posix()
             if name in found:
                 raise InputError(f"{file}: {found[name].name} has the same name, so nobody can say which one is meant")
@@ -192,19 +210,24 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read_copy(name: str, by: str, files: Mapping[str, Path], true: Pixels) -> Pixels:
+def _read_copy(name: str, by: str, files: Mapping[str, Path], original: Path, true: Pixels) -> Pixels:
     """Read the colored copy of a photograph, as large as the true one.
 
     Raises:
         ImageError: there is none, it cannot be read, or it has other proportions.
     """
-    file = files.get(name) or files.get(f"{name}{_SUFFIX}")
+    file = files.get(f"{name}{_SUFFIX}") or files.get(name)
     if file is None:
         raise ImageError(f"{by} has no copy of it")
+    if file.samefile(original):
+        raise ImageError(f"{file} is the photograph itself, and no copy of it")
     try:
-        pixels = eight_bits(read_picture(file, MAX_PIXELS).pixels)
+        picture = read_picture(file, MAX_PIXELS)
     except ImageError as error:
         raise ImageError(f"{file}: {error}") from None
+    pixels = eight_bits(picture.pixels)
+    if picture.alpha is not None:
+        pixels = over_white(pixels, eight_bits(picture.alpha))
     (height, width), (own_height, own_width) = true.shape[:2], pixels.shape[:2]
     if abs(own_width * height - own_height * width) > _PROPORTIONS * own_height * width + max(own_height, own_width):
         raise ImageError(f"{file}: {own_width}x{own_height} pixels, other proportions than {width}x{height}")
@@ -287,6 +310,7 @@ def _square(pixels: Pixels) -> Pixels:
 def _protocol(request: ScoreRequest, matched: Matched, scores: Scores, judge: Classifier | None) -> dict[str, object]:
     """Say how the numbers were made."""
     return {
+        "made_by": _MADE_BY,
         "photographs": {"count": len(matched.true), "left_out": matched.left_out, "short_side_at_most": request.size},
         "sizes": "a true photograph is reduced to the short side (bicubic), a colored copy resized to its width and "
         "height (bicubic); a model sees the lightness of the reduced photograph",

@@ -126,7 +126,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
             measured=_measured_on(params, config),
             table=_table(scores),
-            exported=_exported(exported),
+            exported=_exported(exported) + _dial(params),
             parameters=_parameters(params),
         ),
         encoding="utf-8",
@@ -224,6 +224,15 @@ def _exported(exported: dict[str, Any]) -> str:
     ]
     worst = max(exported["parity"].values())
     return f"{'; '.join(parts)}. fp32 differs from torch by at most {worst:.2g} Lab units."
+
+
+def _dial(params: Params) -> str:
+    if not params.export.dial:
+        return ""
+    return (
+        f" It has a dial (`--vivid`) from 0, the generator after the first stage, to 1, the one after the second, and "
+        f"rests at {params.export.vivid:g}, where these errors are measured."
+    )
 
 
 def _parameters(params: Params) -> str:

@@ -21,7 +21,8 @@ MOST = 1000
 _RADIUS = "1.5%"
 # A painted copy says a color where a* and b* differ by this from the photograph's, Lab units: less is a JPEG's noise.
 _PAINTED = 12.0
-# Half of a copy that is colored everywhere differs by this at least. Where dots are painted, the rest does not differ.
+# Half of a copy that is colored everywhere has this chroma, and differs by as much. Where dots are painted, the rest is
+# the photograph.
 _EVERYWHERE = 3.0
 # A pixel of the small copy is said by a painting that covers this share of it.
 _COVERED, _LEAST_COVERED = 0.25, 0.05
@@ -173,8 +174,9 @@ def _painted(painted: Painted, pixels: Samples, small: tuple[int, int], required
     reduced = np.asarray(Image.fromarray(painted.pixels).resize(size, Image.Resampling.BOX))
     colors = chromaticity(np.moveaxis(reduced.astype(np.float32) / np.float32(255), 2, 0))
     distance = np.hypot(*(colors - _own_colors(pixels, size)))
-    # Of a copy that is colored everywhere, gray places are said, too.
-    differs = distance > (_PAINTED if np.median(distance) < _EVERYWHERE else -1)
+    # Of a copy that is colored everywhere, gray places are said, too. (A gray copy of a yellowed print is no such one.)
+    everywhere = min(np.median(distance), np.median(np.hypot(*colors))) >= _EVERYWHERE
+    differs = distance > (-1 if everywhere else _PAINTED)
     if painted.covers is not None:
         differs &= np.asarray(Image.fromarray(painted.covers).resize(size, Image.Resampling.NEAREST))
     # The mean color of what is painted within each pixel of the small copy.

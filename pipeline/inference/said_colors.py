@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.color.hints import spread_hints
-from pipeline.inference.hints import Hint, Painted, said_by
+from pipeline.color.hints import require_solver, spread_hints
+from pipeline.inference.hints import Hint, Painted, require_hints, said_by
 from pipeline.inference.motion import carried, change
 from pipeline.media.video_reader import Frame
 from pipeline.types import Floats
@@ -32,7 +32,8 @@ class SaidColors:
 
     def __init__(self, hints: Sequence[Hint] | Painted):
         self._painted = hints if isinstance(hints, Painted) else None
-        self._hints = [] if isinstance(hints, Painted) else sorted(hints, key=lambda hint: hint.time)
+        self._given: Sequence[Hint] = () if isinstance(hints, Painted) else hints
+        self._hints = sorted(self._given, key=lambda hint: hint.time)
         self._began: float | None = None
         self._before: Floats | None = None
         """(3, h, w): L*, and the difference of a* and b*, of the frame before."""
@@ -57,7 +58,9 @@ class SaidColors:
             InputError: scipy is not installed.
         """
         shown = float(frame.pts * frame.time_base)
-        self._began = shown if self._began is None else self._began
+        if self._began is None:
+            self._began = shown
+            self._require(frame)
         difference = None if cut else self._carried(light, flow)
         due = self._due(shown - self._began)
         if due:
@@ -65,6 +68,17 @@ class SaidColors:
             difference = spread_hints(light, painted, said_by(due, frame.pixels, light.shape)) - ab
         self._before = None if difference is None else np.stack([light, *difference])
         return ab if difference is None else ab + difference
+
+    def _require(self, frame: Frame) -> None:
+        """Refuse, on the first frame, what would end the work on a later one.
+
+        Raises:
+            HintError: a hint means nothing on a frame of this size.
+            InputError: scipy is not installed.
+        """
+        if self.waiting:
+            require_solver()
+            require_hints(self._given, frame.pixels.shape[1], frame.pixels.shape[0])
 
     def _due(self, time: float) -> Sequence[Hint] | Painted:
         """Take the hints whose time has come."""

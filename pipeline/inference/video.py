@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -123,8 +123,13 @@ def _color(
     """Decode, color and encode in three threads; each frame is given on in its turn, so the film is the same."""
     painter = _Painter(colorizer, options)
     frames, last, end = 0, None, 0.0
-    with progress(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar:
-        for part in _ahead(map(painter.paint, _ahead(reader.parts()))):
+    # Closed in this order whatever happens: no thread may read a film that is closed.
+    with (
+        closing(_ahead(reader.parts())) as parts,
+        closing(_ahead(map(painter.paint, parts))) as painted,
+        progress(total=reader.frames, desc=reader.name, unit="frame", leave=False) as bar,
+    ):
+        for part in painted:
             if not isinstance(part, _Painted):
                 writers[0].copy(part)
                 continue
@@ -157,7 +162,7 @@ def _color(
 Item = TypeVar("Item")
 
 
-def _ahead(items: Iterable[Item]) -> Iterator[Item]:
+def _ahead(items: Iterable[Item]) -> Generator[Item]:
     """Yield the items, which another thread makes meanwhile; what it raises is raised here."""
     iterator, end = iter(items), object()
     with ThreadPoolExecutor(1) as worker:
@@ -182,7 +187,7 @@ class _Painter:
 
     def __init__(self, colorizer: Colorizer, options: VideoOptions):
         self._colorizer, self._coloring = colorizer, options.coloring
-        self._smoother, self._cuts, self._motion = Smoother(options.smoothing), _Cuts(), Motion()
+        self._smoother, self._cuts, self._motion = Smoother(options.smoothing), Cuts(), Motion()
         self.without, self.written = Flicker(), Flicker()
         self.said = SaidColors(options.coloring.hints)
         self.shots = 0
@@ -207,7 +212,7 @@ class _Painter:
         return smoothed
 
 
-class _Cuts:
+class Cuts:
     """Finds where shots begin, by FFmpeg's scdet on small gray frames."""
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ def encode_picture(
         rgb = np.dstack([rgb, alpha])
     elif alpha is not None:
         hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
-        rgb = _over_white(rgb, alpha)
+        rgb = over_white(rgb, alpha)
     problem = ""
     encode: Callable[[Samples, Carried, str], tuple[bytes, list[str]]] = partial(_encode, jpeg_quality=jpeg_quality)
     if rgb.dtype == np.uint16:
@@ -147,8 +147,10 @@ def eight_bits(samples: Samples) -> Samples:
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _over_white(rgb: Samples, alpha: Samples) -> Samples:
-    layer = Image.fromarray(np.dstack([rgb, alpha]))
+def over_white(rgb: Samples, alpha: Samples) -> Samples:
+    """Lay a picture with transparency over white: (H, W, 3) or (H, W) uint8 and (H, W) -> (H, W, 3)."""
+    layer = Image.fromarray(rgb).convert("RGB")
+    layer.putalpha(Image.fromarray(alpha))
     return np.asarray(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
 
 

@@ -81,7 +81,7 @@ def load_generator(folder: Path) -> LoadedGenerator:
 def load_start(folder: Path, asked: ModelConfig, key: str, seed: int) -> LoadedGenerator:
     """Load the generator that a training goes on from.
 
-    Where only the asked one takes hints, it learns to. Where only the folder's does, it goes on without.
+    Where only the asked one takes hints, it learns to. Where only the folder's does, a dynamic_unet goes on without.
 
     Args:
         asked: the network that the parameters ask for.

@@ -326,9 +326,9 @@ class Pretrain(Block):
 
     @model_validator(mode="after")
     def _can_train(self) -> Self:
-        refuse(_epochs_problems("pretrain", self))
-        if self.epochs and not any(self.losses.values()):
-            refuse([f"pretrain.losses must give a loss a weight > 0, got {self.losses}"])
+        unweighted = self.epochs and not any(self.losses.values())
+        losses = [f"pretrain.losses must give a loss a weight > 0, got {self.losses}"] if unweighted else []
+        refuse([*_epochs_problems("pretrain", self), *losses])
         return self
 
 
@@ -538,7 +538,8 @@ def parse(raw: Any, where: str = "params.yaml") -> Params:
     """Check a tree of plain values against the schema.
 
     Raises:
-        ParamsError: names every offending key, what it got and what is allowed.
+        ParamsError: names every offending key, what it got and what is allowed. Keys that contradict each other are
+            named when each is allowed by itself, first those of one block.
     """
     try:
         return Params.model_validate(raw)

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 
 from pipeline.color.arrays import chromaticity
 from pipeline.data.shards import ShardWriter
-from pipeline.errors import ImageError, SourceError
+from pipeline.errors import ImageError, LimitError, SourceError
 from pipeline.files import write_json
 from pipeline.params.schema import Fit, Sample
 from pipeline.progress import progress
@@ -174,7 +174,8 @@ def _kinds(quotas: Quotas, sample: Sample) -> dict[str, dict[str, Any]]:
     """Return what was drawn of each kind, with the terms that its folder states; {} without sample.weights."""
     if quotas.kinds == [ALL]:
         return {}
-    return {kind: {**counts, "terms": _terms(Path(sample.path, kind))} for kind, counts in quotas.counts().items()}
+    root = Path(sample.path) if sample.source == "folder" else Path(sample.path).parent
+    return {kind: {**counts, "terms": _terms(root / kind)} for kind, counts in quotas.counts().items()}
 
 
 def _terms(folder: Path) -> str:
@@ -195,6 +196,8 @@ def examine(candidate: Candidate, sample: Sample, size: int) -> Examined:
             whole, digest, *_ = _decode_cached(candidate.file, sample.max_pixels)
             image = whole.crop(candidate.box)
             width, height = image.size
+    except LimitError as rejected:
+        return Examined(candidate, reason=rejected.naming("sample.max_pixels"))
     except ImageError as rejected:
         return Examined(candidate, reason=str(rejected))
     pixels = resize_to_square(image, size, sample.fit, candidate.name)
@@ -262,6 +265,8 @@ def refuse_impossible(candidates: Candidates, sample: Sample) -> None:
     Raises:
         SourceError: there are fewer candidates than photographs asked for.
     """
+    if candidates.grouped and sample.group != "none":
+        raise SourceError(f"sample.group must be none, got {sample.group!r}: {sample.path} has groups of its own")
     quotas, label = Quotas(sample), _label(sample)
     own = Counter((candidate.split, quotas.kind_of(candidate)) for candidate in candidates)
     most = Counter({(split, kind): own[split, kind] + own[None, kind] for split, kind in quotas.wanted})

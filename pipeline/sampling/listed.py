@@ -28,12 +28,16 @@ def listed(listing: Path) -> Candidates:
     """
     tables = TemporaryTables("CREATE TABLE listed (path TEXT UNIQUE, split TEXT, grp INTEGER)")
     groups: dict[str, int] = {}
+    sides: dict[int, str] = {}
     count = 0
     for number, path, split, group in _rows(listing):
         if split not in ("", *SPLITS):
             allowed = ", ".join(SPLITS)
             raise SourceError(f"sample.path {listing}: line {number}: split must be one of {allowed}, got {split!r}")
         own = groups.setdefault(group, len(groups)) if group else None
+        if split and own is not None and sides.setdefault(own, split) != split:
+            stated = f"{group} is stated to be in {sides[own]} and in {split}"
+            raise SourceError(f"sample.path {listing}: line {number}: a group stays in one split, and {stated}")
         if not tables.run("INSERT OR IGNORE INTO listed VALUES (?, ?, ?)", path, split or None, own).rowcount:
             raise SourceError(f"sample.path {listing}: line {number}: {path} is listed twice")
         count += 1

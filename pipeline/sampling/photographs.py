@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import ImageError, LimitError
+from pipeline.errors import ImageError
 from pipeline.media import profiles
 from pipeline.media.decoding import opened, orientation, read_bytes, upright
 from pipeline.media.pictures import decode_picture
 from pipeline.media.provenance import colored_here
-from pipeline.media.writing import eight_bits
+from pipeline.media.writing import eight_bits, over_white
 from pipeline.types import Pixels
 
 # A longer one would be resized to a smear.
@@ -24,7 +24,6 @@ _DRAFT_GAP = 2
 # From this orientation on, rows and columns are exchanged.
 _FIRST_TURNED = 5
 _JPEG = b"\xff\xd8\xff"
-_LIMIT = "sample.max_pixels"
 
 
 class Decoded(NamedTuple):
@@ -53,15 +52,9 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
             Resized, most pixels differ by less than one of 255 levels, and few by as many as 7.
 
     Raises:
-        ImageError: not a regular file, not an allowed format, too many pixels, damaged, or colored by this program.
+        LimitError: too many pixels.
+        ImageError: not a regular file, not an allowed format, damaged, or colored by this program.
     """
-    try:
-        return _decoded(path, max_pixels, side)
-    except LimitError as error:
-        raise ImageError(error.naming(_LIMIT)) from None
-
-
-def _decoded(path: Path, max_pixels: int, side: int) -> Decoded:
     content = read_bytes(path, max_pixels)
     if colored_here(content):
         raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
@@ -70,10 +63,9 @@ def _decoded(path: Path, max_pixels: int, side: int) -> Decoded:
         return _decode_jpeg(content, digest, max_pixels, side)
     picture = decode_picture(content, max_pixels, LONGEST)
     samples = eight_bits(picture.pixels)
-    image = Image.fromarray(samples).convert("RGB")
     if picture.alpha is not None:
-        image.putalpha(Image.fromarray(eight_bits(picture.alpha)))
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        samples = over_white(samples, eight_bits(picture.alpha))
+    image = Image.fromarray(samples).convert("RGB")
     return Decoded(image, digest, image.width, image.height)
 
 

@@ -371,7 +371,8 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Path) -> None:
     (box / "out").mkdir()
     (box / "out/one.png").write_bytes(b"mine")
     before = sorted(box.rglob("*"))
-    done = colorize(box, "box", "-o", "out", "--dry-run", "--model", "nowhere")
+    assert "nowhere: no such folder" in colorize(box, "box", "-o", "out", "--dry-run", "--model", "nowhere").stderr
+    done = colorize(box, "box", "-o", "out", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"{Path('box/inner/two.jpg')} -> {Path('out/inner/two.jpg')}" in done.stdout
     assert "2 would be colored, 1 kept as they were; nothing was written" in done.stdout

@@ -108,6 +108,11 @@ def test_what_means_nothing_is_said_and_the_next_film_goes_on(film: Path) -> Non
     assert "hint 1: x is 1000, outside of the photograph, which is 160x96 pixels" in done.stderr
     assert (film / "out/second.mp4").exists()
     assert not (film / "out/film.mp4").exists()
+    say(film, x=1000, time=100.0)  # which is told at once, and not at the end of the film
+    assert "outside of the photograph" in twotone(film, "colorize", "film.mp4", "-o", "out").stderr
+    Image.fromarray(frames()[0]).save(film / "film.png")
+    done = twotone(film, "colorize", "film.mp4", "-o", "out")
+    assert "film.hints.json is taken for that of film.png" in done.stdout
     Image.fromarray(frames()[0]).save(film / "photo.png")
     (film / "photo.hints.json").write_text(json.dumps([{"x": 9, "y": 9, "color": "red", "time": 2}]), encoding="utf-8")
     done = twotone(film, "colorize", "photo.png", "-o", "out")

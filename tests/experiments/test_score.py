@@ -123,3 +123,27 @@ def test_what_cannot_be_scored_is_refused(true: Path, tmp_path: Path, words: tup
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "score").exists()
+
+
+def test_copies_beside_their_photographs_are_no_photographs(true: Path, tmp_path: Path) -> None:
+    copies(true, tmp_path / "half", 0.5)
+    for file in sorted((tmp_path / "half").rglob("*.png")):
+        beside = true / file.relative_to(tmp_path / "half")
+        beside.with_name(f"{file.stem}-color.png").write_bytes(file.read_bytes())
+    assert scored(tmp_path, "--colored", "true")["true"] == scored(tmp_path, "--colored", "half")["half"]
+    copies(true, tmp_path / "gray", 0.5)
+    done = twotone(tmp_path, "score", "--true", "true", "--colored", "gray", "--no-classifier")
+    assert "gray is what a baseline is called" in done.stderr
+    (tmp_path / "score/protocol.json").write_text("{}", encoding="utf-8")
+    done = twotone(tmp_path, "score", "--true", "true", "--colored", "half", "--no-classifier")
+    assert "is no result of `twotone score`" in done.stderr
+
+
+def test_a_folder_of_originals_is_no_folder_of_copies(true: Path, tmp_path: Path) -> None:
+    done = twotone(tmp_path, "score", "--true", "true", "--colored", "true", "--no-classifier", "-o", "deep/er/score")
+    assert "is the photograph itself, and no copy of it" in done.stdout
+    assert done.returncode == 2
+    copies(true, tmp_path / "half", 0.5)
+    words = ("--true", "true", "--colored", "half", "--no-classifier", "-o", "deep/er/score")
+    assert twotone(tmp_path, "score", *words).returncode == 0
+    assert (tmp_path / "deep/er/score/metrics.json").exists()

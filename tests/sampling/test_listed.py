@@ -85,6 +85,7 @@ def test_a_photograph_that_is_not_there_is_rejected_with_its_reason(box: Path, p
         ),
         ("twice.txt", "a.png\na.png\n", "line 2: a.png is listed twice"),
         ("latin.txt", "caf\xe9.png\n".encode("latin-1"), "is no text in UTF-8"),
+        ("sides.csv", "path,split,group\na.png,train,g\nb.png,test,g\n", "g is stated to be in train and in test"),
         ("hole.csv", "path,split\n,train\n", "line 2: path is empty"),
     ],
 )
