@@ -102,7 +102,8 @@ def test_the_card_tells_of_a_start_that_nothing_has_made_better(
     nursery.start(project.folder, "export").wait()
     card = " ".join((project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8").split())
     assert f"two stages: what the model starter had learnt, then {second}" in card
-    assert "was trained on 80000 photographs (folder): these may be among them" in card
+    count = starter["training"]["photographs"]
+    assert f"was trained on {count} photographs (folder): these may be among them" in card
     exported = read_config(project.folder / "checkpoints/export")
     assert "held-out photographs" in exported.summary()
 
