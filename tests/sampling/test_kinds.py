@@ -61,7 +61,7 @@ def test_training_photographs_are_shared_out_by_weight_and_held_out_ones_evenly(
 
 
 def test_weights_may_be_a_text_and_are_refused_in_words(params: Params) -> None:
-    block = params.sample.model_dump()
+    block = params.sample.model_dump() | {"source": "folder"}
     assert type(params.sample).model_validate(block | {"weights": "places:2 people:0.5"}).weights == {
         "places": 2.0,
         "people": 0.5,

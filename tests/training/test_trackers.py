@@ -52,8 +52,8 @@ before(trackers.Trackers, "log", when=lambda _self, row, _step: row["epoch"] == 
     assert nursery.start(project.folder, "pretrain", fault).wait().returncode == -9
     # And once more right after it was reported, before that is saved.
     fault = """
-from pipeline.training import run
-before(run, "agree", when=lambda one, _stop: one.recorder.history and one.recorder.history[-1]["epoch"] == 3)
+from pipeline.training.trainer import Trainer
+before(Trainer, "_agreed", when=lambda one, _stop: one.recorder.history and one.recorder.history[-1]["epoch"] == 3)
 """
     assert nursery.start(project.folder, "pretrain", fault).wait().returncode == -9
     nursery.run(project.folder, "pretrain")
