@@ -97,7 +97,11 @@ def plain_loop(model: Path, folder: Path) -> None:
         for file in sorted(folder.iterdir()):
             lab = rgb2lab(np.asarray(Image.open(file).convert("RGB")))
             light = Image.fromarray(np.float32(lab[..., 0])).resize((128, SIDE), Image.Resampling.BICUBIC)
-            inputs = {session.get_inputs()[0].name: np.asarray(light)[None, None] / np.float32(50) - 1}
+            first, *dial = session.get_inputs()
+            # Channels of hints are 0, and a dial stands at 1.
+            seen = np.zeros((1, first.shape[1], *light.size[::-1]), np.float32)
+            seen[0, 0] = np.asarray(light) / np.float32(50) - 1
+            inputs = {first.name: seen} | {one.name: np.ones(1, np.float32) for one in dial}
             for channel, plane in enumerate(session.run(None, inputs)[0][0], 1):
                 large = Image.fromarray(plane).resize(lab.shape[1::-1], Image.Resampling.BICUBIC)
                 lab[..., channel] = 110 * np.asarray(large)

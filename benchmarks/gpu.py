@@ -31,7 +31,7 @@ from benchmarks.machine import matrix_rate, timed
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.devices import choose_precision, start
+from pipeline.devices import choose_device, choose_precision, start
 from pipeline.files import write_json
 from pipeline.models.discriminators import build_discriminator
 from pipeline.models.generators import build_generator
@@ -151,7 +151,7 @@ def rates(params: Params, photographs: Photographs, steps: int, until: float) ->
 
 def has_bf16(params: Params) -> bool:
     """Return whether bf16 is worth a try: processors without it emulate it, at a tenth of the speed."""
-    device = start(params.base).device.type
+    device = choose_device(params.base.device, params.base.deterministic)
     return device != "cpu" or choose_precision("auto", device) == "bf16"
 
 

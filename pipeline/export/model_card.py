@@ -167,11 +167,12 @@ def earlier_training(params: Params, config: ModelConfig) -> Training | None:
         config: of the fine-tuned generator.
     """
     learnt = config.training
-    if learnt is None or learnt.before:
-        return learnt and learnt.before
-    went_on = {params.pretrain.start_from, params.finetune.start_from} != {NOTHING}
-    # A stage that learns nothing publishes what it began with, and that has learnt elsewhere.
-    return learnt if went_on and _unchanged(config) else None
+    if learnt is None:
+        return None
+    first_learns = params.pretrain.epochs > 0 or params.pretrain.start_from == NOTHING
+    # Stages that teach nothing publish what they began with, and that has learnt elsewhere.
+    from_elsewhere = _unchanged(config) and (params.finetune.goes_on or not first_learns)
+    return learnt if from_elsewhere else learnt.before
 
 
 def _unchanged(config: ModelConfig) -> bool:
