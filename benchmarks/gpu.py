@@ -181,10 +181,13 @@ def resume(folder: Path, stage: str) -> str:
     first = weights.read_bytes()
     shutil.rmtree(weights.parent)
     quiet, states = subprocess.DEVNULL, folder / ".resume" / stage
-    running = subprocess.Popen(command, cwd=folder, env=environment(), stdout=quiet, stderr=quiet)
+    running = subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=quiet, stderr=quiet, start_new_session=True
+    )
     while running.poll() is None and not list(states.glob("*/[0-9]*.state")):
         time.sleep(0.05)
-    running.send_signal(signal.SIGKILL)
+    # With the processes that load photographs: they hold its lock for a moment longer.
+    os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     said = finished(command, folder)
     resumed = "resumed" if "resumed after" in said else "began anew, which tells nothing"
