@@ -96,11 +96,21 @@ class Project:
         files = [file for place in places for file in sorted(place.rglob("*")) if file.is_file()]
         return {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in files}
 
+    def queue_status(self) -> str:
+        """What `dvc queue status` prints; asked again where it read a file that the worker was just writing."""
+        for _ in range(10):
+            done = self.dvc("queue", "status", ok=False)
+            if "Expecting value" not in done.stderr:
+                break
+            time.sleep(1)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def wait_for_the_queue(self) -> None:
         """Until each task has ended well and the worker has tidied up: `dvc exp show` fails where folders vanish."""
         deadline = time.monotonic() + 900
         while True:
-            status = self.dvc("queue", "status").stdout
+            status = self.queue_status()
             states = re.findall(r"^[0-9a-f]{7}\s.*\s(\w+)$", status, re.MULTILINE)
             if set(states) == {"Success"} and "Worker status: 0 active" in status:
                 return

@@ -63,7 +63,7 @@ def start(project: Project, workers: int) -> None:
 
 def status(project: Project) -> tuple[dict[str, str], int]:
     """The state of each task by its name, of several of a name the last; and how many workers there are."""
-    printed = project.dvc("queue", "status").stdout
+    printed = project.queue_status()
     tasks = re.findall(r"^[0-9a-f]{7}\s+(\S+)\s+.*\s(\w+)$", printed, re.MULTILINE)
     workers = re.search(r"Worker status: (\d+) active, (\d+) idle", printed)
     assert workers, printed
