@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from pipeline import dvc_project
 from pipeline.errors import DialError, ModelError
 from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.starter import starter_folder
@@ -130,39 +126,12 @@ def _best(project: Path) -> Path:
         if starter is None:
             raise ModelError(f"{checkpoints}/: no model; train one with dvc repro, or name one with --model")
         return starter
-    reason = stale(names[0], project)
+    reason = why_stale(names[0], project)
     if reason:
         print(f"warning: checkpoints/{names[0]} {reason}; dvc repro makes it anew", file=sys.stderr)
     return checkpoints / names[0]
 
 
-def stale(name: str, project: Path) -> str:
-    """Why dvc.lock says that a model is not of today's stages; "" where it does not.
-
-    Args:
-        name: of a stage that publishes a model.
-    """
-    try:
-        lock: Any = YAML(typ="safe").load((project / "dvc.lock").read_text(encoding="utf-8"))
-        stages = lock["stages"]
-        made = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
-        here = made.get(f"checkpoints/{name}")
-        if here and here != folder_md5(project / "checkpoints" / name):
-            return "is not the one in dvc.lock (dvc checkout brings that back)"
-        for ancestor in ORDER[ORDER.index(name) :]:
-            for dep in stages.get(ancestor, {}).get("deps", []):
-                if dep["path"].startswith("checkpoints/") and made.get(dep["path"], dep["md5"]) != dep["md5"]:
-                    return f"was made from an earlier {dep['path']}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
-        return ""  # no DVC project, or none that can be read
-    return ""
-
-
-def folder_md5(folder: Path) -> str:
-    """DVC's hash of a folder: the MD5 of a JSON list of its files with their MD5s."""
-    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
-    entries = []
-    for name, path in files:
-        with path.open("rb") as file:
-            entries.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+def why_stale(name: str, project: Path) -> str:
+    """Say why a stage's model is not of today's stages, by dvc.lock; "" where nothing says so."""
+    return dvc_project.stale(name, ORDER[ORDER.index(name) :], project)

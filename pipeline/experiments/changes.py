@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from pipeline import dvc_project
 from pipeline.errors import ParamsError
 from pipeline.params import recipes
 from pipeline.params.schema import Params, parse, read
 
-_LAY_OVER = """
-import sys
-from dvc.utils.hydra import apply_overrides
-try:
-    apply_overrides(sys.argv[1], sys.argv[2:])
-except Exception as error:
-    sys.exit(str(error.__cause__ or error))
-"""
-# base.seed=1,2 means two experiments.
-_SPREAD = """
-import json, sys
-from dvc.utils.hydra import get_hydra_sweeps
-try:
-    print(json.dumps([sweep["p"] for sweep in get_hydra_sweeps({"p": sys.argv[1:]})]))
-except Exception:
-    print(json.dumps([sys.argv[1:]]))
-"""
 _ONE_LOSS = re.compile(r"\+?((?:pretrain|finetune)\.losses)\.(\w+)=(.*)")
 _USUAL = (
     "expected block.key=value, with inner quotes around a value with brackets, commas, quotes or letters beyond a to "
@@ -55,39 +36,29 @@ def changed(path: Path, changes: list[str]) -> list[tuple[str, Params]]:
     if not changes or recipes.current(path) is None:
         return [("", read(path))]  # which says why it cannot be read
     words = [change.removeprefix(f"{path.name}:") for change in changes]
-    return [_one(path, experiment) for experiment in _experiments(words)]
-
-
-def _experiments(words: list[str]) -> list[list[str]]:
-    done = subprocess.run([sys.executable, "-c", _SPREAD, *words], capture_output=True, encoding="utf-8", check=True)
-    found: list[list[str]] = json.loads(done.stdout)
-    return found
+    return [_one(path, experiment) for experiment in dvc_project.experiments(words)]
 
 
 def _one(path: Path, words: list[str]) -> tuple[str, Params]:
     listed = f"-S {' -S '.join(words)}"
     with tempfile.TemporaryDirectory() as folder:
         copied = shutil.copy(path, folder)
-        done = _laid_over(copied, words)
-        if done.returncode:
-            said = f"{listed}: {' '.join(done.stderr.split()).partition(' See https')[0]}"
+        refused = dvc_project.lay_over(copied, words)
+        if refused:
+            said = f"{listed}: {' '.join(refused.split()).partition(' See https')[0]}"
             raise ParamsError(f"{said}; {_advice(path, words, copied)}")
         return listed, parse(recipes.current(Path(copied)), f"{path} with {listed}")
-
-
-def _laid_over(copied: str, words: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", _LAY_OVER, copied, *words], capture_output=True, encoding="utf-8")
 
 
 def _advice(path: Path, words: list[str], copied: str) -> str:
     """Say how to write a change that DVC does not take; tried before it is said."""
     for word in words:
         shutil.copy(path, copied)
-        if _laid_over(copied, [word]).returncode == 0:
+        if not dvc_project.lay_over(copied, [word]):
             continue
         quoted = _quoted(path, word)
         shutil.copy(path, copied)
-        if _laid_over(copied, [quoted]).returncode == 0 and _is_valid(copied):
+        if not dvc_project.lay_over(copied, [quoted]) and _is_valid(copied):
             return f"type -S {_for_a_shell(quoted)}"
     return _USUAL
 
@@ -111,7 +82,7 @@ def _quoted(path: Path, word: str) -> str:
 
 def as_one_value(path: Path, changes: list[str]) -> str:
     """Say how changes that mean several experiments are written where they mean one; "" where none does."""
-    several = [word for word in changes if len(_experiments([word.removeprefix(f"{path.name}:")])) > 1]
+    several = [word for word in changes if len(dvc_project.experiments([word.removeprefix(f"{path.name}:")])) > 1]
     words = " ".join(f"-S {_for_a_shell(_quoted(path, word))}" for word in several)
     return f"a comma means an experiment for each; as one value: {words}" if words else ""
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from statistics import median
 
+from pipeline import dvc_project
 from pipeline.errors import ModelError, ParamsError, TwotoneError, missing_extra
 from pipeline.params.schema import Base, Params, read
 from pipeline.system import cores
@@ -223,13 +224,13 @@ def _imagenet(topic: str, backbone: str) -> Finding:
 
 
 def _models(folder: Path) -> Iterator[Finding]:
-    from pipeline.coloring.model_choice import ORDER, stale
+    from pipeline.coloring.model_choice import ORDER, why_stale
     from pipeline.models.config import read_config
 
     for name in ORDER:
         place = folder / "checkpoints" / name
         try:
-            reason = stale(name, folder)
+            reason = why_stale(name, folder)
             found = read_config(place).summary() + (f"; it {reason}" if reason else "")
         except ModelError:
             found = "none; dvc repro trains it, dvc pull fetches it where a remote has it"
@@ -254,11 +255,10 @@ def _git(folder: Path) -> Iterator[Finding]:
 
 
 def _dvc(folder: Path) -> Iterator[Finding]:
-    if _answer(folder, sys.executable, "-m", "dvc", "root") is None:
+    if not dvc_project.is_project(folder):
         yield Finding("dvc", "no project here", "no DVC project here; type `dvc init` at the top of a git repository")
         return
-    listed = _answer(folder, sys.executable, "-m", "dvc", "remote", "list") or ""
-    remotes = ", ".join(" ".join(line.split()) for line in listed.splitlines())
+    remotes = ", ".join(dvc_project.remotes(folder))
     # dvc writes its path into a configuration file as ASCII.
     copies = "" if str(folder.resolve()).isascii() else _NO_COPIES
     yield Finding("dvc", f"a project{copies}; remotes: {remotes or 'none (docs/remotes.md)'}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 
 from scipy.stats import t as student
 
+from pipeline import dvc_project
 from pipeline.errors import InputError
 from pipeline.experiments.changes import changed
 from pipeline.experiments.compare import at_revision
@@ -73,10 +73,8 @@ def _print_margins(runs: list[Metrics], shown: list[str]) -> None:
 def _run(seed: int, changes: list[str]) -> Metrics:
     name = f"seed-{seed}-{_digest(changes)}"
     if _result(name) is None:
-        words = [word for change in (*changes, f"base.seed={seed}") for word in ("-S", change)]
-        print(f"seed {seed}: dvc exp run --temp -n {name} {' '.join(words)}", flush=True)
-        done = subprocess.run([sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *words], check=False)
-        if done.returncode:
+        print(f"seed {seed}: ", end="")
+        if not dvc_project.run_experiment(name, [*changes, f"base.seed={seed}"]):
             raise InputError(f"the experiment of seed {seed} failed (above); those before it are kept")
     found = _result(name)
     if found is None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import dvc_project
 from pipeline.coloring import model_choice
-from pipeline.coloring.model_choice import ORDER, choose_model, folder_md5, stale
+from pipeline.coloring.model_choice import ORDER, choose_model, why_stale
 from pipeline.errors import ModelError
 from pipeline.inference.starter import starter_folder
 from tests.helpers import Project
@@ -67,7 +68,7 @@ def test_a_folder_has_the_hash_that_dvc_gives_it(made: Project) -> None:
     lock = YAML(typ="safe").load((made.folder / "dvc.lock").read_text(encoding="utf-8"))
     for name in ORDER:
         (out,) = lock["stages"][name]["outs"]
-        assert folder_md5(made.folder / "checkpoints" / name) == out["md5"]
+        assert dvc_project.folder_md5(made.folder / "checkpoints" / name) == out["md5"]
 
 
 def test_the_last_stage_colors_whatever_the_times_of_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,24 +91,24 @@ def test_the_last_stage_colors_whatever_the_times_of_files(project: Project, mon
 
 
 def test_a_stale_model_is_said_to_be_one(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [stale(name, project.folder) for name in ORDER] == ["", "", ""]
+    assert [why_stale(name, project.folder) for name in ORDER] == ["", "", ""]
     choose_model(None, project.folder)
     assert "warning" not in capsys.readouterr().err
     retrain(project)
     earlier = "was made from an earlier checkpoints/pretrain"
-    assert [stale(name, project.folder) for name in ORDER] == [earlier, earlier, ""]
+    assert [why_stale(name, project.folder) for name in ORDER] == [earlier, earlier, ""]
     assert chosen(project) == "export"
     assert f"warning: checkpoints/export {earlier}; dvc repro makes it anew" in capsys.readouterr().err
     project.dvc("repro")
-    assert [stale(name, project.folder) for name in ORDER] == ["", "", ""]
+    assert [why_stale(name, project.folder) for name in ORDER] == ["", "", ""]
     (project.folder / "checkpoints/export/notes.txt").write_text("mine", encoding="utf-8")
-    assert "is not the one in dvc.lock" in stale("export", project.folder)
+    assert "is not the one in dvc.lock" in why_stale("export", project.folder)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "stages: 3", "stages: {export: {deps: 1}}", "a: b: c", "\x00"])
 def test_without_a_usable_lock_nothing_is_said(project: Project, content: str) -> None:
     (project.folder / "dvc.lock").write_text(content, encoding="utf-8")
-    assert stale("export", project.folder) == ""
+    assert why_stale("export", project.folder) == ""
 
 
 def test_it_says_which_model_it_is(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,102 @@
+"""All that the package asks of DVC: what dvc.lock records, how `-S` changes parameters, and experiments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+# DVC is run, not imported: its import takes longer than most of what asks here.
+_LAY_OVER = """
+import sys
+from dvc.utils.hydra import apply_overrides
+try:
+    apply_overrides(sys.argv[1], sys.argv[2:])
+except Exception as error:
+    sys.exit(str(error.__cause__ or error))
+"""
+# base.seed=1,2 means two experiments.
+_SPREAD = """
+import json, sys
+from dvc.utils.hydra import get_hydra_sweeps
+try:
+    print(json.dumps([sweep["p"] for sweep in get_hydra_sweeps({"p": sys.argv[1:]})]))
+except Exception:
+    print(json.dumps([sys.argv[1:]]))
+"""
+
+
+def stale(name: str, stages: tuple[str, ...], project: Path) -> str:
+    """Say why dvc.lock says that a model is not of today's stages; "" where it does not.
+
+    Args:
+        name: of the stage that publishes the model.
+        stages: it and those that it may come from.
+        project: the folder with dvc.lock and checkpoints/.
+    """
+    try:
+        lock: Any = YAML(typ="safe").load((project / "dvc.lock").read_text(encoding="utf-8"))
+        recorded = lock["stages"]
+        made = {out["path"]: out["md5"] for stage in recorded.values() for out in stage.get("outs", [])}
+        here = made.get(f"checkpoints/{name}")
+        if here and here != folder_md5(project / "checkpoints" / name):
+            return "is not the one in dvc.lock (dvc checkout brings that back)"
+        for stage in stages:
+            for dep in recorded.get(stage, {}).get("deps", []):
+                if dep["path"].startswith("checkpoints/") and made.get(dep["path"], dep["md5"]) != dep["md5"]:
+                    return f"was made from an earlier {dep['path']}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError):
+        return ""  # no DVC project, or none that can be read
+    return ""
+
+
+def folder_md5(folder: Path) -> str:
+    """Return DVC's hash of a folder: the MD5 of a JSON list of its files with their MD5s."""
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    entries = []
+    for name, path in files:
+        with path.open("rb") as file:
+            entries.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def lay_over(params: str, changes: list[str]) -> str:
+    """Change a parameters file in place, as `dvc exp run -S` does; returns why DVC refuses, "" where it took them."""
+    done = subprocess.run([sys.executable, "-c", _LAY_OVER, params, *changes], capture_output=True, encoding="utf-8")
+    return (done.stderr.strip() or "refused") if done.returncode else ""
+
+
+def experiments(changes: list[str]) -> list[list[str]]:
+    """Return the changes of each experiment that these mean: base.seed=1,2 means two."""
+    done = subprocess.run([sys.executable, "-c", _SPREAD, *changes], capture_output=True, encoding="utf-8", check=True)
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
+
+
+def run_experiment(name: str, changes: list[str]) -> bool:
+    """Run an experiment in a copy of the project, with its output shown; returns whether it ended well."""
+    words = [word for change in changes for word in ("-S", change)]
+    print(f"dvc exp run --temp -n {name} {' '.join(words)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *words], check=False)
+    return done.returncode == 0
+
+
+def is_project(folder: Path) -> bool:
+    return _answer(folder, "root") is not None
+
+
+def remotes(folder: Path) -> list[str]:
+    """Return each remote as its name and address; none where it is no project."""
+    return [" ".join(line.split()) for line in (_answer(folder, "remote", "list") or "").splitlines()]
+
+
+def _answer(folder: Path, *words: str) -> str | None:
+    command = [sys.executable, "-m", "dvc", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
