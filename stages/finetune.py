@@ -57,7 +57,14 @@ def run(params: Params) -> None:
     learnt_here = begun is pretrained and params.pretrain.epochs > 0
     before = earlier.before if learnt_here and earlier else earlier
     config = TrainConfig(
-        "finetune", block.epochs, loader, previews, block.keep_epochs, block.publish, scored=True, started_from=before
+        stage="finetune",
+        epochs=block.epochs,
+        loader=loader,
+        previews=previews,
+        keep_epochs=block.keep_epochs,
+        publish=block.publish,
+        scored=True,
+        started_from=before,
     )
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
     Trainer(config, objective, inputs, model, folders("finetune")).run()

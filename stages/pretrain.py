@@ -35,7 +35,16 @@ def run(params: Params) -> None:
         num_workers=base.num_workers,
     )
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
-    config = TrainConfig("pretrain", block.epochs, loader, previews, block.keep_epochs, started_from=model.training)
+    config = TrainConfig(
+        stage="pretrain",
+        epochs=block.epochs,
+        loader=loader,
+        previews=previews,
+        keep_epochs=block.keep_epochs,
+        publish=block.publish,
+        patience=block.patience,
+        started_from=model.training,
+    )
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
     Trainer(config, objective, inputs, model, folders("pretrain")).run()
 

@@ -125,7 +125,8 @@ def states(folder: Path, stage: str) -> list[Path]:
                 at_step(ADVERSARIAL, 0),
                 at_step(ADVERSARIAL, 1),
                 # The discriminator has learnt from this batch, the generator has not.
-                f"before({ADVERSARIAL}, '_step_generator', lambda *_: COUNT.pop(), settled)\nCOUNT = [True, False]",
+                f"before({ADVERSARIAL}, '_step_generator', lambda *_, **__: COUNT.pop(), settled)\n"
+                "COUNT = [True, False]",
                 at_step(ADVERSARIAL, 3),
                 "before(trainer, 'publish', lambda source, out: out.parts[0] == 'checkpoints')",
             ],

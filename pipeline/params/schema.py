@@ -106,6 +106,11 @@ def unshareable(key: str, batch_size: int, processes: int) -> list[str]:
     ]
 
 
+def divides(micro_batch: int, photographs: int) -> bool:
+    """Whether so many photographs are whole parts of micro_batch, of two or more; 0 stands for all at once."""
+    return micro_batch == 0 or (micro_batch >= 2 and photographs % micro_batch == 0)
+
+
 # Heusel et al. write so beside their code, and recommend 10,000.
 FEWEST_FOR_FID = 2048
 # The folders of checkpoints/ that the pipeline writes, and so cannot start from.
@@ -164,11 +169,12 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
 AdversarialLoss = Literal["bce", "lsgan", "hinge", "none"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
-Schedule = Literal["one_cycle", "constant", "linear_decay"]
+Schedule = Literal["one_cycle", "constant", "linear_decay", "cosine", "warmup_cosine"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=0)]
+MicroBatch = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -274,6 +280,11 @@ def _epochs_problems(name: str, block: Pretrain | Finetune) -> Iterator[str]:
     """Yield what no epoch of a training can be made of."""
     if block.epochs and block.batch_size == 1:
         yield f"{name}.batch_size must be >= 2: batch normalization has nothing to compare, got 1"
+    if block.epochs and not divides(block.micro_batch, block.batch_size):
+        yield (
+            f"{name}.micro_batch must be 0, or a number >= 2 that divides {name}.batch_size ({block.batch_size}), got "
+            f"{block.micro_batch}"
+        )
     late = [epoch for epoch in block.keep_epochs if epoch > block.epochs]
     if late:
         yield f"{name}.keep_epochs must be <= {name}.epochs ({block.epochs}), got {late[0]}"
@@ -289,14 +300,27 @@ class Pretrain(Block):
     """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all of them."""
     batch_size: Count = 16
     """Photographs of a step, those of all processes together."""
+    micro_batch: MicroBatch = 0
+    """Photographs that go through the networks at once, where memory does not hold a whole batch; 0: all of them. The
+    gradients of the parts are added up, so the step is that of the whole batch, but for rounding, and for batch
+    normalization, which sees one part at a time. With several processes: of the part of each."""
     lr: Rate = 0.001
     """Peak learning rate of AdamW."""
-    encoder_lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Times the learning rate of dynamic_unet's backbone: a pretrained one may learn slower than its decoder."""
+    encoder_lr_factor: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Times the learning rate of dynamic_unet's backbone: a pretrained one may learn slower than its decoder, or, with
+    0, not at all."""
+    freeze_epochs: Epochs = 0
+    """First epochs, in which the weights of dynamic_unet's backbone stay as they are. (Its running means follow the
+    photographs.)"""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Decoupled weight decay of AdamW."""
+    beta1: Beta = 0.9
+    """Decay of AdamW's mean of the gradients."""
+    beta2: Beta = 0.999
+    """Decay of AdamW's mean of their squares."""
     schedule: Schedule = "one_cycle"
-    """Learning rate by progress. one_cycle: up, then down to nearly 0. linear_decay: to 0 in the second half."""
+    """Learning rate by progress. one_cycle: up in the first quarter, then down to nearly 0. linear_decay: to 0 in the
+    second half. cosine: half a cosine down to 0. warmup_cosine: up in the first 5 %, then so."""
     losses: Losses = Field(default_factory=lambda: _only_l1(1.0))
     """Weight of each content loss in the sum that is minimized: `{l1: 1}`; or the text `l1:1 mse:10`, which replaces
     all of them where `-S` would merge a block. smooth_l1: squared within one Lab unit. l1_chromatic:
@@ -323,12 +347,22 @@ class Pretrain(Block):
     """Steps between more preview grids; 0: none."""
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
     """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
+    publish: Literal["best", "last"] = "last"
+    """best: the epoch of the least ab_mae on the validation photographs."""
+    patience: Epochs = 0
+    """Epochs in a row without a lower ab_mae on the validation photographs after which training ends; 0: it goes
+    through all epochs. For schedule constant: where the rate falls, the last epochs are usually the best."""
 
     @model_validator(mode="after")
     def _can_train(self) -> Self:
         unweighted = self.epochs and not any(self.losses.values())
         losses = [f"pretrain.losses must give a loss a weight > 0, got {self.losses}"] if unweighted else []
-        refuse([*_epochs_problems("pretrain", self), *losses])
+        frozen = (
+            [f"pretrain.freeze_epochs must be <= pretrain.epochs ({self.epochs}), got {self.freeze_epochs}"]
+            if self.freeze_epochs > self.epochs > 0
+            else []
+        )
+        refuse([*_epochs_problems("pretrain", self), *losses, *frozen])
         return self
 
 
@@ -339,6 +373,8 @@ class Finetune(Block):
     epochs: Epochs = 1
     epoch_steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 16
+    micro_batch: MicroBatch = 0
+    """As pretrain.micro_batch. The generator goes through each part twice then, once for each network's gradients."""
     lr_generator: Rate = 0.0002
     """Peak learning rate of the generator's Adam."""
     lr_discriminator: Rate = 0.0002

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,22 @@ from pipeline.training.ema import Ema
 from pipeline.training.hints import simulated, with_hints
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
 from pipeline.training.schedules import lr_factor
+
+
+@dataclass(frozen=True)
+class Part:
+    """As much of a batch as goes through the networks at once."""
+
+    condition: Tensor
+    """(n, in_channels, S, S) float32 in [-1, 1]."""
+    target: Tensor
+    """(n, out_channels, S, S) float32 in [-1, 1]."""
+    share: float
+    """Of the batch."""
+
+
+Losses = Callable[[Part], tuple[Tensor, dict[str, Tensor]]]
+"""A part -> the scalar whose gradient is followed, and each loss by its name."""
 
 
 class Objective(ABC):
@@ -97,7 +114,8 @@ class Objective(ABC):
         """Set the learning rates that the schedule gives at this step of all."""
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * group.get("factor", 1.0) * lr_factor(self._schedule, step, steps)
+                factor = 0.0 if step < group.get("frozen", 0.0) * steps else group.get("factor", 1.0)
+                group["lr"] = self._rates[name] * factor * lr_factor(self._schedule, step, steps)
 
     def rates(self) -> dict[str, float]:
         """Return the current learning rates: lr_<name>."""
@@ -159,10 +177,24 @@ class Objective(ABC):
         sums = [weight.abs().sum() for weight in self.generator.parameters() if weight.dim() > 1]
         return {"l1_penalty": self._l1_penalty * torch.stack(sums).sum()}
 
-    def _update(self, loss: Tensor, name: str) -> None:
-        """One step of a network's optimizer down the gradient of the loss."""
+    def _parts(self, condition: Tensor, target: Tensor) -> list[Part]:
+        """Cut a batch into what goes through the networks at once: all of it, but for `micro_batch`."""
+        size = self.params.micro_batch or len(condition)
+        pairs = zip(torch.split(condition, size), torch.split(target, size), strict=True)
+        return [Part(seen, wanted, len(seen) / len(condition)) for seen, wanted in pairs]
+
+    def _update(self, name: str, parts: Sequence[Part], losses: Losses) -> dict[str, Tensor]:
+        """Take a step of a network's optimizer down the gradient of the parts' losses; returns the mean of each."""
         self.optimizers[name].zero_grad()
-        self.accelerator.backward(loss)
+        means: dict[str, Tensor] = {}
+        for part in parts:
+            total, named = losses(part)
+            self.accelerator.backward(total * part.share)
+            _add(means, named, part.share)
+        self._follow_gradient(name)
+        return means
+
+    def _follow_gradient(self, name: str) -> None:
         self.group.average_gradients(self.networks[name].parameters())
         if self._clip_norm:
             # Not accelerate's clip_grad_norm_: it unscales the other network's gradients, too, so that one overflow
@@ -172,22 +204,31 @@ class Objective(ABC):
         self.optimizers[name].step()
 
 
+def _add(means: dict[str, Tensor], losses: Mapping[str, Tensor], share: float) -> None:
+    for name, loss in losses.items():
+        means[name] = means.get(name, torch.zeros_like(loss)) + loss.detach() * share
+
+
 class ContentObjective(Objective):
     """Pretraining: the generator learns from the content loss alone."""
 
     def __init__(self, generator: nn.Module, params: Pretrain, space: ColorSpace, accelerator: Accelerator):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        adamw = AdamW(_groups(generator, params), params.lr, weight_decay=params.weight_decay)
+        betas = (params.beta1, params.beta2)
+        adamw = AdamW(_groups(generator, params), params.lr, betas, weight_decay=params.weight_decay)
         super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
         self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:  # noqa: ARG002
-        output = self.generator(condition).float()
-        answer = Answer(output, target, self._shown(condition), self.space)
-        losses, penalty = self._content(answer), self._penalty()
-        self._update(self._content.weight * losses["content"] + sum(penalty.values()), "generator")
+        means = self._update("generator", self._parts(condition, target), self._losses)
         self.ema.update()
-        return {name: loss.detach() for name, loss in {**losses, **penalty}.items()}
+        return means
+
+    def _losses(self, part: Part) -> tuple[Tensor, dict[str, Tensor]]:
+        output = self.generator(part.condition).float()
+        content = self._content(Answer(output, part.target, self._shown(part.condition), self.space))
+        penalty = self._penalty()
+        return self._content.weight * content["content"] + sum(penalty.values()), {**content, **penalty}
 
 
 def _groups(generator: nn.Module, params: Pretrain) -> list[dict[str, Any]]:
@@ -197,16 +238,20 @@ def _groups(generator: nn.Module, params: Pretrain) -> list[dict[str, Any]]:
     """
     own = {id(parameter) for parameter in backbone_parameters(generator)}
     groups = []
-    for inside, factor in ((False, 1.0), (True, params.encoder_lr_factor)):
+    frozen = params.freeze_epochs / max(params.epochs, 1)
+    for inside, factor, still in ((False, 1.0, 0.0), (True, params.encoder_lr_factor, frozen)):
         for decays in (True, False):
             members = [p for p in generator.parameters() if (id(p) in own) == inside and (p.dim() > 1) == decays]
             decay = {} if decays else {"weight_decay": 0.0}
-            groups += [{"params": members, "factor": factor, **decay}] if members else []
+            groups += [{"params": members, "factor": factor, "frozen": still, **decay}] if members else []
     return groups
 
 
 class AdversarialObjective(Objective):
     """Fine-tuning: content loss plus a conditional GAN, with one pass through the generator a step.
+
+    With micro_batch there are two passes: only one part's answer fits in memory, and the second network's gradients
+    need it again.
 
     Args:
         discriminator: None where params.adversarial_loss is none: the generator learns from the content loss alone.
@@ -234,44 +279,60 @@ class AdversarialObjective(Objective):
         self._content = ContentLoss(params.losses, accelerator)
 
     def step(self, condition: Tensor, target: Tensor, number: int) -> dict[str, Tensor]:
-        discriminator, real = self.discriminator, self.space.saturated(target, self._params.target_saturation)
+        parts, discriminator = self._parts(condition, target), self.discriminator
         if discriminator is None:
-            fake = self.generator(condition).float()
-            answer = Answer(fake, target, self._shown(condition), self.space, real)
-            return self._update_generator({}, answer, learns=True)
+            return self._step_generator(parts, self._answer, learns=True)
         learns = number >= self._params.warmup_steps
         with torch.set_grad_enabled(learns):
-            fake = self.generator(condition).float()
-        shown = self._shown(condition)
+            whole = self._answer(parts[0]) if len(parts) == 1 else None
+
+        def answer(part: Part) -> Answer:
+            return whole or self._answer(part)
+
         return {
-            **self._step_discriminator(discriminator, shown, real, fake.detach()),
-            **self._step_generator(discriminator, Answer(fake, target, shown, self.space, real), learns),
+            **self._update("discriminator", parts, lambda part: self._discriminator_losses(answer(part))),
+            **self._step_generator(parts, answer, learns=learns),
         }
 
-    def _step_discriminator(
-        self, discriminator: nn.Module, condition: Tensor, real: Tensor, fake: Tensor
-    ) -> dict[str, Tensor]:
-        real_logits = discriminator(condition, real).float()
-        fake_logits = discriminator(condition, fake).float()
+    def _answer(self, part: Part) -> Answer:
+        fake, real = self.generator(part.condition).float(), part.target
+        saturated = self.space.saturated(real, self._params.target_saturation)
+        return Answer(fake, real, self._shown(part.condition), self.space, saturated)
+
+    def _discriminator_losses(self, answer: Answer) -> tuple[Tensor, dict[str, Tensor]]:
+        real_logits = self._judge(answer.condition, answer.target if answer.saturated is None else answer.saturated)
+        fake_logits = self._judge(answer.condition, answer.output.detach())
         loss = discriminator_loss(self._params.adversarial_loss, real_logits, fake_logits)
-        self._update(loss, "discriminator")
-        return {"discriminator": loss.detach()}
+        return loss, {"discriminator": loss}
 
-    def _step_generator(self, discriminator: nn.Module, answer: Answer, learns: bool) -> dict[str, Tensor]:
-        # The gradient passes through the discriminator, whose own gradients are not needed here.
-        discriminator.requires_grad_(False)
-        logits = discriminator(answer.condition, answer.output).float()
-        adversarial = {"adversarial": generator_loss(self._params.adversarial_loss, logits)}
-        losses = self._update_generator(adversarial, answer, learns=learns)
-        discriminator.requires_grad_(True)
-        return losses
-
-    def _update_generator(self, adversarial: dict[str, Tensor], answer: Answer, *, learns: bool) -> dict[str, Tensor]:
+    def _step_generator(
+        self, parts: Sequence[Part], answer: Callable[[Part], Answer], *, learns: bool
+    ) -> dict[str, Tensor]:
         """Down the gradient of the sum of all losses, where the generator learns yet; returns each of them."""
-        content, penalty = self._content(answer), self._penalty()
-        loss = sum(adversarial.values()) + self._content.weight * content["content"] + sum(penalty.values())
+        if self.discriminator is not None:
+            # The gradient passes through the discriminator, whose own gradients are not needed here.
+            self.discriminator.requires_grad_(False)
         if learns:
-            self._update(loss, "generator")
+            means = self._update("generator", parts, lambda part: self._generator_losses(answer(part)))
             self.ema.update()
-        losses = {**adversarial, **content, **penalty, "generator": loss}
-        return {name: value.detach() for name, value in losses.items()}
+        else:
+            means = {}
+            for part in parts:
+                with torch.no_grad():
+                    _add(means, self._generator_losses(answer(part))[1], part.share)
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(True)
+        return means
+
+    def _generator_losses(self, answer: Answer) -> tuple[Tensor, dict[str, Tensor]]:
+        adversarial, content, penalty = {}, self._content(answer), self._penalty()
+        if self.discriminator is not None:
+            logits = self._judge(answer.condition, answer.output)
+            adversarial = {"adversarial": generator_loss(self._params.adversarial_loss, logits)}
+        loss = sum(adversarial.values()) + self._content.weight * content["content"] + sum(penalty.values())
+        return loss, {**adversarial, **content, **penalty, "generator": loss}
+
+    def _judge(self, condition: Tensor, colors: Tensor) -> Tensor:
+        """Return the discriminator's logits."""
+        logits: Tensor = self.networks["discriminator"](condition, colors).float()
+        return logits

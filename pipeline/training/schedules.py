@@ -9,6 +9,8 @@ from pipeline.params.schema import Schedule
 # The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
 # Its momentum, which fastai moves the other way, stays where it is here.
 _WARM, _START, _END = 0.25, 1 / 25, 1e-5
+# The part of warmup_cosine in which the rate rises, in a straight line.
+_WARM_UP = 0.05
 
 
 def lr_factor(schedule: Schedule, step: int, total: int) -> float:
@@ -18,6 +20,11 @@ def lr_factor(schedule: Schedule, step: int, total: int) -> float:
         if progress < _WARM:
             return _cosine(_START, 1.0, progress / _WARM)
         return _cosine(1.0, _END, (progress - _WARM) / (1 - _WARM))
+    if schedule == "cosine":
+        return _cosine(1.0, 0.0, step / total)
+    if schedule == "warmup_cosine":
+        warm = math.ceil(_WARM_UP * total)
+        return (step + 1) / (warm + 1) if step < warm else _cosine(1.0, 0.0, (step - warm) / (total - warm))
     if schedule == "linear_decay":  # pix2pix: constant for half of the training, then straight to zero
         return min(1.0, 2 * (1 - step / total))
     return 1.0

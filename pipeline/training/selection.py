@@ -7,6 +7,7 @@ knob, the stage was worth less than a slider, and what it began with is publishe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -57,6 +58,12 @@ class Selection:
 
     def _predictor(self, generator: nn.Module) -> Predictor:
         return predictor(generator, self._space, next(generator.parameters()).device, self._seed)
+
+
+def least_error(history: Sequence[Mapping[str, float]]) -> int:
+    """Return the epoch that pretraining publishes, which has no rival: that of the least ab_mae on valid."""
+    errors = {int(row["epoch"]): row["valid_ab_mae"] for row in history}
+    return min(errors, key=lambda epoch: errors[epoch] if math.isfinite(errors[epoch]) else math.inf)
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:

@@ -29,9 +29,9 @@ from pipeline.data.loader import LoaderConfig, plain_batches, train_batches
 from pipeline.data.shards import Photographs, sample_source
 from pipeline.errors import ParamsError, TrainingError
 from pipeline.files import StageFolders, publish, require_writable, write_json
-from pipeline.models.checkpoint import load_generator, save_model
-from pipeline.models.config import ModelConfig, Training
-from pipeline.params.schema import unshareable
+from pipeline.models.checkpoint import load_weights, save_model
+from pipeline.models.config import ModelConfig, Training, read_config
+from pipeline.params.schema import divides, unshareable
 from pipeline.progress import progress
 from pipeline.quality.validation import ab_mae, inference
 from pipeline.system import held
@@ -40,7 +40,7 @@ from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import Objective
 from pipeline.training.plan import plan
 from pipeline.training.recorder import PreviewTimes, Recorder
-from pipeline.training.selection import Selection, best_epoch
+from pipeline.training.selection import Selection, best_epoch, least_error
 
 # Reading a loss makes a GPU wait, and after so many steps it is soon enough to stop a failing run.
 _CHECK_EVERY = 10
@@ -62,6 +62,8 @@ class TrainConfig:
     """Epochs (from 1) whose generator is published beside the last one."""
     publish: Literal["best", "last"] = "last"
     """Which generator is published: selection.py says what is best."""
+    patience: int = 0
+    """Epochs in a row without a lower ab_mae after which training ends; 0: it goes through all of them."""
     scored: bool = False
     """Whether each epoch is scored against what the stage began with, for history.csv and the choice of the best."""
     started_from: Training | None = None
@@ -97,6 +99,11 @@ class Trainer:
         self.objective, self.model, self.folders = objective, model, folders
         self.group, accelerator = objective.group, objective.accelerator
         problems = unshareable(f"{config.stage}.batch_size", config.loader.batch_size, self.group.count)
+        share, micro_batch = config.loader.batch_size // self.group.count, objective.params.micro_batch
+        if not divides(micro_batch, share):
+            problems.append(
+                f"{config.stage}.micro_batch must divide the {share} photographs of each process, got {micro_batch}"
+            )
         if config.epochs and problems:
             raise ParamsError(problems[0])
         self.splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
@@ -161,14 +168,21 @@ class Trainer:
             position = self._resume()
             if self.group.first:
                 self._trackers.start(begins=not (position.epoch or position.batches))
-            while position.epoch < epochs:
+            while not self._is_over(position.epoch):
                 losses = self._run_epoch(position, stop)
                 position = Position(position.epoch + 1)
                 self._close_epoch(position.epoch, losses)
                 self._keep(position.epoch)
                 # After the last epoch, so that a disk that is full when publishing costs no training.
-                wanted = position.epoch == epochs or position.epoch in self.config.keep_epochs
+                wanted = self._is_over(position.epoch) or position.epoch in self.config.keep_epochs
                 self._save_and_stop(position, *self._agreed(stop), wanted=wanted)
+
+    def _is_over(self, epoch: int) -> bool:
+        """Whether training ends after an epoch."""
+        patience = self.config.patience
+        if epoch == self.config.epochs or not patience or not epoch:
+            return epoch == self.config.epochs
+        return epoch - least_error(self.recorder.history) >= patience
 
     def _resume(self) -> Position:
         """Go on from saved state; the beginning where there is none."""
@@ -290,10 +304,12 @@ class Trainer:
         with inference(generator):
             return self._selection.scores(generator)
 
-    @property
-    def _choosing(self) -> Selection | None:
-        """What the best epoch is chosen by; None where the last one is published."""
-        return self._selection if self.config.publish == "best" else None
+    def _chosen(self) -> int:
+        """Return the epoch to publish, of those that there are; 0 for what the stage began with."""
+        history = self.recorder.history
+        if self.config.publish == "last" or self.config.epochs == 0:
+            return int(history[-1]["epoch"])
+        return best_epoch(history) if self.config.scored else least_error(history)
 
     def _keep(self, epoch: int) -> None:
         """Keep the generator of an epoch: one that is asked for, the best so far, and the last where none is published.
@@ -301,12 +317,14 @@ class Trainer:
         The last, because hours may have gone into it: it is published beside the generator that the stage began with,
         unless it gives no numbers any more.
         """
-        best = best_epoch(self.recorder.history) if self._choosing else None
+        if not self.group.first:
+            return
+        best = self._chosen()
         rejected = best == 0 and epoch == self.config.epochs and math.isfinite(self._row(epoch)["valid_ab_mae"])
         names = [f"epoch-{epoch:04d}"] if epoch in self.config.keep_epochs or rejected else []
-        if best == epoch:
+        if best == epoch and self.config.publish == "best":
             names.append(f"{_BEST}{epoch:04d}")
-        for name in names if self.group.first else []:
+        for name in names:
             with self.states.keeping(name) as folder, self.objective.ema.applied():
                 alone = self._described(epoch).model_copy(update={"discriminator": None})
                 save_model(folder, {"generator": self.objective.unwrapped()["generator"]}, alone)
@@ -316,17 +334,19 @@ class Trainer:
         if not self.group.first:
             return
         self._trackers.finish()
-        choosing = self._choosing
-        chosen = best_epoch(self.recorder.history) if choosing else self.config.epochs
+        choosing, chosen = self.config.publish == "best" and self.config.epochs > 0, self._chosen()
         kept = self.states.kept()
         bests = {name: kept.pop(name) for name in list(kept) if name.startswith(_BEST)}
         with self.objective.ema.applied():
             networks = self.objective.unwrapped()
             if choosing and chosen:
-                networks["generator"].load_state_dict(_best_weights(chosen, bests))
-            elif choosing:
+                best = _best(chosen, bests)
+                load_weights(networks["generator"], best, "generator", read_config(best))
+                by = "the nearest in color distribution of those that beat the saturation knob"
+                tqdm.write(f"published: epoch {chosen}, {by if self._selection else 'of the least valid ab_mae'}")
+            elif choosing and self._selection:
                 _say_that_none_is_better(list(kept))
-                networks["generator"].load_state_dict(choosing.weights)
+                networks["generator"].load_state_dict(self._selection.weights)
             # What the stage began with has learnt nothing here.
             save_model(self.folders.work / "model", networks, self._described(chosen) if chosen else self.model)
         shown = {name: float(f"{value:.6g}") for name, value in self._row(chosen).items() if not _is_setting(name)}
@@ -385,14 +405,13 @@ def _speed(bar: tqdm[Tensor], batch_size: int) -> dict[str, str]:
     return {"images/s": f"{rate:.1f}"}
 
 
-def _best_weights(epoch: int, bests: Mapping[str, Path]) -> dict[str, Tensor]:
+def _best(epoch: int, bests: Mapping[str, Path]) -> Path:
     best = bests.get(f"{_BEST}{epoch:04d}")
     if best is None:
         raise TrainingError(
             f"the generator of epoch {epoch}, the best, has not been kept; `twotone states --clear`, and run again"
         )
-    tqdm.write(f"published: epoch {epoch}, the nearest in color distribution of those that beat the saturation knob")
-    return dict(load_generator(best).network.state_dict())
+    return best
 
 
 def _say_that_none_is_better(kept: list[str]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import SavedStateError
 from pipeline.models.discriminators import build_discriminator
-from pipeline.models.generators import build_generator
+from pipeline.models.generators import backbone_parameters, build_generator
 from pipeline.params.schema import Params
 from pipeline.training.losses import LOSSES, Answer
 from pipeline.training.objectives import AdversarialObjective, ContentObjective
@@ -258,3 +258,65 @@ def test_a_pretrained_encoder_may_learn_slower(params: Params, accelerator: Acce
     assert inside
     assert max(moved[name] for name in inside) == pytest.approx(0.01 * rate, abs=1e-7)
     assert max(moved[name] for name in moved.keys() - inside) == pytest.approx(rate, rel=0.02)
+
+
+def gradients(objective: ContentObjective | AdversarialObjective) -> list[Tensor]:
+    networks = objective.networks.values()
+    return [p.grad for network in networks for p in network.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_the_gradient_of_parts_is_that_of_the_batch(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator, stage: str
+) -> None:
+    """But for batch normalization, so that uses its running values here."""
+    nets, found = [Tiny(), Tiny()], []
+    nets[1].load_state_dict(nets[0].state_dict())
+    for net, micro_batch in zip(nets, (0, 2), strict=True):
+        changes = {"micro_batch": micro_batch, "l1_penalty": 0.01}
+        if stage == "finetune":
+            objective: Any = adversarial(params, net, accelerator, **changes)
+        else:
+            objective = ContentObjective(net, params.pretrain.model_copy(update=changes), LAB, accelerator)
+        for module in [m for network in objective.networks.values() for m in network.modules()]:
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        losses = objective.step(*batch, 0)
+        found.append((losses, gradients(objective)))
+        assert net.calls == (1 if not micro_batch else 2 if stage == "pretrain" else 4)
+    (whole, expected), (parts, got) = found
+    assert whole.keys() == parts.keys()
+    for name, loss in whole.items():
+        torch.testing.assert_close(parts[name], loss, rtol=1e-5, atol=1e-6)
+    for one, other in zip(expected, got, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+
+def test_a_discriminator_warms_up_in_parts(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    net = Tiny()
+    objective = adversarial(params, net, accelerator, micro_batch=2, warmup_steps=1)
+    before = net.conv.weight.detach().clone()
+    assert set(objective.step(*batch, 0)) == {"discriminator", "adversarial", "content", "generator"}
+    assert torch.equal(net.conv.weight, before)
+    objective.step(*batch, 1)
+    assert not torch.equal(net.conv.weight, before)
+
+
+def test_a_frozen_encoder_stays_and_then_learns_at_its_own_rate(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    small = params.generator.model_copy(update={"max_width": 64})
+    generator = build_generator(small, LAB, 32, seed=0)
+    block = params.pretrain.model_copy(
+        update={"epochs": 4, "freeze_epochs": 1, "encoder_lr_factor": 0.1, "schedule": "constant"}
+    )
+    objective = ContentObjective(generator, block, LAB, accelerator)
+    encoder = [p.detach().clone() for p in backbone_parameters(generator)]
+    for step, rates in enumerate([{0.0, block.lr}, {0.0, block.lr}, {0.1 * block.lr, block.lr}]):
+        objective.set_rates(step, steps=8)
+        assert {group["lr"] for group in objective.optimizers["generator"].param_groups} == rates
+        objective.step(*batch, step)
+        same = [torch.equal(p, before) for p, before in zip(backbone_parameters(generator), encoder, strict=True)]
+        assert all(same) == (step < 2)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from pipeline.training.schedules import lr_factor
 
@@ -34,3 +34,22 @@ def test_linear_decay_is_constant_then_falls_to_nothing() -> None:
 def test_constant_and_a_single_step() -> None:
     assert {lr_factor("constant", step, 7) for step in range(7)} == {1.0}
     assert 0 < lr_factor("one_cycle", 0, 1) <= 1
+
+
+def test_cosine_is_torchs() -> None:
+    total = 40
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    oracle = CosineAnnealingLR(optimizer, total)
+    expected = []
+    for _ in range(total):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        oracle.step()
+    assert [lr_factor("cosine", step, total) for step in range(total)] == pytest.approx(expected)
+
+
+def test_a_cosine_after_a_straight_warm_up() -> None:
+    got = [lr_factor("warmup_cosine", step, 100) for step in range(100)]
+    assert got[:6] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0])
+    assert got[5:] == pytest.approx([lr_factor("cosine", step, 95) for step in range(95)])
+    assert 0 < lr_factor("warmup_cosine", 0, 1) <= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.errors import TrainingError
+from pipeline.errors import ParamsError, TrainingError
 from pipeline.files import StageFolders, write_json
 from pipeline.models.config import ModelConfig, read_config
 from pipeline.params.schema import Params, read
@@ -190,3 +191,57 @@ def test_the_moving_average_is_what_it_says() -> None:
     off.update()
     with off.applied():
         assert net.weight.item() == 2
+
+
+def with_errors(run: Trainer, errors: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter(errors)
+    monkeypatch.setattr(run, "validate", lambda: next(left))
+
+
+def test_patience_ends_a_training_and_a_resumed_one(
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of errors 9, 8, 8.5, 8.2 the third and fourth are no better than the second."""
+    run = trainer(epochs=9, patience=2)
+    with_errors(run, [9, 8, 8.5, 8.2, 7], monkeypatch)
+    run.train()
+    assert [row["epoch"] for row in run.recorder.history] == [1, 2, 3, 4]
+    again = trainer(epochs=9, patience=2)
+    with_errors(again, [], monkeypatch)
+    again.train()  # from the state that was saved at the end
+    assert [row["epoch"] for row in again.recorder.history] == [1, 2, 3, 4]
+
+
+def test_the_epoch_of_least_error_is_published(
+    trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(epochs=3, publish="best", keep_epochs=())
+    with_errors(run, [8.5, 8, 8.2], monkeypatch)
+    weights: list[Tensor] = []
+    record = run.recorder.record
+
+    def noted(row: dict[str, float]) -> None:
+        weights.append(conv(run).conv.weight.detach().clone())
+        record(row)
+
+    monkeypatch.setattr(run.recorder, "record", noted)
+    run.run()
+    published = load_file(tmp_path / "checkpoint/generator.safetensors")
+    assert torch.equal(published["conv.weight"], weights[1])
+    metrics = json.loads((tmp_path / "reports/metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["published_epoch"], metrics["valid_ab_mae"]) == (2, 8)
+    described = read_config(tmp_path / "checkpoint").training
+    assert described is not None
+    assert described.ab_mae == 8
+
+
+def test_a_part_of_a_batch_divides_what_each_process_has(
+    trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer()
+    monkeypatch.setattr(run.objective, "params", run.objective.params.model_copy(update={"micro_batch": 3}))
+    inputs = Inputs(read(QUICKSTART).base, (), tmp_path / "sample", (), ())
+    with pytest.raises(
+        ParamsError, match=r"pretrain\.micro_batch must divide the 4 photographs of each process, got 3"
+    ):
+        Trainer(run.config, run.objective, inputs, MODEL, run.folders)
