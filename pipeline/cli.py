@@ -326,6 +326,32 @@ def import_(
     import_weights(Request(file, out, architecture, image_size, discriminator))
 
 
+@app.command("lr-find", rich_help_panel=_TRAIN, epilog="Example: twotone lr-find pretrain")
+def lr_find(
+    stage: Annotated[str, typer.Argument(help="pretrain or finetune.")] = "pretrain",
+    steps: Annotated[int, typer.Option(min=20, max=10_000, help="Steps, each with a higher rate.")] = 100,
+    lowest: Annotated[
+        float, typer.Option("--from", min=1e-12, max=0.1, help="The first rate; the last one is 1.")
+    ] = 1e-6,
+) -> None:
+    """Look for a learning rate: train with a growing one, draw the loss, and suggest two. Nothing is published."""
+    if stage not in ("pretrain", "finetune"):
+        raise InputError(f"there are the stages pretrain and finetune, got {stage!r}")
+    params = read(PARAMS)
+    from pipeline.data.shards import Photographs
+    from pipeline.experiments.lr_find import Sweep, find, suggestions, write
+    from stages import finetune, pretrain
+
+    module: Any = finetune if stage == "finetune" else pretrain
+    photographs = Photographs(Path("data/sample"), "train", params.base.image_size)
+    objective = module.prepared(params)[0]
+    rows = find(objective, module.loader(params), photographs, Sweep(lowest, steps=steps))
+    key = "finetune.lr_generator" if stage == "finetune" else "pretrain.lr"
+    (careful, bold), folder = suggestions(rows), Path("logs/lr-find", stage)
+    write(rows, (careful, bold), key, folder)
+    print(f"{key}: {careful:g} is careful and {bold:g} bold, after {len(rows)} steps; see {folder / 'lr-find.png'}")
+
+
 @app.command(rich_help_panel=_TRAIN, epilog="Example: twotone check -S base.image_size=128")
 def check(changes: Changes = None) -> None:
     """Check params.yaml, the source of photographs, weights and device, before dvc removes a stage's outs."""

@@ -10,6 +10,7 @@ from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.data.loader import LoaderConfig
 from pipeline.devices import start
 from pipeline.models.checkpoint import digest, load_discriminator, load_generator, load_start
+from pipeline.models.config import ModelConfig, Training
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import AdversarialObjective
@@ -22,14 +23,32 @@ _PRETRAINED = Path("checkpoints/pretrain")
 
 def run(params: Params) -> None:
     base, block = params.base, params.finetune
+    objective, model, parents = prepared(params)
+    previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
+    config = TrainConfig(
+        stage="finetune",
+        epochs=block.epochs,
+        loader=loader(params),
+        previews=previews,
+        keep_epochs=block.keep_epochs,
+        publish=block.publish,
+        scored=True,
+        started_from=_learnt_before(params, model, parents),
+    )
+    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code_files("finetune"))
+    Trainer(config, objective, inputs, model, folders("finetune")).run()
+
+
+def prepared(params: Params) -> tuple[AdversarialObjective, ModelConfig, tuple[Path, ...]]:
+    """Return what is trained, with its first weights, the description of its model, and the folders it is from."""
+    base, block = params.base, params.finetune
     accelerator, pretrained = start(base, trackers_folder()), load_generator(_PRETRAINED)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
-    begun = pretrained
-    parents = [_PRETRAINED]
+    begun, parents = pretrained, [_PRETRAINED]
     folder = start_folder(block.start_from)
     if folder:
         begun = load_start(folder, pretrained.config, "finetune.start_from", base.seed)
-        parents = [_PRETRAINED, folder]
+        parents.append(folder)
         has_discriminator = discriminator is not None and load_discriminator(
             folder, begun.config, discriminator, params.discriminator
         )
@@ -41,30 +60,28 @@ def run(params: Params) -> None:
         digest(begun.network),
     )
     objective = AdversarialObjective(begun.network, discriminator, block, pretrained.space, accelerator)
-    # Another seed than pretrain's, for another order of batches.
-    loader = LoaderConfig(
+    return objective, model, tuple(parents)
+
+
+def loader(params: Params) -> LoaderConfig:
+    base, block = params.base, params.finetune
+    return LoaderConfig(
         batch_size=block.batch_size,
+        # Another seed than pretrain's, for another order of batches.
         seed=base.seed + 1,
         flip=block.flip,
         crop=block.crop,
         epoch_steps=block.epoch_steps,
         num_workers=base.num_workers,
     )
-    previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
-    # What pretrain has learnt in this run is no earlier training, but what it went on from is: without epochs, its own.
-    # (DVC watches pretrain's checkpoint, which a change of pretrain.epochs changes, and not pretrain.epochs.)
-    earlier = begun.config.training
-    learnt_here = begun is pretrained and params.pretrain.epochs > 0
-    before = earlier.before if learnt_here and earlier else earlier
-    config = TrainConfig(
-        stage="finetune",
-        epochs=block.epochs,
-        loader=loader,
-        previews=previews,
-        keep_epochs=block.keep_epochs,
-        publish=block.publish,
-        scored=True,
-        started_from=before,
-    )
-    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), tuple(parents), code_files("finetune"))
-    Trainer(config, objective, inputs, model, folders("finetune")).run()
+
+
+def _learnt_before(params: Params, model: ModelConfig, parents: tuple[Path, ...]) -> Training | None:
+    """Return what the generator had learnt before this run.
+
+    What pretrain has learnt in this run is no earlier training, but what it went on from is: without epochs, its own.
+    (DVC watches pretrain's checkpoint, which a change of pretrain.epochs changes, and not pretrain.epochs.)
+    """
+    earlier = model.training
+    learnt_here = parents == (_PRETRAINED,) and params.pretrain.epochs > 0
+    return earlier.before if learnt_here and earlier else earlier

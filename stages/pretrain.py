@@ -23,22 +23,12 @@ from stages.dvc import code_files, folders, trackers_folder
 
 def run(params: Params) -> None:
     base, block = params.base, params.pretrain
-    accelerator, space = start(base, trackers_folder()), ColorSpace(base.color_space)
-    generator, model = _generator(params)
-    objective = ContentObjective(generator, block, space, accelerator)
-    loader = LoaderConfig(
-        batch_size=block.batch_size,
-        seed=base.seed,
-        flip=block.flip,
-        crop=block.crop,
-        epoch_steps=block.epoch_steps,
-        num_workers=base.num_workers,
-    )
+    objective, model = prepared(params)
     previews = PreviewTimes(block.sample_epochs, block.epochs, block.sample_steps)
     config = TrainConfig(
         stage="pretrain",
         epochs=block.epochs,
-        loader=loader,
+        loader=loader(params),
         previews=previews,
         keep_epochs=block.keep_epochs,
         publish=block.publish,
@@ -47,6 +37,25 @@ def run(params: Params) -> None:
     )
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
     Trainer(config, objective, inputs, model, folders("pretrain")).run()
+
+
+def prepared(params: Params) -> tuple[ContentObjective, ModelConfig]:
+    """Return what is trained, with its first weights, and the description of its model."""
+    accelerator, space = start(params.base, trackers_folder()), ColorSpace(params.base.color_space)
+    generator, model = _generator(params)
+    return ContentObjective(generator, params.pretrain, space, accelerator), model
+
+
+def loader(params: Params) -> LoaderConfig:
+    base, block = params.base, params.pretrain
+    return LoaderConfig(
+        batch_size=block.batch_size,
+        seed=base.seed,
+        flip=block.flip,
+        crop=block.crop,
+        epoch_steps=block.epoch_steps,
+        num_workers=base.num_workers,
+    )
 
 
 def _starts(params: Params) -> tuple[Path, ...]:
