@@ -11,6 +11,7 @@ from pipeline.files import StageFolders
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
+_CODE = ("parts", "pipeline", "stages")
 # Its values are compared themselves: what it does with them changes no result.
 _PARAMS = "pipeline/params"
 
@@ -18,8 +19,8 @@ _PARAMS = "pipeline/params"
 def code_files(stage: str) -> tuple[Path, ...]:
     """Return the Python files that can change what a stage makes, sorted: those in its deps in dvc.yaml."""
     tree = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    deps = [dep for dep in tree["stages"][stage]["deps"] if dep.startswith(("pipeline/", "stages/")) and dep != _PARAMS]
-    return tuple(sorted(file for dep in deps for file in _python_files(ROOT / dep)))
+    code = [dep for dep in tree["stages"][stage]["deps"] if Path(dep).parts[0] in _CODE and dep != _PARAMS]
+    return tuple(sorted(file for dep in code for file in _python_files(ROOT / dep)))
 
 
 def _python_files(path: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pipeline.devices import start
 from pipeline.models.checkpoint import digest, load_discriminator, load_generator, load_start
 from pipeline.models.config import ModelConfig, Training
 from pipeline.models.discriminators import build_discriminator
+from pipeline.params.parts import part_files
 from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.recorder import PreviewTimes
@@ -35,7 +36,8 @@ def run(params: Params) -> None:
         scored=True,
         started_from=_learnt_before(params, model, parents),
     )
-    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code_files("finetune"))
+    code = (*code_files("finetune"), *part_files([*block.losses, block.schedule]))
+    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code)
     Trainer(config, objective, inputs, model, folders("finetune")).run()
 
 

@@ -14,6 +14,7 @@ from pipeline.models.checkpoint import load_start
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
 from pipeline.models.packaged_weights import packaged_file
+from pipeline.params.parts import part_files
 from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.recorder import PreviewTimes
@@ -35,7 +36,8 @@ def run(params: Params) -> None:
         patience=block.patience,
         started_from=model.training,
     )
-    inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code_files("pretrain"))
+    code = (*code_files("pretrain"), *part_files([*block.losses, block.schedule]))
+    inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code)
     Trainer(config, objective, inputs, model, folders("pretrain")).run()
 
 

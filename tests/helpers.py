@@ -160,7 +160,7 @@ def finished(
 
 def new_project(folder: Path) -> Project:
     """A tiny project with nothing run yet."""
-    for part in ("pipeline", "stages", "recipes", "checkpoints/none"):
+    for part in ("pipeline", "stages", "parts", "recipes", "checkpoints/none"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / file, folder / file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -54,9 +55,76 @@ def project(trained: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "copy")
 
 
+def own_part(project: Project) -> None:
+    (code,) = re.findall(r"^```python\n# parts/mine\.py\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    (project.folder / "parts/mine.py").write_text(code, encoding="utf-8")
+
+
+def test_a_loss_and_a_schedule_of_ones_own(project: Project) -> None:
+    own_part(project)
+    losses = {"l1": 1.0, "parts.mine:charbonnier": 0.5}
+    schedule = "parts.mine:waves"
+    project.change(pretrain={"epochs": 2, "losses": losses, "schedule": schedule, "encoder_lr_factor": 1.0})
+    checked = project.twotone("check").stdout
+    assert "parts of your own: parts.mine:charbonnier, parts.mine:waves" in checked
+    assert "git: does not know parts/mine.py" in checked
+    first = project.run("stages", "pretrain")
+    with (project.folder / "reports/pretrain/history.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        mean = (float(row["l1"]) + 0.5 * float(row["parts.mine:charbonnier"])) / 1.5
+        assert float(row["content"]) == pytest.approx(mean, rel=1e-4)
+    steps = 2 * len(list(csv.DictReader((project.folder / "reports/pretrain/steps.csv").open(encoding="utf-8")))) // 2
+    last = 0.5 + 0.5 * math.cos(8 * math.pi * (steps - 1) / steps) ** 2
+    assert float(rows[-1]["lr_generator"]) == pytest.approx(0.001 * last, rel=1e-3)
+    # A comment trains nothing anew, a change of what it does trains.
+    assert "this training is finished" not in first.stdout + first.stderr
+    code = (project.folder / "parts/mine.py").read_text(encoding="utf-8")
+    (project.folder / "parts/mine.py").write_text(f"# mine\n{code}", encoding="utf-8")
+    again = project.run("stages", "pretrain")
+    assert "this training is finished" in again.stdout + again.stderr
+    (project.folder / "parts/mine.py").write_text(code.replace("1e-6", "1e-3"), encoding="utf-8")
+    changed = project.run("stages", "pretrain")
+    assert "epoch 2/2" in changed.stdout + changed.stderr
+
+
+def test_a_source_of_ones_own(project: Project, rng: np.random.Generator) -> None:
+    own_part(project)
+    folder = project.folder / "mine"
+    folder.mkdir()
+    for number in range(30):
+        save_photo(folder / f"{number:02d}.jpg", rng)
+    project.change(sample={"source": "parts.mine:newest", "path": "mine"})
+    project.run("stages", "sample")
+    with (project.folder / "data/sample/manifest.csv").open(encoding="utf-8") as file:
+        assert {row["path"] for row in csv.DictReader(file)} <= {f"{number:02d}.jpg" for number in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "sentence"),
+    [
+        ("", "parts.none:loss", "losses: parts.none:loss: there is no module parts.none; parts.FILE is in"),
+        ("1 +", "parts.mine:loss", "losses: parts.mine:loss: importing parts.mine fails: SyntaxError"),
+        ("def los(answer): ...", "parts.mine:loss", "mine.py has no function loss; it has los"),
+        ("def loss(a, b): ...", "parts.mine:loss", r"parts.mine:loss is called with (answer), and it takes (a, b)"),
+        ("def loss(a): return a.output", "parts.mine:loss", "must return a tensor without dimensions, the mean"),
+        ("def loss(a): return 1.0", "parts.mine:loss", "got 1.0"),
+    ],
+)  # fmt: skip
+def test_parts_that_cannot_be_used_are_sentences(project: Project, code: str, name: str, sentence: str) -> None:
+    (project.folder / "parts/mine.py").write_text(code, encoding="utf-8")
+    project.change(pretrain={"epochs": 1, "losses": {name: 1.0}})
+    refused = project.run("stages", "pretrain", ok=False)
+    assert refused.returncode == 2
+    assert f"error: {sentence}" in refused.stderr or sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_at_most_three_places_each() -> None:
     places = {
-        heading: {name for name, _ in patches(heading)} for heading in re.findall(r"^## (.*)$", TEXT, re.MULTILINE)
+        heading: {name for name, _ in patches(heading)}
+        for heading in re.findall(r"^## (.*)$", TEXT, re.MULTILINE)
+        if patches(heading)
     }
     assert {heading: len(names) for heading, names in places.items()} == {
         "A loss": 2,

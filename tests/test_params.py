@@ -58,8 +58,8 @@ def test_the_params_of_quickstart_are_valid() -> None:
             "finetune",
             "losses",
             {"l2": 1},
-            "finetune.losses.l2 is not known; allowed: 'l1', 'mse', 'smooth_l1', 'l1_chromatic', 'color_distribution' "
-            "or 'feature_lite0'",
+            "finetune.losses.l2 is not known; allowed: 'l1', 'mse', 'smooth_l1', 'l1_chromatic', 'color_distribution', "
+            "'feature_lite0' or module:function of a part of your own",
         ),
         ("finetune", "losses", {"l1": -1}, "finetune.losses.l1 must be >= 0, got -1"),
         ("pretrain", "content_loss", "l1", "pretrain.content_loss is now pretrain.losses, a weight for each loss"),

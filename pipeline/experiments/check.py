@@ -40,7 +40,7 @@ def check_project(path: Path, changes: list[str]) -> None:
             print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
         for sentence in without_effect(params):
             print(f"without effect: {sentence}")
-        checks = (_device, _source, _generator, _starts, _judges, _plans, _known_to_git)
+        checks = (_device, _source, _generator, _starts, _own_parts, _judges, _plans, _known_to_git)
         problems = [problem for check in checks if (problem := _problem(check, params))]
         if problems:
             hint = as_one_value(path, changes)
@@ -53,6 +53,22 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
     except TwotoneError as error:
         return str(error)
     return ""
+
+
+def _own_parts(params: Params) -> str:
+    """Import the losses and schedules of one's own; a source has been used by then."""
+    from pipeline.params.parts import is_part
+    from pipeline.training.losses import content_loss
+    from pipeline.training.schedules import schedule
+
+    used = []
+    for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
+        schedule(block.schedule, f"{key}.schedule")
+        own = [name for name in block.losses if is_part(name)]
+        for name in own:
+            content_loss(name)
+        used += [*own, block.schedule] if is_part(block.schedule) else own
+    return f"parts of your own: {', '.join(used) or 'none'}"
 
 
 def _device(params: Params) -> str:
@@ -204,7 +220,7 @@ def _plans(params: Params) -> str:
 
 def _known_to_git(_params: Params) -> str:
     """Say which files an experiment in a copy would not have: DVC copies what git knows."""
-    command = ["git", "ls-files", "--others", "--exclude-standard", "--", "pipeline", "stages", "dvc.yaml"]
+    command = ["git", "ls-files", "--others", "--exclude-standard", "--", "parts", "pipeline", "stages", "dvc.yaml"]
     try:
         found = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.split()
     except OSError:

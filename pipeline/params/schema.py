@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -20,6 +21,7 @@ from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ParamsError
 from pipeline.files import CONFLICT, has_conflict
 from pipeline.models.config import Block, Discriminator, Generator, check_path
+from pipeline.params.parts import is_part
 
 _RULES = {
     "greater_than": "must be > {gt}",
@@ -57,6 +59,8 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return error["msg"]
     *path, last = (str(part) for part in error["loc"] or ("the whole",))
     context = error.get("ctx", {})
+    if last == "[key]" and error["type"] == "value_error":
+        return f"{'.'.join(path)} is not known; allowed: {error['msg'].partition('must be ')[2]}"
     if last == "[key]" and "expected" in context:
         return f"{'.'.join(path)} is not known; allowed: {context['expected']}"
     key = ".".join([*path, last])
@@ -125,9 +129,9 @@ def weights_by_name(value: Any) -> Any:
     """l1:100 mse:10 -> {l1: 100.0, mse: 10.0}; what is no text stays as it is."""
     if not isinstance(value, str):
         return value
-    pairs = [pair.replace("=", ":").split(":") for pair in value.replace(",", " ").split()]
+    pairs = [pair.replace("=", ":").rpartition(":") for pair in value.replace(",", " ").split()]
     try:
-        weights = {name: float(weight) for name, weight in pairs}
+        weights = {name: float(weight) for name, _, weight in pairs}
     except ValueError:
         weights = {}
     if not weights or len(weights) < len(pairs):
@@ -171,6 +175,22 @@ AdversarialLoss = Literal["bce", "lsgan", "hinge", "none"]
 OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay", "cosine", "warmup_cosine"]
 
+
+def _known_or_own(known: tuple[str, ...], value: str) -> str:
+    if value in known or is_part(value):
+        return value
+    raise ValueError(f"must be {', '.join(map(repr, known))} or module:function of a part of your own")
+
+
+def _listed(known: tuple[str, ...]) -> WithJsonSchema:
+    return WithJsonSchema({"enum": [*known, "module:function"]})
+
+
+_LOSSES, _SCHEDULES, _SOURCES = get_args(LossName), get_args(Schedule), get_args(SourceName)
+LossKey = Annotated[str, AfterValidator(partial(_known_or_own, _LOSSES)), _listed(_LOSSES)]
+ScheduleKey = Annotated[str, AfterValidator(partial(_known_or_own, _SCHEDULES)), _listed(_SCHEDULES)]
+SourceKey = Annotated[str, AfterValidator(partial(_known_or_own, _SOURCES)), _listed(_SOURCES)]
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=0)]
@@ -182,7 +202,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 EpochNumbers = tuple[Annotated[int, Field(ge=1)], ...]
 # Sorted, because the order of a sum decides how it rounds, and must not depend on how the file was written.
 Losses = Annotated[
-    dict[LossName, NonNegative],
+    dict[LossKey, NonNegative],
     Field(min_length=1),
     BeforeValidator(weights_by_name),
     AfterValidator(lambda weights: dict(sorted(weights.items()))),
@@ -197,7 +217,7 @@ NOTHING = "none"
 """What start_from says where a training starts from nothing. DVC watches checkpoints/none then, so that must exist."""
 
 
-def _only_l1(weight: float) -> dict[LossName, float]:
+def _only_l1(weight: float) -> dict[str, float]:
     return {"l1": weight}
 
 
@@ -229,7 +249,7 @@ class Base(Block):
 
 
 class Sample(Block):
-    source: SourceName = "bundled"
+    source: SourceKey = "bundled"
     """Where photographs come from; path or dataset says which."""
     path: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "pipeline/sampling/bundled.csv"
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
@@ -318,7 +338,7 @@ class Pretrain(Block):
     """Decay of AdamW's mean of the gradients."""
     beta2: Beta = 0.999
     """Decay of AdamW's mean of their squares."""
-    schedule: Schedule = "one_cycle"
+    schedule: ScheduleKey = "one_cycle"
     """Learning rate by progress. one_cycle: up in the first quarter, then down to nearly 0. linear_decay: to 0 in the
     second half. cosine: half a cosine down to 0. warmup_cosine: up in the first 5 %, then so."""
     losses: Losses = Field(default_factory=lambda: _only_l1(1.0))
@@ -392,7 +412,7 @@ class Finetune(Block):
     """The discriminator and color_distribution are given the true a and b times this, the other losses the true ones.
     (DDColor's code shows its discriminator a truth with 1.2 times the color.)"""
     l1_penalty: NonNegative = 0.0
-    schedule: Schedule = "linear_decay"
+    schedule: ScheduleKey = "linear_decay"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
     flip: bool = True

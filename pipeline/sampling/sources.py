@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.params.schema import Sample, SourceName
+from pipeline.errors import ParamsError
+from pipeline.params.parts import is_part, load_part
+from pipeline.params.schema import Sample
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.bundled import bundled
 from pipeline.sampling.candidates import Candidates
@@ -13,7 +15,7 @@ from pipeline.sampling.fastai_data import fastai_photographs
 from pipeline.sampling.folder import folder
 from pipeline.sampling.listed import listed
 
-SOURCES: dict[SourceName, Callable[[Sample, int], Candidates]] = {
+SOURCES: dict[str, Callable[[Sample, int], Candidates]] = {
     "bundled": lambda sample, seed: bundled(Path(sample.path), seed),
     "folder": lambda sample, _seed: folder(Path(sample.path)),
     "files": lambda sample, _seed: listed(Path(sample.path)),
@@ -25,9 +27,15 @@ SOURCES: dict[SourceName, Callable[[Sample, int], Candidates]] = {
 
 
 def list_candidates(sample: Sample, seed: int) -> Candidates:
-    """All photographs of the source.
+    """Return all photographs of the source, which may be a part of one's own: function(path, seed) -> Candidates.
 
     Raises:
+        ParamsError: a part cannot be used.
         SourceError: names the path, what was expected and what was found.
     """
-    return SOURCES[sample.source](sample, seed)
+    if not is_part(sample.source):
+        return SOURCES[sample.source](sample, seed)
+    found = load_part("sample.source", sample.source, "path", "seed")(Path(sample.path), seed)
+    if not isinstance(found, Candidates):
+        raise ParamsError(f"sample.source: {sample.source} must return Candidates, got {type(found).__name__}")
+    return found

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
+from pipeline.errors import ParamsError
 from pipeline.models.imagenet_features import ImagenetFeatures
-from pipeline.params.schema import AdversarialLoss, LossName
+from pipeline.params.parts import is_part, load_part
+from pipeline.params.schema import AdversarialLoss
 
 # Lab units of chroma at which a pixel weighs twice as much as a gray one in l1_chromatic.
 _TWICE = 20.0
@@ -73,7 +75,7 @@ def color_distribution(answer: Answer) -> Tensor:
     return F.l1_loss(along(answer.output), along(target))
 
 
-LOSSES: dict[LossName, Loss] = {
+LOSSES: dict[str, Loss] = {
     "l1": lambda answer: F.l1_loss(answer.output, answer.target),
     "mse": lambda answer: F.mse_loss(answer.output, answer.target),
     # Quadratic within one Lab unit: with torch's beta of 1 it would be half of mse everywhere.
@@ -112,18 +114,42 @@ class ContentLoss:
     The mean is what history.csv shows: its size does not depend on how large the weights are.
     """
 
-    def __init__(self, weights: Mapping[LossName, float], accelerator: Accelerator):
+    def __init__(self, weights: Mapping[str, float], accelerator: Accelerator):
         self.weight = sum(weights.values())
         # Without any weight the losses are still shown.
         counted = {name: weight for name, weight in weights.items() if weight} or dict.fromkeys(weights, 1.0)
         self._shares = {name: weight / sum(counted.values()) for name, weight in counted.items()}
-        self._losses = {name: FeatureLoss(accelerator) if name == "feature_lite0" else LOSSES[name] for name in counted}
+        self._losses = {
+            name: FeatureLoss(accelerator) if name == "feature_lite0" else content_loss(name) for name in counted
+        }
 
     def __call__(self, answer: Answer) -> dict[str, Tensor]:
         """`content`, the mean; and each loss by its name, where there are several."""
         losses: dict[str, Tensor] = {name: loss(answer) for name, loss in self._losses.items()}
         mean = torch.stack([share * losses[name] for name, share in self._shares.items()]).sum()
         return {"content": mean, **(losses if len(losses) > 1 else {})}
+
+
+def content_loss(name: str) -> Loss:
+    """Return a loss without a network of its own, or a part of one's own.
+
+    What a part returns is checked at each step: a tensor of another shape would be added up in silence.
+
+    Raises:
+        ParamsError: a part cannot be used.
+    """
+    if not is_part(name):
+        return LOSSES[name]
+    function = load_part("losses", name, "answer")
+
+    def loss(answer: Answer) -> Tensor:
+        found: Tensor = function(answer)
+        if not isinstance(found, Tensor) or found.dim():
+            given = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+            raise ParamsError(f"losses: {name} must return a tensor without dimensions, the mean over all; got {given}")
+        return found
+
+    return loss
 
 
 def discriminator_loss(kind: AdversarialLoss, real: Tensor, fake: Tensor) -> Tensor:

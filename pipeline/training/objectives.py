@@ -24,7 +24,7 @@ from pipeline.training.depthwise import speed_up_depthwise
 from pipeline.training.ema import Ema
 from pipeline.training.hints import simulated, with_hints
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
-from pipeline.training.schedules import lr_factor
+from pipeline.training.schedules import schedule
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class Objective(ABC):
         self.params, self.space, self.accelerator, self._degrade = params, space, accelerator, params.degrade
         self.ema = Ema(self.generator, params.ema_decay)
         self._rates = {name: float(optimizer.param_groups[0]["lr"]) for name, optimizer in optimizers.items()}
-        self._schedule, self._clip_norm, self._l1_penalty = params.schedule, params.clip_norm, params.l1_penalty
+        self._factor = schedule(params.schedule, f"{type(params).__name__.lower()}.schedule")
+        self._clip_norm, self._l1_penalty = params.clip_norm, params.l1_penalty
 
     def encode(self, rgb: Tensor, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """Return what the generator sees in training and what it should give, as `ColorSpace.encode`.
@@ -115,7 +116,7 @@ class Objective(ABC):
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 factor = 0.0 if step < group.get("frozen", 0.0) * steps else group.get("factor", 1.0)
-                group["lr"] = self._rates[name] * factor * lr_factor(self._schedule, step, steps)
+                group["lr"] = self._rates[name] * factor * self._factor(step, steps)
 
     def rates(self) -> dict[str, float]:
         """Return the current learning rates: lr_<name>."""

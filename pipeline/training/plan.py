@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.params.schema import Finetune, LossName, Pretrain
+from pipeline.params.schema import Finetune, Pretrain
 from pipeline.training.ema import largest_decay, steps_to_reach
 
 
@@ -28,6 +28,6 @@ def plan(stage: str, block: Pretrain | Finetune, steps: int) -> Iterator[str]:
         )
 
 
-def losses_text(weights: Mapping[LossName, float]) -> str:
+def losses_text(weights: Mapping[str, float]) -> str:
     """{l1: 100, mse: 1} -> "100 l1 + 1 mse"."""
     return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight) or "none"

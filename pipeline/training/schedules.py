@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
-from pipeline.params.schema import Schedule
+from pipeline.errors import ParamsError
+from pipeline.params.parts import is_part, load_part
 
 # The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
 # Its momentum, which fastai moves the other way, stays where it is here.
@@ -13,19 +16,42 @@ _WARM, _START, _END = 0.25, 1 / 25, 1e-5
 _WARM_UP = 0.05
 
 
-def lr_factor(schedule: Schedule, step: int, total: int) -> float:
+def schedule(name: str, key: str) -> Callable[[int, int], float]:
+    """Return what gives the factor at a step of all.
+
+    Args:
+        name: of a schedule, or of a part of one's own: function(step, total) -> factor.
+        key: of params.yaml, that names it.
+
+    Raises:
+        ParamsError: a part cannot be used.
+    """
+    if not is_part(name):
+        return partial(lr_factor, name)
+    own = load_part(key, name, "step", "total")
+
+    def factor(step: int, total: int) -> float:
+        found = float(own(step, total))
+        if not (math.isfinite(found) and found >= 0):
+            raise ParamsError(f"{key}: {name} gives {found} at step {step} of {total}; a factor is a number >= 0")
+        return found
+
+    return factor
+
+
+def lr_factor(name: str, step: int, total: int) -> float:
     """Return what to multiply the learning rate with at `step` of `total` (0 <= step < total)."""
     progress = step / max(total - 1, 1)
-    if schedule == "one_cycle":
+    if name == "one_cycle":
         if progress < _WARM:
             return _cosine(_START, 1.0, progress / _WARM)
         return _cosine(1.0, _END, (progress - _WARM) / (1 - _WARM))
-    if schedule == "cosine":
+    if name == "cosine":
         return _cosine(1.0, 0.0, step / total)
-    if schedule == "warmup_cosine":
+    if name == "warmup_cosine":
         warm = math.ceil(_WARM_UP * total)
         return (step + 1) / (warm + 1) if step < warm else _cosine(1.0, 0.0, (step - warm) / (total - warm))
-    if schedule == "linear_decay":  # pix2pix: constant for half of the training, then straight to zero
+    if name == "linear_decay":  # pix2pix: constant for half of the training, then straight to zero
         return min(1.0, 2 * (1 - step / total))
     return 1.0
 

@@ -1,0 +1,1 @@
+"""Your own losses, schedules and sources, named in params.yaml as parts.FILE:FUNCTION (docs/extending.md)."""
