@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +26,7 @@ from skimage.color import rgb2lab
 from pipeline.media.pictures import Picture
 from pipeline.media.provenance import Origin
 from pipeline.media.writing import encode_picture
+from tests.nursery import Nursery
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -177,6 +180,17 @@ def new_project(folder: Path) -> Project:
     return project
 
 
+HEAVY = ("check", "states", "compare", "score", "import", "report", "inspect", "lr-find", "doctor", "colorize")
+
+
+@cache
+def nursery() -> Nursery:
+    """That of this worker's checkout, for commands."""
+    made = Nursery(ROOT, environment())
+    atexit.register(made.close)
+    return made
+
+
 def environment() -> dict[str, str]:
     # A path to this checkout would win over the copy's own modules.
     inherited = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVC_ROOT")}
@@ -233,7 +247,9 @@ def write_lab_arrays(folder: Path, photographs: Array, parts: int) -> None:
 def twotone(
     folder: Path, *words: str, env: Mapping[str, str] = MappingProxyType({})
 ) -> subprocess.CompletedProcess[str]:
-    """The console script, in a folder."""
+    """The console script, in a folder; commands that import torch, in a process that has."""
+    if words[:1] in [(command,) for command in HEAVY]:
+        return nursery().command(folder, words, {**os.environ, **env})
     script = Path(sys.executable).with_name("twotone")
     return subprocess.run(
         [str(script), *words], cwd=folder, env={**os.environ, **env}, capture_output=True, encoding="utf-8", timeout=300

@@ -1,8 +1,9 @@
-"""Stages in processes that need not import torch: a server with everything imported forks one for each.
+"""Stages and commands in processes that need not import torch: a server with everything imported forks one for each.
 
 What runs, and is killed, is a real process. `python tests/nursery.py` reads orders from stdin, a line of JSON each:
 {"stage", "folder", "log", "fault", "env"} starts a stage and answers with its process number; {"wait": number} answers
-with its exit status. A fault is Python code that runs in the new process before the stage.
+with its exit status. A fault is Python code that runs in the new process before the stage. An order with "command", the
+words after `twotone`, starts that instead; its errors go to "errors".
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -67,11 +69,16 @@ def run(order: dict[str, Any]) -> None:
     os.setsid()
     os.chdir(order["folder"])
     os.environ.update(order["env"])
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1), os.dup2(log, 2)
+    nothing, log = os.open(os.devnull, os.O_RDONLY), _opened(order["log"])
+    os.dup2(nothing, 0), os.dup2(log, 1), os.dup2(_opened(order["errors"]) if "errors" in order else log, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     status = 99
     try:
+        if "command" in order:
+            from pipeline import cli
+
+            sys.argv = ["twotone", *order["command"]]
+            cli.main()
         exec(order["fault"], globals())
         from stages.__main__ import main
 
@@ -82,6 +89,10 @@ def run(order: dict[str, Any]) -> None:
         traceback.print_exc()
     sys.stdout.flush(), sys.stderr.flush()
     os._exit(status)
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
 
 class Stage:
@@ -130,6 +141,15 @@ class Nursery:
         done = self.start(folder, stage, fault, env).wait()
         assert done.returncode == 0, done.stdout
         return done.stdout
+
+    def command(self, folder: Path, words: tuple[str, ...], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run `twotone WORDS` to its end."""
+        with tempfile.TemporaryDirectory() as place:
+            log, errors = Path(place, "out"), Path(place, "err")
+            order = {"folder": str(folder), "log": str(log), "errors": str(errors), "env": env, "command": words}
+            status = int(self.ask({"wait": int(self.ask(order))}))
+            said = [path.read_text(encoding="utf-8") for path in (log, errors)]
+        return subprocess.CompletedProcess(["twotone", *words], status, *said)
 
     def close(self) -> None:
         self._server.kill()

@@ -150,7 +150,7 @@ def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Pro
         (
             "finetune",
             {"discriminator": {"channels": 16}},
-            "finetune.start_from checkpoints/start: its discriminator is another network (receptive_field 70, channels",
+            "checkpoints/start: its discriminator is another network (receptive_field 70, channels",
         ),
     ],
 )

@@ -71,6 +71,7 @@ def test_every_artifact_is_published(done: Project) -> None:
     assert not changed(done)
 
 
+@pytest.mark.slow
 def test_what_dvc_compares_fits_a_terminal(done: Project) -> None:
     """`dvc metrics diff` has 20 rows at most, and `dvc exp show --only-changed` fits into 200 columns."""
     shown = json.loads(done.dvc("metrics", "show", "--json").stdout)[""]["data"]

@@ -46,7 +46,7 @@ def test_the_page_of_metrics_is_made_of_them() -> None:
 def test_the_page_of_commands_is_made_of_the_command_line() -> None:
     text = make_reference.COMMANDS.read_text(encoding="utf-8")
     assert make_reference.commands() == text, "docs/cli.md is stale: run python scripts/make_reference.py"
-    assert text.count("### twotone ") == 13
+    assert text.count("### twotone ") == 14
     assert "| `--jpeg-quality` |" in text
 
 

@@ -261,7 +261,7 @@ class Colorizer:
     def _own_rgb(self, pixels: Samples, options: ColoringOptions) -> Samples:
         """Return an RGB generator's output at the size of the pixels."""
         if not self.has_own_lightness:
-            raise ValueError("own lightness needs a generator that was trained with base.color_space rgb")
+            raise ValueError("own lightness needs a generator that gives RGB")
         if options.hints:
             raise HintError("own lightness shows the generator's output as it is: it takes no hints")
         if options.saturation != 1:

@@ -122,8 +122,7 @@ def require_same_architecture(folder: Path, config: ModelConfig, asked: ModelCon
     ]
     if differences:
         raise ModelError(
-            f"{key} {folder}: another network: {', '.join(differences)}; set params.yaml to what {folder}/model.json "
-            "says"
+            f"{key} {folder}: another network: {', '.join(differences)}; ask for what {folder}/model.json says"
         )
 
 
@@ -138,8 +137,8 @@ def load_discriminator(folder: Path, config: ModelConfig, network: nn.Module, pa
     if config.discriminator not in (None, params):
         theirs = ", ".join(f"{key} {value!r}" for key, value in config.discriminator.model_dump().items())
         raise ModelError(
-            f"finetune.start_from {folder}: its discriminator is another network ({theirs}); set the block "
-            f"discriminator of params.yaml to it, or delete {folder / 'discriminator.safetensors'} for a new one"
+            f"{folder}: its discriminator is another network ({theirs}); ask for that one, or delete "
+            f"{folder / 'discriminator.safetensors'} for a new one"
         )
     load_weights(network, folder, "discriminator", config)
     return True

@@ -167,7 +167,7 @@ def check_start(value: str) -> str:
     return str(place)
 
 
-SourceName = Literal["bundled", "folder", "files", "fastai", "stl10", "lab_arrays"]
+SourceName = Literal["bundled", "folder", "files", "webdataset", "fastai", "stl10", "lab_arrays"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
@@ -254,6 +254,7 @@ class Sample(Block):
     path: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "pipeline/sampling/bundled.csv"
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
     files: a CSV with the columns path, split and group, or a text file of paths, relative to it.
+    webdataset: a .tar, a folder of them, or a text file of their addresses, such as s3://bucket/{000..099}.tar.
     bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
     dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""

@@ -55,7 +55,16 @@ def decode(path: Path, max_pixels: int, side: int = 0) -> Decoded:
         LimitError: too many pixels.
         ImageError: not a regular file, not an allowed format, damaged, or colored by this program.
     """
-    content = read_bytes(path, max_pixels)
+    return decode_content(read_bytes(path, max_pixels), max_pixels, side)
+
+
+def decode_content(content: bytes, max_pixels: int, side: int = 0) -> Decoded:
+    """Decode an image file's bytes as `decode` does.
+
+    Raises:
+        LimitError: too many pixels.
+        ImageError: not an allowed format, damaged, or colored by this program.
+    """
     if colored_here(content):
         raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
     digest = hashlib.sha256(content).hexdigest()

@@ -14,6 +14,7 @@ from pipeline.sampling.candidates import Candidates
 from pipeline.sampling.fastai_data import fastai_photographs
 from pipeline.sampling.folder import folder
 from pipeline.sampling.listed import listed
+from pipeline.sampling.webdataset import webdataset
 
 SOURCES: dict[str, Callable[[Sample, int], Candidates]] = {
     "bundled": lambda sample, seed: bundled(Path(sample.path), seed),
@@ -21,6 +22,7 @@ SOURCES: dict[str, Callable[[Sample, int], Candidates]] = {
     "files": lambda sample, _seed: listed(Path(sample.path)),
     "fastai": fastai_photographs,
     "stl10": lambda sample, _seed: stl10(Path(sample.path)),
+    "webdataset": lambda sample, _seed: webdataset(Path(sample.path)),
     "lab_arrays": lambda sample, _seed: lab_arrays(Path(sample.path)),
 }
 """(block `sample`, base.seed) -> candidates; raises SourceError."""

@@ -24,7 +24,7 @@ def steps_to_reach(decay: float) -> int:
 
 
 class Ema:
-    """Averages kept as plain tensors: a DynamicUnet cannot be copied once it has run.
+    """Averages as plain tensors: torch's AveragedModel copies a network, which fails for a DynamicUnet that has run.
 
     With decay 0 there is no average, and the network's own weights are used.
     """

@@ -1,0 +1,122 @@
+"""The source `webdataset`: photographs in tar shards, as img2dataset and webdataset write them, here or in a bucket."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from pipeline.errors import ImageError, LimitError, SourceError, missing_extra
+from pipeline.media.decoding import SUFFIXES, largest_file
+from pipeline.sampling.candidates import Candidate, Candidates, TemporaryTables
+from pipeline.sampling.photographs import Decoded, decode_content
+
+_FORM = (
+    "expected a .tar, a folder of them, or a text file with the address of a shard on each line, such as "
+    "s3://bucket/{000000..000099}.tar"
+)
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def webdataset(path: Path) -> Candidates:
+    """List the photographs of shards: of each key the first picture, in the order of the shards and of what is in them.
+
+    Only the headers are read, and later what is drawn: neither the shards nor the list are ever in memory.
+
+    Args:
+        path: a shard, a folder of shards, or a text file of addresses that fsspec knows or paths relative to it.
+
+    Raises:
+        SourceError: no shards, or one that cannot be read or is no whole tar file.
+    """
+    tables = TemporaryTables("CREATE TABLE listed (name TEXT, shard TEXT, start INTEGER, size INTEGER)")
+    for shard in _shards(path):
+        tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shard))
+    (count,) = tables.run("SELECT count(*) FROM listed").fetchone()
+    if not count:
+        raise SourceError(f"sample.path {path}: no image files ({', '.join(sorted(SUFFIXES))}) in its shards")
+    return Candidates(count, partial(_candidate, tables, path))
+
+
+def _candidate(tables: TemporaryTables, path: Path, number: int) -> Candidate:
+    query = "SELECT name, shard, start, size FROM listed WHERE rowid = ?"
+    name, shard, start, size = tables.run(query, number + 1).fetchone()
+    return Candidate(name, path, reader=partial(_decode_inside, shard, start, size))
+
+
+def _shards(path: Path) -> Iterator[str]:
+    if path.is_dir():
+        found = sorted(str(file) for file in path.glob("*.tar"))
+        if not found:
+            raise SourceError(f"sample.path {path}: no .tar in it; {_FORM}")
+        yield from found
+    elif path.suffix == ".tar":
+        yield str(path)
+    else:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise SourceError(f"sample.path {path}: cannot be read ({error}); {_FORM}") from None
+        for line in filter(None, map(str.strip, lines)):
+            for address in _expanded(line):
+                yield address if "://" in address else str(path.parent / address)
+
+
+def _expanded(address: str) -> Iterator[str]:
+    """{000000..000002}.tar -> 000000.tar, 000001.tar, 000002.tar."""
+    numbers = _RANGE.search(address)
+    if not numbers:
+        yield address
+        return
+    first, last = numbers.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from _expanded(f"{address[: numbers.start()]}{number:0{len(first)}d}{address[numbers.end() :]}")
+
+
+def _photographs(shard: str) -> Iterator[tuple[str, str, int, int]]:
+    """Yield the name, the shard, the place and the size of each key's first picture."""
+    last = ""
+    try:
+        system, inside = _opened(shard)
+        with system.open(inside, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name)
+                key = str(name.parent / name.name.partition(".")[0])
+                if key != last and member.isreg() and name.suffix.lower() in SUFFIXES:
+                    last = key
+                    yield f"{PurePosixPath(inside).name}/{member.name}", shard, member.offset_data, member.size
+            if archive.offset > system.size(inside):
+                raise tarfile.ReadError("unexpected end of data")
+    except tarfile.TarError as error:
+        raise SourceError(f"{shard}: no whole tar file ({error}); a compressed one must be unpacked") from None
+    except ImportError as error:
+        if shard.startswith("s3://"):
+            raise SourceError(missing_extra(f"{shard}: {error}", "s3")) from None
+        raise SourceError(f"{shard}: {error}") from None
+    except Exception as error:  # what buckets answer is anything
+        raise SourceError(f"{shard}: cannot be read: {type(error).__name__}: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _opened(shard: str) -> tuple[AbstractFileSystem, str]:
+    found: tuple[Any, str] = fsspec.core.url_to_fs(shard)
+    return found
+
+
+def _decode_inside(shard: str, start: int, size: int, _path: Path, max_pixels: int, side: int) -> Decoded:
+    if size == 0:
+        raise ImageError("empty file")
+    if size > largest_file(max_pixels):
+        raise LimitError(f"too many bytes: {size:,}, more than {{most}} need", max_pixels)
+    try:
+        system, inside = _opened(shard)
+        content: bytes = system.cat_file(inside, start=start, end=start + size)
+    except Exception as error:  # what buckets answer is anything
+        raise ImageError(f"unreadable: {type(error).__name__}: {error}") from None
+    return decode_content(content, max_pixels, side)
