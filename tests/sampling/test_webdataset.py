@@ -88,7 +88,7 @@ def test_damage_within_a_shard_is_one_photographs(tmp_path: Path, rng: np.random
         for name, content in (("1.jpg", b""), ("2.jpg", jpeg(rng)[:300]), ("3.jpg", b"x" * 3_000_000)):
             add(archive, name, content)
     for candidate, sentence in zip(
-        webdataset(tmp_path / "one.tar"), ("empty", "damaged|truncated|cut", "too many bytes"), strict=True
+        webdataset(tmp_path / "one.tar"), ("empty", "unreadable", "too many bytes"), strict=True
     ):
         with pytest.raises(ImageError, match=sentence):
             candidate.reader(candidate.file, 10_000, 0)
