@@ -64,6 +64,7 @@ def say(folder: Path, **more: float) -> None:
     (folder / "film.hints.json").write_text(json.dumps({"hints": [hint]}), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_color_follows_the_thing_to_the_next_cut(film: Path) -> None:
     plain, _ = colored(film)
     say(film)
@@ -100,6 +101,7 @@ def test_the_first_frame_may_be_colored_by_hand(film: Path) -> None:
     assert np.abs(said[9][75:90, 100:150, 1:].mean((0, 1)) - wanted[75:90, 100:150, 1:].mean((0, 1))).max() < 6
 
 
+@pytest.mark.slow
 def test_what_means_nothing_is_said_and_the_next_film_goes_on(film: Path) -> None:
     (film / "second.mp4").write_bytes((film / "film.mp4").read_bytes())
     say(film, x=1000)
