@@ -53,7 +53,7 @@ def as_typed(block: str, photographs: Path) -> str:
         ("uv run pytest                          # the tests\n", ""),
         ("pip install uv && ", ""),
         ("pip install '.[serve,film,heic]'", ""),
-        ("pip install .\n", ""),
+        ("pip install '.[hints]'\n", ""),
         ("uv run ", ""),
         ("/absolute/path/to/photographs", str(photographs)),
         ("/absolute/path/to/flowers", str(photographs)),

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from pipeline.coloring.copies import is_colored
 from pipeline.coloring.hint_files import read_hints
 from pipeline.coloring.inputs import COPIES
 from pipeline.coloring.jobs import Job, Selection, require_output, select
@@ -130,16 +131,21 @@ def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
 
 def _say_what_would_be(selection: Selection, options: BatchOptions) -> None:
     """Print each photograph that would be colored with its copies, and how many are kept; nothing is written."""
-    kept = 0
+    kept = copies = 0
     for job in selection.jobs:
+        if not job.named and is_colored(job.source):
+            copies += 1
+            continue
         new = [target for target in job.targets.values() if options.overwrite or not all_there(target, options)]
         kept += not new
         if new:
             print(f"{job.source} -> {', '.join(map(str, new))}")
     for folder, reason in selection.unreadable.items():
         print(f"failed: {folder}: cannot be looked into: {reason}")
+    selection.left_out[COPIES] += copies
     _say_left_out(selection)
-    print(f"{len(selection.jobs) - kept} would be colored, {kept} kept as they were; nothing was written")
+    would = len(selection.jobs) - kept - copies
+    print(f"{would} would be colored, {kept} kept as they were; nothing was written")
 
 
 def _say_left_out(selection: Selection) -> None:
@@ -205,8 +211,8 @@ def _report(outcomes: list[Outcome], selection: Selection, model: Path) -> None:
     if counts["kept"]:
         names = [outcome.detail for outcome in outcomes if outcome.status == "kept"]
         print(
-            f"kept, because a copy was there already, whichever photograph, model or options it was made with: "
-            f"{_first(names)}; --overwrite replaces them, another --out keeps both"
+            f"kept, because there was a copy already: {_first(names)}; --overwrite colors anew, whatever it was made "
+            "with, and another --out keeps both"
         )
     for outcome in outcomes:
         if outcome.status == "failed":

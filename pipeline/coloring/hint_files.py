@@ -96,9 +96,10 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
     except OSError as error:
         raise HintError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise HintError(f"{path}: {place}: {first['msg'].lower()}; {_EXAMPLE}") from None
+        raise HintError(f"{path}: {_problem(error)}; {_EXAMPLE}") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise HintError(f"{path}: {place}: this is no JSON ({error.msg.lower()}); {_EXAMPLE}") from None
     except (ValueError, RecursionError):
         raise HintError(f"{path}: no JSON; {_EXAMPLE}") from None
     if not file.hints:
@@ -114,6 +115,16 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
         )
         for one in file.hints
     )
+
+
+def _problem(error: ValidationError) -> str:
+    """Say what is wrong with the first hint that is wrong; hints count from 1. A key that is unknown is often the one
+    that is missing, misspelt, and comes first.
+    """
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    numbered = [f"hint {part + 1}" if isinstance(part, int) else str(part) for part in first["loc"] if part != "hints"]
+    place = ": ".join(numbered) or "the file"
+    return f"{place}: {'no such key' if first['type'] == 'extra_forbidden' else first['msg'].lower()}"
 
 
 _EXAMPLE = 'hints are written as {"hints": [{"x": 120, "y": "40%", "color": "#8b1a1a"}]}'

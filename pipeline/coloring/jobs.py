@@ -129,7 +129,7 @@ def require_output(naming: Naming, jobs: Sequence[Job]) -> None:
         return
     folder = naming.out.parent if _is_file_name(naming.out) else naming.out
     if folder.is_file():
-        raise InputError(f"--out {folder} is a file and no picture or film; name a folder")
+        raise InputError(f"--out {folder} is a file, and no folder to write into; name a folder")
     try:
         require_writable(folder)
     except OSError as error:

@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from pipeline.coloring.color_picture import advised, color_picture, side_by_side
 from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, photograph_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
 from pipeline.coloring.model_choice import hinted, hints_text
-from pipeline.errors import TwotoneError
+from pipeline.errors import ImageError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
-from pipeline.media.pictures import decode_picture
+from pipeline.media.pictures import Picture, decode_picture
 from pipeline.media.provenance import Origin, colored_here
 from pipeline.media.video_reader import is_colored_film
-from pipeline.media.writing import FROM_PHONES, JPEG_QUALITY, RARE_JPEGS, WRITABLE
+from pipeline.media.writing import FROM_PHONES, JPEG_QUALITY, RARE_JPEGS, WRITABLE, eight_bits
+from pipeline.types import Samples
 
 # How much of its earlier color a thing in a film keeps, unless another share is asked for.
 SMOOTHING = 0.9
@@ -105,18 +108,42 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
     notes = _name_notes(job)
     coloring, origin, said = with_hints_of(job.source, options)
     notes += [said] if said else []
+    written: list[Path] = []
     for seed, target in targets.items():
         kind = WRITABLE[target.suffix[1:].lower()]
-        colored = color_picture(picture, colorizer, replace(coloring, seed=seed), kind, origin, options.jpeg_quality)
-        if options.overwrite or not target.is_file():
+        keep = target.is_file() and not options.overwrite
+        rgb = _kept_colors(target, picture, options) if keep else None
+        if rgb is None:
+            colored = color_picture(
+                picture, colorizer, replace(coloring, seed=seed), kind, origin, options.jpeg_quality
+            )
+            rgb = colored.rgb
+            notes += [note for note in colored.notes if note not in notes]
+        if keep:
+            notes.append(f"{target} was there already, and was kept")
+        else:
             write_whole(target, colored.content)
+            written.append(target)
         beside = comparison(target)
         if options.naming.compare and (options.overwrite or not beside.is_file()):
-            write_whole(beside, side_by_side(picture, colored.rgb, kind, origin, options.jpeg_quality))
-        notes += [note for note in colored.notes if note not in notes]
+            write_whole(beside, side_by_side(picture, rgb, kind, origin, options.jpeg_quality))
+            written.append(beside)
     height, width = picture.pixels.shape[:2]
-    detail = f"{width}x{height} -> {', '.join(str(target) for target in targets.values())}"
-    return Outcome(job.source, "colored", detail, tuple(notes))
+    return Outcome(job.source, "colored", f"{width}x{height} -> {', '.join(map(str, written))}", tuple(notes))
+
+
+def _kept_colors(copy: Path, picture: Picture, options: BatchOptions) -> Samples | None:
+    """Return the samples of a copy that is kept, for the comparison; None where it is none of this photograph."""
+    try:
+        colors = decode_picture(read_bytes(copy, options.max_pixels), options.max_pixels).pixels
+    except ImageError:
+        return None
+    if colors.shape != (*picture.pixels.shape[:2], 3):
+        return None
+    if colors.dtype == picture.pixels.dtype:
+        return colors
+    # Of a 16-bit photograph a JPEG has 8 bits.
+    return eight_bits(colors) if picture.pixels.dtype == np.uint8 else colors.astype(np.uint16) * 257
 
 
 def with_hints_of(source: Path, options: BatchOptions) -> tuple[ColoringOptions, Origin | None, str]:

@@ -95,7 +95,9 @@ def color_of(text: str, name: str = "hint") -> tuple[float, float]:
     try:
         red, green, blue, *alpha = ImageColor.getrgb(opaque)
     except (ValueError, AttributeError):
-        raise HintError(f"{name}: {text!r} is no color; {_FORMS}") from None
+        joined = "".join(opaque.split())
+        meant = f"did you mean {joined!r}? " if joined != opaque and joined.lower() in ImageColor.colormap else ""
+        raise HintError(f"{name}: {text!r} is no color; {meant}{_FORMS}") from None
     if alpha and alpha[0] < 255:
         raise HintError(f"{name}: {text!r} is transparent; a hint's color covers what is there")
     if max(red, green, blue) > 255:

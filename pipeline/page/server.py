@@ -20,7 +20,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.coloring.model_choice import choose_model
+from pipeline.coloring.model_choice import choose_model, label
 from pipeline.coloring.worker import Worker
 from pipeline.errors import InputError, PageError
 from pipeline.inference.colorizer import Colorizer
@@ -84,7 +84,9 @@ def serve(model: Path | None, address: Address, limits: Limits, open_browser: bo
             page = build_page(colorizer, worker, results, dial=dial_of(path))
             url = _launch(page, address, limits, results, open_browser)
             threading.Thread(target=_clean, args=(Path(folder), stop), daemon=True).start()
-            print(f"{url} colors photographs with {path}; Ctrl-C ends it", flush=True)
+            print(
+                f"{url} colors photographs with model {label(path)}: open it in a browser; Ctrl-C ends it", flush=True
+            )
             try:
                 stop.wait()
             finally:

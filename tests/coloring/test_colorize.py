@@ -63,11 +63,24 @@ def test_what_is_there_is_kept_unless_told_otherwise(box: Path, model: Path) -> 
     assert "0 colored, 1 kept as they were, 0 failed" in kept.stdout
     assert (box / "out/one.webp").read_bytes() == b"mine"
     # What is asked for besides is made, and what was there stays.
-    assert colorize(box, *words, "--compare").returncode == 0
+    done = colorize(box, *words, "--compare")
+    assert done.returncode == 0
+    assert "-> out/one-compare.webp; out/one.webp was there already, and was kept" in done.stdout
     assert (box / "out/one-compare.webp").exists()
     assert (box / "out/one.webp").read_bytes() == b"mine"
     assert colorize(box, *words, "--overwrite").returncode == 0
     assert Image.open(box / "out/one.webp").format == "WEBP"
+
+
+def test_the_comparison_shows_the_copy_that_is_kept(box: Path, model: Path) -> None:
+    words = ("box/one.png", "-o", "out", "--model", str(model))
+    assert colorize(box, *words).returncode == 0
+    done = colorize(box, *words, "--saturation", "0", "--compare")
+    assert done.returncode == 0
+    before, after = (np.asarray(Image.open(box / place)) for place in ("box/one.png", "out/one.png"))
+    compared = np.asarray(Image.open(box / "out/one-compare.png"))
+    assert np.array_equal(compared, np.concatenate([before, after], 1))
+    assert len(np.unique(after - after[..., :1])) > 1
 
 
 @pytest.mark.slow
@@ -254,7 +267,7 @@ def test_an_output_that_cannot_be_written_is_found_before_coloring(box: Path, mo
     (box / "out").write_text("a file where the folder should be", encoding="utf-8")
     done = colorize(box, "box/one.png", "-o", "out", "--model", str(model))
     assert done.returncode == 2
-    assert "error: --out out is a file and no picture or film; name a folder" in done.stderr
+    assert "error: --out out is a file, and no folder to write into; name a folder" in done.stderr
     assert "colorize:" not in done.stderr  # no progress bar yet
 
 
@@ -320,7 +333,7 @@ def test_of_many_photographs_only_what_matters_is_listed(box: Path, model: Path,
         assert lines[-2].startswith("failed: box/inner/broken.jpg: unreadable: none of JPEG")
         assert lines[-1].startswith(f"{colored} colored, {kept} kept as they were, 1 failed; model ")
         assert len(lines) < 6
-    assert "kept, because a copy was there already, whichever photograph, model or options" in second.stdout
+    assert "kept, because there was a copy already: " in second.stdout
     assert ": out/000.png, out/001.png, out/002.png, out/003.png, out/004.png and 27 more; --ov" in second.stdout
 
 
@@ -377,6 +390,9 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(box: Path) -> None:
     assert f"{Path('box/inner/two.jpg')} -> {Path('out/inner/two.jpg')}" in done.stdout
     assert "2 would be colored, 1 kept as they were; nothing was written" in done.stdout
     assert sorted(box.rglob("*")) == before
+    assert colorize(box, "box/inner/two.jpg", "-o", "copies/two.jpg").returncode == 0
+    done = colorize(box, "copies", "-o", "again", "--dry-run")
+    assert "1 colored copies" in done.stdout + done.stderr
     assert "--dry-run is for files" in colorize(box, "-", "--dry-run", "-o", "one.png").stderr
 
 

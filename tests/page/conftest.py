@@ -46,7 +46,7 @@ def server(dial_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         try:
             assert process.stdout.readline().startswith("model ")
             line = process.stdout.readline()
-            assert line.startswith(f"http://127.0.0.1:{port}/ colors photographs with"), line
+            assert line.startswith(f"http://127.0.0.1:{port}/ colors photographs with model"), line
             yield line.split()[0]
         finally:
             process.send_signal(signal.SIGTERM)
