@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from pydantic import BaseModel
@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from pipeline.cli import app
 from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.report import definitions
-from pipeline.params.schema import Params
+from pipeline.params.schema import LossName, Params
 
 ROOT = Path(__file__).parents[1]
 PAGE, COMMANDS, METRICS = ROOT / "docs/params.md", ROOT / "docs/cli.md", ROOT / "docs/metrics.md"
@@ -40,10 +40,12 @@ Every parameter of `params.yaml`, by block.
   where what it reads has really changed ([what-reruns.md](what-reruns.md)).
 
 """
+LOSSES = ", ".join(f"`{name}`" for name in get_args(LossName))
 # Checked by a function of the schema, so that no annotation tells.
 BY_FUNCTION = {
     "base.processes": "`auto` or 1 to 1024",
     "sample.group": "`none`, `folder`, or a number of files >= 2",
+    **dict.fromkeys(("pretrain.losses", "finetune.losses"), f"weights >= 0 by name: {LOSSES} or `module:function`"),
 }
 PANELS = ["Color photographs", "Train", "Compare", "Models of others"]
 STARTS = "`none`, or the name of a folder in `checkpoints/` that no stage writes"

@@ -11,7 +11,8 @@ from pipeline.files import StageFolders
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
-_CODE = ("parts", "pipeline", "stages")
+# A training knows the parts that it uses (pipeline/params/parts.py).
+_CODE = ("pipeline", "stages")
 # Its values are compared themselves: what it does with them changes no result.
 _PARAMS = "pipeline/params"
 

@@ -36,7 +36,7 @@ def run(params: Params) -> None:
         scored=True,
         started_from=_learnt_before(params, model, parents),
     )
-    code = (*code_files("finetune"), *part_files([*block.losses, block.schedule]))
+    code = (*code_files("finetune"), *part_files("finetune", [*block.losses, block.schedule]))
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code)
     Trainer(config, objective, inputs, model, folders("finetune")).run()
 

@@ -36,7 +36,7 @@ def run(params: Params) -> None:
         patience=block.patience,
         started_from=model.training,
     )
-    code = (*code_files("pretrain"), *part_files([*block.losses, block.schedule]))
+    code = (*code_files("pretrain"), *part_files("pretrain", [*block.losses, block.schedule]))
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code)
     Trainer(config, objective, inputs, model, folders("pretrain")).run()
 

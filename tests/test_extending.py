@@ -142,7 +142,7 @@ def test_a_schedule_that_gives_no_factor_is_a_sentence(tmp_path: Path, monkeypat
     (tmp_path / "part_of_schedules.py").write_text("def down(step, total): return 1 - step", encoding="utf-8")
     own = schedule("part_of_schedules:down", "pretrain.schedule")
     assert own(0, 9) == 1
-    with pytest.raises(ParamsError, match=r"pretrain\.schedule: part_of_schedules:down gives -1\.0 at step 2 of 9"):
+    with pytest.raises(ParamsError, match=r"pretrain\.schedule: part_of_schedules:down gives -1 at step 2 of 9"):
         own(2, 9)
 
 

@@ -87,7 +87,8 @@ def files_digest(paths: Iterable[Path]) -> str:
 
 def code_digest(paths: Iterable[Path]) -> str:
     """One checksum over what Python files do: comments, docstrings and the texts of errors do not count."""
-    return _hash([f"{path.name} {_without_texts(path)}" for path in sorted(paths)])
+    # Not in the order of their paths, which differ between a workspace and an experiment's copy of it.
+    return _hash(sorted(f"{path.name} {_without_texts(path)}" for path in paths))
 
 
 def _without_texts(path: Path) -> str:

@@ -63,7 +63,7 @@ def _own_parts(params: Params) -> str:
 
     used = []
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
-        schedule(block.schedule, f"{key}.schedule")
+        schedule(block.schedule, f"{key}.schedule")(0, 1)
         own = [name for name in block.losses if is_part(name)]
         for name in own:
             content_loss(name)
@@ -85,7 +85,7 @@ def _device(params: Params) -> str:
     elif device == "cuda":
         for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
             if block.epochs:
-                problems = unshareable(f"{key}.batch_size", block.batch_size, torch.cuda.device_count())
+                problems = unshareable(key, block.batch_size, block.micro_batch, torch.cuda.device_count())
                 if problems:
                     raise ParamsError(problems[0])
     return f"base: {device}, {precision}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.data.loader import LoaderConfig, train_batches
 from pipeline.data.shards import Photographs
-from pipeline.errors import TrainingError
+from pipeline.errors import SampleError, TrainingError
 from pipeline.progress import progress
 from pipeline.training.failures import translated_errors
 from pipeline.training.objectives import Objective
@@ -39,22 +39,35 @@ class Sweep:
 def find(objective: Objective, loader: LoaderConfig, photographs: Photographs, sweep: Sweep) -> list[dict[str, float]]:
     """Train with a rate that grows with each step; returns the rate, the content loss and the smoothed one of each.
 
-    All networks have their weights changed. A discriminator learns beside, at its own constant rate.
+    All networks have their weights changed. A discriminator learns beside, at its own constant rate. An encoder that is
+    frozen in some epochs learns here.
 
     Raises:
+        SampleError: there are fewer photographs than a batch has.
         TrainingError: the loss is no number after a few steps.
     """
     rows: list[dict[str, float]] = []
     average = 0.0
     groups = objective.optimizers["generator"].param_groups
+    if not loader.steps(len(photographs)):
+        raise SampleError(
+            f"the sample has {len(photographs)} photographs, fewer than a batch of {loader.batch_size}; run dvc repro "
+            "sample"
+        )
+    # The discriminator has warmed up, so that the generator learns at once.
+    begun = getattr(objective.params, "warmup_steps", 0)
+    for network in objective.networks.values():
+        network.train()
     batches = progress(_endless(photographs, loader), total=sweep.steps, desc="lr-find", unit="step", leave=False)
     with translated_errors():
         for step, (rate, batch) in enumerate(zip(sweep.rates(), batches, strict=False)):
             for group in groups:
-                group["lr"] = rate * group.get("factor", 1.0)
+                group["lr"] = rate * (
+                    0.0 if group.get("frozen", 0) >= objective.params.epochs else group.get("factor", 1.0)
+                )
             torch.manual_seed(loader.seed * 1_000_003 + step)
             pair = objective.encode(batch.to(objective.accelerator.device), loader.seed, step)
-            loss = float(objective.step(*pair, step)["content"])
+            loss = float(objective.step(*pair, begun + step)["content"])
             average = _SMOOTHED * average + (1 - _SMOOTHED) * loss
             smoothed = average / (1 - _SMOOTHED ** (step + 1))
             least = min((row["smoothed"] for row in rows), default=smoothed)
@@ -72,14 +85,14 @@ def suggestions(rows: list[dict[str, float]]) -> tuple[float, float]:
     """Return a careful rate and a bold one.
 
     The careful one is in the middle of the longest fall of the loss (fastai's "valley"), the bold one a tenth of the
-    highest that was tried before the loss rose for good; it is never below the other.
+    highest that was tried before the loss rose for good. Where the loss never falls, both are the bold one.
     """
     from fastai.callback.schedule import valley
 
     rates, smoothed = [row["rate"] for row in rows], [row["smoothed"] for row in rows]
     careful, _ = valley(rates, smoothed, len(rows))
-    bold = max(careful, rates[-1] / 10)
-    return float(f"{careful:.2g}"), float(f"{bold:.2g}")
+    bold = rates[-1] / 10
+    return float(f"{min(careful, bold):.2g}"), float(f"{bold:.2g}")
 
 
 def write(rows: list[dict[str, float]], suggested: tuple[float, float], key: str, folder: Path) -> None:

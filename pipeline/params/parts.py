@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,7 +38,8 @@ def load_part(key: str, name: str, *arguments: str) -> Callable[..., Any]:
     if not callable(found):
         others = [one for one, value in vars(module).items() if inspect.isfunction(value)]
         listed = f"; it has {', '.join(others)}" if others else ""
-        raise ParamsError(f"{key}: {name}: {module.__file__} has no function {function}{listed}")
+        place = getattr(module, "__file__", None) or module_name
+        raise ParamsError(f"{key}: {name}: {place} has no function {function}{listed}")
     try:
         inspect.signature(found).bind(*arguments)
     except TypeError:
@@ -50,11 +50,23 @@ def load_part(key: str, name: str, *arguments: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def part_files(names: Iterable[str]) -> tuple[Path, ...]:
-    """Return the Python files of those names that are parts, once each: a training is known by its code."""
-    modules = sorted({name.partition(":")[0] for name in names if is_part(name)})
-    specs = [find_spec(module) for module in modules]
-    return tuple(Path(spec.origin) for spec in specs if spec and spec.origin)
+def part_files(key: str, names: Iterable[str]) -> tuple[Path, ...]:
+    """Return the Python files of those names that are parts: a training is known by its code.
+
+    They are the modules that are named, and those of the same package that have been imported: what a part in parts/
+    imports from there counts, and another file of parts/ does not.
+
+    Raises:
+        ParamsError: a module cannot be imported.
+    """
+    own = [name for name in names if is_part(name)]
+    packages = {_imported(key, name, name.partition(":")[0]).__name__.partition(".")[0] for name in own}
+    files = {
+        getattr(module, "__file__", None) or ""
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in packages
+    }
+    return tuple(Path(file) for file in sorted(files) if file.endswith(".py"))
 
 
 def _imported(key: str, name: str, module: str) -> ModuleType:

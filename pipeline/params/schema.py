@@ -59,6 +59,8 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return error["msg"]
     *path, last = (str(part) for part in error["loc"] or ("the whole",))
     context = error.get("ctx", {})
+    if last == "[key]" and error["type"] == "string_type":
+        return f"{'.'.join(path)}: a name must be a string, got {short(error['input'])}"
     if last == "[key]" and error["type"] == "value_error":
         return f"{'.'.join(path)} is not known; allowed: {error['msg'].partition('must be ')[2]}"
     if last == "[key]" and "expected" in context:
@@ -98,16 +100,21 @@ def refuse(problems: Iterable[str]) -> None:
         raise PydanticCustomError(_BETWEEN_KEYS, "{problems}", {"problems": "\n".join(found)})
 
 
-def unshareable(key: str, batch_size: int, processes: int) -> list[str]:
-    """Return the sentence about a batch that processes cannot share, with two photographs for each at least; [] for
-    none.
+def unshareable(stage: str, batch_size: int, micro_batch: int, processes: int) -> list[str]:
+    """Return the sentence about a batch that processes cannot share, with two photographs for each at least, in whole
+    parts of micro_batch; [] for none.
     """
-    if processes == 1 or (batch_size % processes == 0 and batch_size >= 2 * processes):
+    if processes == 1:
         return []
-    return [
-        f"{key} must be a multiple of the number of processes ({processes}), and at least twice as many, "
-        f"got {batch_size}"
-    ]
+    share = batch_size // processes
+    if batch_size % processes or share < 2:
+        return [
+            f"{stage}.batch_size must be a multiple of the number of processes ({processes}), and at least twice as "
+            f"many, got {batch_size}"
+        ]
+    if not divides(micro_batch, share):
+        return [f"{stage}.micro_batch must divide the {share} photographs of each process, got {micro_batch}"]
+    return []
 
 
 def divides(micro_batch: int, photographs: int) -> bool:
@@ -369,7 +376,8 @@ class Pretrain(Block):
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
     """Epochs (from 1) whose generator is published, too: checkpoints/pretrain/epoch-0020."""
     publish: Literal["best", "last"] = "last"
-    """best: the epoch of the least ab_mae on the validation photographs."""
+    """best: the epoch of the least ab_mae on the validation photographs. Each epoch that is better than all before is
+    kept in .resume/ until the end."""
     patience: Epochs = 0
     """Epochs in a row without a lower ab_mae on the validation photographs after which training ends; 0: it goes
     through all epochs. For schedule constant: where the rate falls, the last epochs are usually the best."""
@@ -539,7 +547,7 @@ class Params(Block):
         if processes != "auto":
             for name, block in self._trainings():
                 if block.epochs:
-                    yield from unshareable(f"{name}.batch_size", block.batch_size, processes)
+                    yield from unshareable(name, block.batch_size, block.micro_batch, processes)
 
     def _unfit_generator(self) -> Iterator[str]:
         generator = self.generator
@@ -551,6 +559,11 @@ class Params(Block):
             yield (
                 f"generator.weights must be none for generator.architecture {generator.architecture}, "
                 f"which has no backbone, got {generator.weights!r}"
+            )
+        if self.pretrain.freeze_epochs:
+            yield (
+                f"pretrain.freeze_epochs must be 0 for generator.architecture {generator.architecture}, which has no "
+                f"backbone, got {self.pretrain.freeze_epochs}"
             )
         if self.pretrain.encoder_lr_factor != 1:
             yield (

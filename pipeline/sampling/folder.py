@@ -23,7 +23,7 @@ def folder(root: Path) -> Candidates:
         problem = "not a directory" if root.exists() else "no such directory"
         raise SourceError(f"sample.path {root}: {problem}; set it to a directory of photographs")
     tables = TemporaryTables("CREATE TABLE found (name TEXT, file BLOB)")
-    files = ((_printable(file), os.fsencode(file)) for file in _image_files(root))
+    files = ((printable(file), os.fsencode(file)) for file in _image_files(root))
     tables.add("INSERT INTO found VALUES (?, ?)", files)
     # SQLite numbers the rows from 1 in this order.
     tables.run("CREATE TABLE sorted AS SELECT file FROM found ORDER BY name, file")
@@ -37,7 +37,7 @@ def folder(root: Path) -> Candidates:
 def _candidate(tables: TemporaryTables, root: Path, reader: partial[Decoded], number: int) -> Candidate:
     (encoded,) = tables.run("SELECT file FROM sorted WHERE rowid = ?", number + 1).fetchone()
     file = os.fsdecode(encoded)
-    return Candidate(_printable(file), root / file, reader=reader)
+    return Candidate(printable(file), root / file, reader=reader)
 
 
 def _image_files(root: Path) -> Iterator[str]:
@@ -64,7 +64,7 @@ def _decode_inside(root: Path, file: Path, max_pixels: int, side: int) -> Decode
     return decode(file, max_pixels, side)
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     """Escape what is no UTF-8: a file name need not be, but the manifest is."""
     # csv leaves a carriage return without quotes.
     return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\r", "\\r")

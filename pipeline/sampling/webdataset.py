@@ -15,6 +15,7 @@ from fsspec.spec import AbstractFileSystem
 from pipeline.errors import ImageError, LimitError, SourceError, missing_extra
 from pipeline.media.decoding import SUFFIXES, largest_file
 from pipeline.sampling.candidates import Candidate, Candidates, TemporaryTables
+from pipeline.sampling.folder import printable
 from pipeline.sampling.photographs import Decoded, decode_content
 
 _FORM = (
@@ -27,7 +28,7 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 def webdataset(path: Path) -> Candidates:
     """List the photographs of shards: of each key the first picture, in the order of the shards and of what is in them.
 
-    Only the headers are read, and later what is drawn: neither the shards nor the list are ever in memory.
+    Shards are gone through once, and what is drawn is read again: neither they nor the list are ever in memory.
 
     Args:
         path: a shard, a folder of shards, or a text file of addresses that fsspec knows or paths relative to it.
@@ -36,8 +37,8 @@ def webdataset(path: Path) -> Candidates:
         SourceError: no shards, or one that cannot be read or is no whole tar file.
     """
     tables = TemporaryTables("CREATE TABLE listed (name TEXT, shard TEXT, start INTEGER, size INTEGER)")
-    for shard in _shards(path):
-        tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shard))
+    for shown, shard in _shards(path):
+        tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shown, shard))
     (count,) = tables.run("SELECT count(*) FROM listed").fetchone()
     if not count:
         raise SourceError(f"sample.path {path}: no image files ({', '.join(sorted(SUFFIXES))}) in its shards")
@@ -50,22 +51,27 @@ def _candidate(tables: TemporaryTables, path: Path, number: int) -> Candidate:
     return Candidate(name, path, reader=partial(_decode_inside, shard, start, size))
 
 
-def _shards(path: Path) -> Iterator[str]:
+def _shards(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield how each shard is named, and its address."""
     if path.is_dir():
         found = sorted(str(file) for file in path.glob("*.tar"))
         if not found:
             raise SourceError(f"sample.path {path}: no .tar in it; {_FORM}")
-        yield from found
+        yield from ((Path(file).name, file) for file in found)
     elif path.suffix == ".tar":
-        yield str(path)
+        yield path.name, str(path)
     else:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
             raise SourceError(f"sample.path {path}: cannot be read ({error}); {_FORM}") from None
         for line in filter(None, map(str.strip, lines)):
             for address in _expanded(line):
-                yield address if "://" in address else str(path.parent / address)
+                if "://" in address:
+                    yield address, address
+                else:
+                    # No path of this machine goes into the manifest.
+                    yield Path(address).name if Path(address).is_absolute() else address, str(path.parent / address)
 
 
 def _expanded(address: str) -> Iterator[str]:
@@ -75,24 +81,38 @@ def _expanded(address: str) -> Iterator[str]:
         yield address
         return
     first, last = numbers.groups()
+    if int(first) > int(last):
+        raise SourceError(f"sample.path: {address}: a range goes upward")
     for number in range(int(first), int(last) + 1):
         yield from _expanded(f"{address[: numbers.start()]}{number:0{len(first)}d}{address[numbers.end() :]}")
 
 
-def _photographs(shard: str) -> Iterator[tuple[str, str, int, int]]:
-    """Yield the name, the shard, the place and the size of each key's first picture."""
+def _photographs(shown: str, shard: str) -> Iterator[tuple[str, str, int, int]]:
+    """Yield the name, the shard, the place and the size of each key's first picture.
+
+    As webdataset, it takes what follows each other for one key, and no name that begins with a dot.
+
+    Args:
+        shown: how the manifest names the shard.
+    """
     last = ""
     try:
         system, inside = _opened(shard)
         with system.open(inside, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for member in archive:
+            while member := archive.next():
+                archive.members = []  # type: ignore[attr-defined]  # a list of all would grow without end
                 name = PurePosixPath(member.name)
                 key = str(name.parent / name.name.partition(".")[0])
-                if key != last and member.isreg() and name.suffix.lower() in SUFFIXES:
+                if key == last or name.name.startswith(".") or name.suffix.lower() not in SUFFIXES:
+                    continue
+                if member.isreg() and not member.issparse():
                     last = key
-                    yield f"{PurePosixPath(inside).name}/{member.name}", shard, member.offset_data, member.size
-            if archive.offset > system.size(inside):
-                raise tarfile.ReadError("unexpected end of data")
+                    yield printable(f"{shown}/{member.name}"), shard, member.offset_data, member.size
+            # tarfile takes a damaged header for the end, which is a block of zeros.
+            file.seek(archive.offset)
+            end = file.read(tarfile.BLOCKSIZE)
+            if len(end) < tarfile.BLOCKSIZE or end.strip(b"\0"):
+                raise tarfile.ReadError(f"a damaged header, or a cut, at byte {archive.offset:,}")
     except tarfile.TarError as error:
         raise SourceError(f"{shard}: no whole tar file ({error}); a compressed one must be unpacked") from None
     except ImportError as error:
@@ -119,4 +139,6 @@ def _decode_inside(shard: str, start: int, size: int, _path: Path, max_pixels: i
         content: bytes = system.cat_file(inside, start=start, end=start + size)
     except Exception as error:  # what buckets answer is anything
         raise ImageError(f"unreadable: {type(error).__name__}: {error}") from None
+    if len(content) != size:
+        raise ImageError(f"unreadable: {len(content):,} bytes came for {size:,}; can its server give a part of a file?")
     return decode_content(content, max_pixels, side)

@@ -115,7 +115,8 @@ class Objective(ABC):
         """Set the learning rates that the schedule gives at this step of all."""
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                factor = 0.0 if step < group.get("frozen", 0.0) * steps else group.get("factor", 1.0)
+                frozen = step * self.params.epochs < group.get("frozen", 0) * steps
+                factor = 0.0 if frozen else group.get("factor", 1.0)
                 group["lr"] = self._rates[name] * factor * self._factor(step, steps)
 
     def rates(self) -> dict[str, float]:
@@ -239,8 +240,7 @@ def _groups(generator: nn.Module, params: Pretrain) -> list[dict[str, Any]]:
     """
     own = {id(parameter) for parameter in backbone_parameters(generator)}
     groups = []
-    frozen = params.freeze_epochs / max(params.epochs, 1)
-    for inside, factor, still in ((False, 1.0, 0.0), (True, params.encoder_lr_factor, frozen)):
+    for inside, factor, still in ((False, 1.0, 0), (True, params.encoder_lr_factor, params.freeze_epochs)):
         for decays in (True, False):
             members = [p for p in generator.parameters() if (id(p) in own) == inside and (p.dim() > 1) == decays]
             decay = {} if decays else {"weight_decay": 0.0}
@@ -284,14 +284,26 @@ class AdversarialObjective(Objective):
         if discriminator is None:
             return self._step_generator(parts, self._answer, learns=True)
         learns = number >= self._params.warmup_steps
-        with torch.set_grad_enabled(learns):
-            whole = self._answer(parts[0]) if len(parts) == 1 else None
+        if len(parts) == 1:
+            with torch.set_grad_enabled(learns):
+                whole = self._answer(parts[0])
+            return {
+                **self._update("discriminator", parts, lambda _part: self._discriminator_losses(whole)),
+                **self._step_generator(parts, lambda _part: whole, learns=learns),
+            }
+        # Each part's noise is drawn alike in both passes: both networks see the same answer.
+        seed, first = torch.initial_seed(), {id(part): number for number, part in enumerate(parts)}
 
         def answer(part: Part) -> Answer:
-            return whole or self._answer(part)
+            torch.manual_seed(seed + 1 + first[id(part)])
+            return self._answer(part)
+
+        def shown(part: Part) -> Answer:
+            with torch.no_grad():
+                return answer(part)
 
         return {
-            **self._update("discriminator", parts, lambda part: self._discriminator_losses(answer(part))),
+            **self._update("discriminator", parts, lambda part: self._discriminator_losses(shown(part))),
             **self._step_generator(parts, answer, learns=learns),
         }
 

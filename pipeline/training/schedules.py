@@ -31,9 +31,13 @@ def schedule(name: str, key: str) -> Callable[[int, int], float]:
     own = load_part(key, name, "step", "total")
 
     def factor(step: int, total: int) -> float:
-        found = float(own(step, total))
+        given = own(step, total)
+        try:
+            found = float(given)
+        except (TypeError, ValueError):
+            found = math.nan
         if not (math.isfinite(found) and found >= 0):
-            raise ParamsError(f"{key}: {name} gives {found} at step {step} of {total}; a factor is a number >= 0")
+            raise ParamsError(f"{key}: {name} gives {given!r} at step {step} of {total}; a factor is a number >= 0")
         return found
 
     return factor

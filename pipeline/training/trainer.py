@@ -31,7 +31,7 @@ from pipeline.errors import ParamsError, TrainingError
 from pipeline.files import StageFolders, publish, require_writable, write_json
 from pipeline.models.checkpoint import load_weights, save_model
 from pipeline.models.config import ModelConfig, Training, read_config
-from pipeline.params.schema import divides, unshareable
+from pipeline.params.schema import unshareable
 from pipeline.progress import progress
 from pipeline.quality.validation import ab_mae, inference
 from pipeline.system import held
@@ -98,12 +98,7 @@ class Trainer:
     ):
         self.objective, self.model, self.folders = objective, model, folders
         self.group, accelerator = objective.group, objective.accelerator
-        problems = unshareable(f"{config.stage}.batch_size", config.loader.batch_size, self.group.count)
-        share, micro_batch = config.loader.batch_size // self.group.count, objective.params.micro_batch
-        if not divides(micro_batch, share):
-            problems.append(
-                f"{config.stage}.micro_batch must divide the {share} photographs of each process, got {micro_batch}"
-            )
+        problems = unshareable(config.stage, config.loader.batch_size, objective.params.micro_batch, self.group.count)
         if config.epochs and problems:
             raise ParamsError(problems[0])
         self.splits = {split: Photographs(inputs.sample, split, model.image_size) for split in ("train", "valid")}
@@ -262,7 +257,8 @@ class Trainer:
             error = self.validate()
             row = {"epoch": epoch, **losses, **self.objective.rates(), "valid_ab_mae": error}
             self.recorder.record(row | self._scores())
-        self._draw_previews(self.recorder.preview_due(epoch=epoch), epoch * self._steps)
+        last = f"epoch-{epoch:04d}" if self._is_over(epoch) else ""
+        self._draw_previews(self.recorder.preview_due(epoch=epoch) or last, epoch * self._steps)
         if self.group.first:
             self._trackers.log(self.recorder.history[-1], epoch * self._steps)
         text = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
@@ -322,7 +318,7 @@ class Trainer:
         best = self._chosen()
         rejected = best == 0 and epoch == self.config.epochs and math.isfinite(self._row(epoch)["valid_ab_mae"])
         names = [f"epoch-{epoch:04d}"] if epoch in self.config.keep_epochs or rejected else []
-        if best == epoch and self.config.publish == "best":
+        if best == epoch and self.config.publish == "best" and math.isfinite(self._row(epoch)["valid_ab_mae"]):
             names.append(f"{_BEST}{epoch:04d}")
         for name in names:
             with self.states.keeping(name) as folder, self.objective.ema.applied():

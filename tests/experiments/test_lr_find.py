@@ -7,10 +7,21 @@ import math
 import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
 
-from pipeline.experiments.lr_find import Sweep, suggestions
+from pipeline.color.tensors import ColorSpace
+from pipeline.data.loader import LoaderConfig
+from pipeline.data.shards import Photographs, ShardWriter
+from pipeline.experiments.lr_find import Sweep, find, suggestions
+from pipeline.models.generators import backbone_parameters, build_generator
+from pipeline.params.schema import Params
+from pipeline.training.objectives import ContentObjective
 from tests.helpers import Project
 
 
@@ -27,6 +38,8 @@ def test_the_careful_rate_is_where_the_loss_falls_and_the_bold_one_a_tenth_of_wh
         rise = 3 if rate > 0.5 else 0
         rows.append({"rate": rate, "content": 1 - 0.8 * fall + rise, "smoothed": 1 - 0.8 * fall + rise})
     careful, bold = suggestions(rows)
+    rising = [{"rate": row["rate"], "content": 1.0 + n, "smoothed": 1.0 + n} for n, row in enumerate(rows)]
+    assert suggestions(rising)[0] <= suggestions(rising)[1]
     assert 1e-4 < careful < 1e-1
     assert bold == pytest.approx(0.1)
 
@@ -37,6 +50,8 @@ def test_both_stages_are_swept_and_nothing_is_published(make_project: Callable[[
     for stage in ("sample", "pretrain"):
         project.run("stages", stage)
     before = project.outs()
+    # A discriminator that would learn alone all the time, and fewer photographs than a batch.
+    project.change(finetune={"warmup_steps": 1})
     for stage, key in (("pretrain", "pretrain.lr"), ("finetune", "finetune.lr_generator")):
         printed = project.twotone("lr-find", stage, "--steps", "25").stdout
         assert re.search(rf"{re.escape(key)}: \S+ is careful and \S+ bold, after \d+ steps", printed)
@@ -47,6 +62,28 @@ def test_both_stages_are_swept_and_nothing_is_published(make_project: Callable[[
         assert rates[0] == pytest.approx(1e-6)
         assert all(one < other for one, other in pairwise(rates))
     assert project.outs() == before
+    project.change(sample={"train": 64}, pretrain={"batch_size": 64})
+    refused = project.twotone("lr-find", ok=False)
+    assert "fewer than a batch of 64; run dvc repro sample" in refused.stderr
     refused = project.twotone("lr-find", "sample", ok=False)
     assert refused.returncode == 2
     assert "there are the stages pretrain and finetune, got 'sample'" in refused.stderr
+
+
+def test_batch_normalization_learns_as_in_the_stage(params: Params, tmp_path: Path) -> None:
+    """Networks that were loaded are in evaluation mode."""
+    block = params.pretrain.model_copy(update={"freeze_epochs": 10, "epochs": 10})
+    generator = build_generator(params.generator.model_copy(update={"max_width": 64}), ColorSpace("lab"), 32, 0).eval()
+    objective = ContentObjective(generator, block, ColorSpace("lab"), Accelerator(cpu=True))
+    encoder = [weight.detach().clone() for weight in backbone_parameters(generator)]
+    writer = ShardWriter(tmp_path, "train")
+    for shade in range(8):
+        writer.add(np.full((32, 32, 3), 30 * shade, np.uint8))
+    writer.close()
+    rows = find(objective, LoaderConfig(4, 0, flip=False), Photographs(tmp_path, "train", 32), Sweep(1e-6, 1e-3, 12))
+    assert len(rows) == 12
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.training and norm.num_batches_tracked == 12 for norm in norms)
+    # An encoder that never learns does not here, either.
+    assert all(torch.equal(*pair) for pair in zip(backbone_parameters(generator), encoder, strict=True))

@@ -94,10 +94,40 @@ def test_damage_within_a_shard_is_one_photographs(tmp_path: Path, rng: np.random
             candidate.reader(candidate.file, 10_000, 0)
 
 
+def header_of(path: Path, number: int) -> int:
+    with tarfile.open(path) as archive:
+        return archive.getmembers()[number].offset
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_names_that_are_no_photographs_or_no_text(tmp_path: Path, rng: np.random.Generator) -> None:
+    """A Mac's shadow files, a sparse file, and a name in Latin-1."""
+    with tarfile.open(tmp_path / "one.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        for name in ("._1.jpg", "1.jpg", "caf\xe9.jpg"):
+            add(archive, name, jpeg(rng))
+    assert [one.name for one in webdataset(tmp_path / "one.tar")] == ["one.tar/1.jpg", "one.tar/caf\\xe9.jpg"]
+    holes = tmp_path / "holes.jpg"
+    with holes.open("wb") as file:
+        file.seek(10 * 2**20)
+        file.write(jpeg(rng))
+    tar = ["tar", "--sparse", "-C", str(tmp_path), "-cf", str(tmp_path / "sparse.tar"), "holes.jpg", "one.tar"]
+    subprocess.run(tar, check=True)
+    with pytest.raises(SourceError, match="no image files"):
+        webdataset(tmp_path / "sparse.tar")
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:20_000]), r"00001\.tar: no whole tar file"),
+        (lambda path: path.write_bytes(path.read_bytes()[: header_of(path, 4) + 100]), "no whole tar file .*a damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[: header_of(path, 4)]), "no whole tar file .*a damaged"),
+        (lambda path: flip(path, header_of(path, 4)), r"00001\.tar: no whole tar file .*a damaged header"),
         (lambda path: path.write_bytes(b"no tar" * 1000), r"00001\.tar: no whole tar file"),
         (lambda path: path.unlink(), r"00001\.tar: cannot be read: FileNotFoundError"),
     ],
@@ -117,6 +147,9 @@ def test_where_there_are_none_the_form_is_said(tmp_path: Path) -> None:
         add(archive, "1.txt", b"text")
     with pytest.raises(SourceError, match="no image files"):
         webdataset(tmp_path / "empty.tar")
+    (tmp_path / "down.txt").write_text("{3..1}.tar", encoding="utf-8")
+    with pytest.raises(SourceError, match="a range goes upward"):
+        webdataset(tmp_path / "down.txt")
 
 
 @pytest.fixture
@@ -153,6 +186,9 @@ def test_a_bucket_gives_the_sample_that_the_disk_gives(
         monkeypatch.setitem(os.environ, name, value)
     assert "24 photographs" in project.twotone("check").stdout
     project.dvc("repro", "sample")
-    assert project.outs() == local
+    shards_of = [{name: content for name, content in outs.items() if name.endswith(".npy")}
+                 for outs in (local, project.outs())]  # fmt: skip
+    assert shards_of[0] == shards_of[1]
+    assert len(shards_of[0]) == 3
     with (project.folder / "data/sample/manifest.csv").open(encoding="utf-8") as file:
-        assert any(row["path"].startswith("00001.tar/00001") for row in csv.DictReader(file))
+        assert any(row["path"].startswith("s3://photographs/shards/00001.tar/00001") for row in csv.DictReader(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.errors import ParamsError, TrainingError
+from pipeline.errors import TrainingError
 from pipeline.files import StageFolders, write_json
 from pipeline.models.config import ModelConfig, read_config
 from pipeline.params.schema import Params, read
@@ -235,13 +236,10 @@ def test_the_epoch_of_least_error_is_published(
     assert described.ab_mae == 8
 
 
-def test_a_part_of_a_batch_divides_what_each_process_has(
+def test_an_epoch_that_gives_no_numbers_is_not_the_best(
     trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trainer()
-    monkeypatch.setattr(run.objective, "params", run.objective.params.model_copy(update={"micro_batch": 3}))
-    inputs = Inputs(read(QUICKSTART).base, (), tmp_path / "sample", (), ())
-    with pytest.raises(
-        ParamsError, match=r"pretrain\.micro_batch must divide the 4 photographs of each process, got 3"
-    ):
-        Trainer(run.config, run.objective, inputs, MODEL, run.folders)
+    run = trainer(epochs=3, publish="best", keep_epochs=())
+    with_errors(run, [math.nan, 8, 8.2], monkeypatch)
+    run.run()
+    assert json.loads((tmp_path / "reports/metrics.json").read_text(encoding="utf-8"))["published_epoch"] == 2
