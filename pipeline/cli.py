@@ -113,6 +113,13 @@ def colorize(
         ),
     ] = None,
     no_hints: Annotated[bool, typer.Option("--no-hints", help="Leave hints beside photographs alone.")] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="A color picture of the same thing or place: photographs get its colors where they match. Needs the "
+            "extras train, weights and hints."
+        ),
+    ] = None,
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of copies that are JPEG; never subsampled.")] = 95,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be colored, and write nothing.")] = False,
@@ -146,6 +153,7 @@ def colorize(
         vivid=vivid,
         hints=hints,
         look_for_hints=not no_hints,
+        like=like,
         device=device,
         processes=processes,
         jpeg_quality=jpeg_quality,
@@ -159,7 +167,7 @@ def colorize(
 def serve(
     model: Model = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 7860,
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen at an address that other machines can reach.")
     ] = False,

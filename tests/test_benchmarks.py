@@ -79,3 +79,24 @@ def test_what_is_to_be_run_on_a_gpu_runs_here() -> None:
     assert printed.count("| adversarial |") >= fewest
     assert printed.count("| both |") >= fewest
     assert printed.count("left out: no bf16 on this processor") == (0 if fewest == 3 else 3)
+
+
+def test_a_reference_picture_is_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        save_photo(tmp_path / f"{number}.jpg", rng, (96, 64))
+    write(tmp_path / "clip.mp4", moving(0.0))
+    words = [str(tmp_path), "--side", "64", "--films", str(tmp_path / "clip.mp4")]
+    rows = python("benchmarks/like.py", *words).splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        *("| itself, mirrored, cropped, darkened", "| the next of the folder", "| another frame of clip.mp4"),
+    ]
+
+
+def test_steps_with_each_backbone_are_measured() -> None:
+    words = ["tf_efficientnet_lite0", "resnet18", "--size", "32", "--batch-size", "2"]
+    printed = python("-m", "benchmarks.encoders", *words)
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith(("| tf_", "| resnet"))]
+    assert [row[0] for row in rows] == ["| tf_efficientnet_lite0", "| resnet18"]
+    shares = [sum(float(cell.strip(" |%")) for cell in row[3:]) for row in rows]
+    assert all(97 <= share <= 103 for share in shares)

@@ -20,7 +20,7 @@ from pipeline.coloring.hint_files import read_hints
 from pipeline.coloring.inputs import COPIES
 from pipeline.coloring.jobs import Job, Selection, require_output, select
 from pipeline.coloring.model_choice import choose_model, label, load_signed, used
-from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, all_there, color_file
+from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, all_there, color_file, reference_picture
 from pipeline.coloring.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -184,6 +184,11 @@ def _require_own_lightness(colorizer: Colorizer, selection: Selection, model: Pa
 
 def _require_hints(options: BatchOptions, selection: Selection) -> None:
     """Refuse hints that are not of one photograph, before a model is loaded."""
+    if options.like:
+        films = [job.source for job in selection.jobs if job.is_film]
+        if films:
+            raise InputError(f"--like is for photographs, and {films[0]} is a film: color a frame as FILM.hints.png")
+        reference_picture(options.like)
     if options.hints is None:
         return
     if options.naming.shard != (1, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,12 +14,14 @@ from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, photograph_beside, read_hints
 from pipeline.coloring.jobs import Job, Naming
 from pipeline.coloring.model_choice import hinted, hints_text
-from pipeline.errors import ImageError, TwotoneError
+from pipeline.errors import HintError, ImageError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.hints import MOST, Hint, Painted
+from pipeline.inference.reference import hints_like
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
-from pipeline.media.pictures import Picture, decode_picture
+from pipeline.media.pictures import Picture, decode_picture, read_picture
 from pipeline.media.provenance import Origin, colored_here
 from pipeline.media.video_reader import is_colored_film
 from pipeline.media.writing import FROM_PHONES, JPEG_QUALITY, RARE_JPEGS, WRITABLE, eight_bits
@@ -26,6 +29,8 @@ from pipeline.types import Samples
 
 # How much of its earlier color a thing in a film keeps, unless another share is asked for.
 SMOOTHING = 0.9
+LARGEST_REFERENCE = 200_000_000
+"""Pixels of a reference picture."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class BatchOptions:
     """The file of hints of the only photograph; None for the one beside each, if there is one."""
     look_for_hints: bool = True
     """Whether hints beside photographs count."""
+    like: Path | None = None
+    """A reference picture, whose colors photographs get where they match."""
     device: str = "auto"
     """What the network computes on: see inference/devices.py."""
     processes: int | None = None
@@ -106,8 +113,8 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
         return Outcome(job.source, "copy", "")
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     notes = _name_notes(job)
-    coloring, origin, said = with_hints_of(job.source, options)
-    notes += [said] if said else []
+    coloring, origin, said = with_hints_of(job.source, options, picture.pixels)
+    notes += said
     written: list[Path] = []
     for seed, target in targets.items():
         kind = WRITABLE[target.suffix[1:].lower()]
@@ -146,18 +153,47 @@ def _kept_colors(copy: Path, picture: Picture, options: BatchOptions) -> Samples
     return eight_bits(colors) if picture.pixels.dtype == np.uint8 else colors.astype(np.uint16) * 257
 
 
-def with_hints_of(source: Path, options: BatchOptions) -> tuple[ColoringOptions, Origin | None, str]:
-    """Read the hints of a photograph; return how it is colored, what its copy says of it, and a note.
+def with_hints_of(
+    source: Path, options: BatchOptions, pixels: Samples | None = None
+) -> tuple[ColoringOptions, Origin | None, list[str]]:
+    """Read the hints of a photograph, and find those that a reference picture has for it.
+
+    Args:
+        pixels: of the photograph; None for a film, which takes no reference picture.
+
+    Returns:
+        How it is colored, what its copy says of it, and notes.
 
     Raises:
-        HintError: the file of hints cannot be read.
+        HintError: the file of hints or the reference picture cannot be read, or they are not for each other.
     """
     file = options.hints or (hints_beside(source) if options.look_for_hints else None)
-    if file is None:
-        return options.coloring, options.origin, ""
-    hints = read_hints(file)
-    origin = options.origin and hinted(options.origin, hints)
-    return replace(options.coloring, hints=hints), origin, f"{hints_text(hints)} of {file.name}"
+    hints: tuple[Hint, ...] | Painted = read_hints(file) if file else ()
+    notes = [f"{hints_text(hints)} of {file.name}"] if file else []
+    if options.like and pixels is not None:
+        if isinstance(hints, Painted):
+            raise HintError(f"{file} is painted, and a reference picture gives hints of its own; leave one of them out")
+        found = hints_like(pixels, reference_picture(options.like))
+        # Of two hints at one place the later one counts: what somebody says.
+        hints = (*found, *hints[: MOST - len(found)])
+        matches = f"{len(found)} places have colors of" if found else "nothing matches"
+        notes.append(f"{matches} {options.like.name}")
+    if not hints:
+        return options.coloring, options.origin, notes
+    return replace(options.coloring, hints=hints), options.origin and hinted(options.origin, hints), notes
+
+
+@lru_cache(maxsize=1)
+def reference_picture(path: Path) -> Samples:
+    """Read a reference picture.
+
+    Raises:
+        HintError: it cannot be read.
+    """
+    try:
+        return read_picture(path, LARGEST_REFERENCE).pixels
+    except (ImageError, OSError) as error:
+        raise HintError(f"{path}: {error}") from None
 
 
 def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
@@ -169,7 +205,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
         notes.append(f"{beside.name} is taken for that of {photograph.name}; --hints names one for the film")
         options = replace(options, look_for_hints=False)
     coloring, origin, said = with_hints_of(job.source, options)
-    notes += [said] if said else []
+    notes += said
     for seed, target in targets.items():
         made_by = origin.line if origin else ""
         video = VideoOptions(

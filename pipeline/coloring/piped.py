@@ -77,10 +77,10 @@ def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tup
     """Return the colored file, and what to say of it."""
     picture = decode_picture(content, options.max_pixels, damaged=options.damaged)
     kind = WRITABLE[_ending(options.naming, picture.format)]
-    coloring, origin, said = with_hints_of(Path(STANDARD_INPUT), replace(options, look_for_hints=False))
+    coloring, origin, said = with_hints_of(Path(STANDARD_INPUT), replace(options, look_for_hints=False), picture.pixels)
     colored = color_picture(picture, colorizer, coloring, kind, origin, options.jpeg_quality)
     height, width = picture.pixels.shape[:2]
-    notes = [said] if said else []
+    notes = [*said]
     notes += [f"{picture.format} is written as {kind}"] if picture.format != kind else []
     return colored.content, "; ".join([f"{width}x{height}", *notes, *colored.notes])
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.inference.colorizer import Colorizer
     from pipeline.inference.hints import Hint, Painted
+    from pipeline.inference.reference import hints_like
 
-__all__ = ["Colorizer", "Hint", "Painted"]
+__all__ = ["Colorizer", "Hint", "Painted", "hints_like"]
 
-_MODULES = {"Colorizer": "colorizer", "Hint": "hints", "Painted": "hints"}
+_MODULES = {"Colorizer": "colorizer", "Hint": "hints", "Painted": "hints", "hints_like": "reference"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,81 @@
+"""Colors of a reference picture, on photographs that the test draws and on one that ships with a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from skimage.color import rgb2gray, rgb2lab
+
+from pipeline.errors import HintError
+from pipeline.inference import Colorizer, hints_like
+from pipeline.types import Pixels
+from tests.helpers import twotone
+
+
+@pytest.fixture(scope="module")
+def cat() -> Pixels:
+    """A photograph of scikit-image's, 300x451."""
+    return np.asarray(data.chelsea())
+
+
+def mirrored(photograph: Pixels) -> Pixels:
+    """Mirrored, cropped and darkened."""
+    return np.ascontiguousarray((photograph[20:-10, ::-1][:, 30:-20] * 0.8).astype(np.uint8))
+
+
+def test_its_own_colors_come_back(cat: Pixels) -> None:
+    hints = hints_like(cat, mirrored(cat))
+    assert 20 < len(hints) <= 300
+    colorizer, true = Colorizer.load(), rgb2lab(cat)[..., 1:]
+    errors = [np.abs(rgb2lab(colorizer(cat, hints=said))[..., 1:] - true).mean() for said in ((), hints)]
+    assert errors[1] < 0.75 * errors[0]
+
+
+def test_a_gray_photograph_is_matched_as_its_color_is(cat: Pixels) -> None:
+    """The match looks at gray alone; an array, a PIL image and 16 bits are one."""
+    gray = (rgb2gray(cat) * 255).round().astype(np.uint8)
+    from_gray = {(one.x, one.y) for one in hints_like(gray, mirrored(cat))}
+    from_color = {(one.x, one.y) for one in hints_like(cat, mirrored(cat))}
+    assert len(from_gray & from_color) > 0.8 * len(from_color)
+    assert hints_like(Image.fromarray(gray), Image.fromarray(mirrored(cat))) == hints_like(gray, mirrored(cat))
+    assert hints_like(gray.astype(np.uint16) * 257, mirrored(cat)) == hints_like(gray, mirrored(cat))
+
+
+def test_where_nothing_matches_nothing_is_taken(cat: Pixels) -> None:
+    assert hints_like(cat, np.asarray(data.coffee())) == ()
+
+
+def test_a_gray_reference_is_refused(cat: Pixels) -> None:
+    with pytest.raises(HintError, match="the reference picture has no color"):
+        hints_like(cat, (rgb2gray(cat) * 255).astype(np.uint8))
+
+
+def test_on_the_command_line(tmp_path: Path, cat: Pixels) -> None:
+    Image.fromarray(cat).convert("L").save(tmp_path / "gray.png")
+    Image.fromarray(mirrored(cat)).save(tmp_path / "reference.png")
+    Image.fromarray(np.asarray(data.coffee())).save(tmp_path / "coffee.png")
+    (tmp_path / "gray.hints.json").write_text('[{"x": 5, "y": 5, "color": "red"}]', encoding="utf-8")
+    done = twotone(tmp_path, "colorize", "gray.png", "--like", "reference.png", "-o", "out.png")
+    assert done.returncode == 0, done.stderr
+    assert "1 hint of gray.hints.json" in done.stdout
+    assert "places have colors of reference.png" in done.stdout
+    # What somebody says wins.
+    corner = rgb2lab(np.asarray(Image.open(tmp_path / "out.png")))[2:8, 2:8, 1].mean()
+    assert corner > 20
+    done = twotone(tmp_path, "colorize", "gray.png", "--like", "coffee.png", "--no-hints", "-o", "again.png")
+    assert "nothing matches coffee.png" in done.stdout
+    plain = twotone(tmp_path, "colorize", "gray.png", "--no-hints", "-o", "plain.png")
+    assert plain.returncode == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+    for words, sentence in (
+        (("--like", "none.png"), "none.png: unreadable: No such file or directory"),
+        (("--like", "gray.png", "--no-hints"), "the reference picture has no color"),
+    ):
+        refused = twotone(tmp_path, "colorize", "gray.png", *words, "-o", "refused.png")
+        assert refused.returncode in (1, 2)
+        assert sentence in refused.stderr + refused.stdout
+    assert not (tmp_path / "refused.png").exists()
