@@ -5,18 +5,29 @@ from __future__ import annotations
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pipeline.errors import InputError, exit_status, missing_extra
-from pipeline.params import recipes
-from pipeline.params.schema import read
-from pipeline.tables import print_table
 
-# Everything heavy is imported by the command that needs it: `twotone --help` answers at once.
+if TYPE_CHECKING:
+    from pipeline.params.schema import Params
 
-app = typer.Typer(no_args_is_help=True)
+# Everything heavy is imported by the command that needs it: `twotone --help` answers at once, and the schema of
+# params.yaml, which takes a tenth of a second, is none of coloring's.
+
+
+class _Commands(TyperGroup):
+    def resolve_command(self, context: Any, words: list[str]) -> Any:
+        """Find the command; a photograph in its place has lost `colorize`."""
+        if words and words[0] not in self.commands and Path(words[0]).exists():
+            raise InputError(f"{words[0]} is no command; type `twotone colorize {words[0]}` to color it")
+        return super().resolve_command(context, words)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True)
 _COLOR, _TRAIN, _COMPARE, _MODELS = "Color photographs", "Train", "Compare", "Models of others"
 PARAMS, RECIPES, STATES = Path("params.yaml"), Path("recipes"), Path(".resume")
 Changes = Annotated[
@@ -189,6 +200,8 @@ def serve(
 @app.command(rich_help_panel=_TRAIN, epilog="Example: twotone recipe vivid")
 def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the recipes.")] = None) -> None:
     """Write a recipe into params.yaml and print what changed; then type dvc repro."""
+    from pipeline.params import recipes
+
     if name is None:
         return _list_recipes()
     tree = recipes.compose(RECIPES, name)
@@ -208,7 +221,7 @@ def backbones(
     check: Annotated[bool, typer.Option(help="Build it and measure a training step at the current size.")] = False,
 ) -> None:
     """List the timm backbones that can be the encoder of the U-Net."""
-    params = read(PARAMS)
+    params = _params()
     if check and pattern is None:
         raise InputError("--check needs the name of a backbone, such as: twotone backbones resnet50 --check")
     from pipeline.experiments.backbones import check_backbone, list_backbones
@@ -309,7 +322,7 @@ def inspect(
     ),
 ) -> None:
     """Show each network layer by layer, and training photographs as training will see them."""
-    params = read(PARAMS)
+    params = _params()
     from pipeline.experiments.inspect import inspect_data, inspect_networks
 
     inspect_networks(params)
@@ -345,7 +358,7 @@ def lr_find(
     """Look for a learning rate: train with a growing one, draw the loss, and suggest two. Nothing is published."""
     if stage not in ("pretrain", "finetune"):
         raise InputError(f"there are the stages pretrain and finetune, got {stage!r}")
-    params = read(PARAMS)
+    params = _params()
     from pipeline.data.shards import Photographs
     from pipeline.experiments.lr_find import Sweep, find, suggestions, write
     from stages import finetune, pretrain
@@ -376,7 +389,16 @@ def doctor() -> None:
     raise typer.Exit(examine(PARAMS))
 
 
+def _params() -> Params:
+    from pipeline.params.schema import read
+
+    return read(PARAMS)
+
+
 def _list_recipes() -> None:
+    from pipeline.params import recipes
+    from pipeline.tables import print_table
+
     names = recipes.names(RECIPES)
     if not names:
         raise InputError(f"no recipes in {RECIPES}/; run from the top of the project")

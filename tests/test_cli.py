@@ -59,3 +59,11 @@ def test_check_measures_a_step(checkout: Path) -> None:
     refused = twotone(checkout, "backbones", "mobilenetv4_conv_small", "--check")
     assert refused.returncode == 2
     assert "a step needs pretrain.batch_size of 2 at least, got 1" in refused.stderr + refused.stdout
+
+
+def test_a_photograph_in_the_place_of_a_command(tmp_path: Path) -> None:
+    (tmp_path / "street.jpg").touch()
+    refused = twotone(tmp_path, "street.jpg")
+    assert refused.returncode == 2
+    assert "error: street.jpg is no command; type `twotone colorize street.jpg` to color it" in refused.stderr
+    assert "No such command 'nothing.jpg'" in twotone(tmp_path, "nothing.jpg").stderr

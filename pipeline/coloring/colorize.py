@@ -62,7 +62,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         with _tasks(selection.jobs, path, colorizer, options) as tasks:
             for job, color in until_ctrl_c(progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
                 outcomes.append(color())
-                if outcomes[-1].status == "failed":
+                if outcomes[-1].status == "failed" and len(selection.jobs) > 1:  # of one, the report says it at once
                     tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
     except KeyboardInterrupt:
         _report(outcomes, selection, path)

@@ -49,7 +49,7 @@ def examine(path: Path) -> int:
     """
     params, findings = _params(path)
     folder = path.parent
-    findings += _packages()
+    findings += [_coloring(), *_packages()]
     if all(map(_installed, _PACKAGES)):
         findings += [*_device(params.base if params else None), *_weights(params)]
     findings += _models(folder)
@@ -70,6 +70,13 @@ def _params(path: Path) -> tuple[Params | None, list[Finding]]:
     except (OSError, ParamsError) as error:
         advice = "run from the top of the checkout" if not path.exists() else str(error)
         return None, [Finding("parameters", f"{path}: none that can be read", f"{path}: {advice}")]
+
+
+def _coloring() -> Finding:
+    from pipeline.inference.starter import starter_folder
+
+    with_it = "ready, with the starter model" if starter_folder() else "ready, with a model of yours: --model"
+    return Finding("coloring", with_it)
 
 
 def _packages() -> Iterator[Finding]:

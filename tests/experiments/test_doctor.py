@@ -55,7 +55,8 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert "problem: params.yaml: run from the top of the checkout" in done.stderr
     assert "problem: no git repository here; type `git init`" in done.stderr
     assert "problem: no DVC project here; type `dvc init`" in done.stderr
-    assert "ready" not in done.stdout
+    assert "ready for dvc repro" not in done.stdout
+    assert rows(done.stdout)["coloring"] == "ready, with the starter model"
     assert "Traceback" not in done.stderr
 
 
