@@ -127,7 +127,8 @@ def colorize(
     like: Annotated[
         Path | None,
         typer.Option(
-            help="A color picture of the same thing or place: photographs get its colors where they match. Needs the "
+            help="A color picture of the same thing or place, such as a frame of a film that somebody has colored: "
+            "photographs and films get its colors where they match. Needs the "
             "extras train, weights and hints."
         ),
     ] = None,

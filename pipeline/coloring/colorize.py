@@ -62,7 +62,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
         with _tasks(selection.jobs, path, colorizer, options) as tasks:
             for job, color in until_ctrl_c(progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
                 outcomes.append(color())
-                if outcomes[-1].status == "failed" and len(selection.jobs) > 1:  # of one, the report says it at once
+                if outcomes[-1].status == "failed":
                     tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
     except KeyboardInterrupt:
         _report(outcomes, selection, path)
@@ -185,9 +185,6 @@ def _require_own_lightness(colorizer: Colorizer, selection: Selection, model: Pa
 def _require_hints(options: BatchOptions, selection: Selection) -> None:
     """Refuse hints that are not of one photograph, before a model is loaded."""
     if options.like:
-        films = [job.source for job in selection.jobs if job.is_film]
-        if films:
-            raise InputError(f"--like is for photographs, and {films[0]} is a film: color a frame as FILM.hints.png")
         reference_picture(options.like)
     if options.hints is None:
         return

@@ -159,7 +159,7 @@ def with_hints_of(
     """Read the hints of a photograph, and find those that a reference picture has for it.
 
     Args:
-        pixels: of the photograph; None for a film, which takes no reference picture.
+        pixels: of the photograph; None for a film, whose frames are compared with a reference picture as they come.
 
     Returns:
         How it is colored, what its copy says of it, and notes.
@@ -206,10 +206,19 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
         options = replace(options, look_for_hints=False)
     coloring, origin, said = with_hints_of(job.source, options)
     notes += said
+    like = reference_picture(options.like) if options.like else None
+    if like is not None and isinstance(coloring.hints, Painted):
+        raise HintError("a painted frame and --like say colors of their own; leave one of them out")
+    notes += [f"colors of {options.like.name} where frames match"] if options.like else []
     for seed, target in targets.items():
         made_by = origin.line if origin else ""
         video = VideoOptions(
-            replace(coloring, seed=seed), options.smoothing, options.max_pixels, options.naming.compare, made_by
+            replace(coloring, seed=seed),
+            options.smoothing,
+            options.max_pixels,
+            options.naming.compare,
+            made_by,
+            like,
         )
         report = color_video(job.source, target, colorizer, video)
         texts.append(

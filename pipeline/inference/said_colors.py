@@ -9,14 +9,17 @@ import numpy as np
 from pipeline.color.hints import require_solver, spread_hints
 from pipeline.inference.hints import Hint, Painted, require_hints, said_by
 from pipeline.inference.motion import carried, change
+from pipeline.inference.reference import hints_like
 from pipeline.media.video_reader import Frame
-from pipeline.types import Floats
+from pipeline.types import Floats, Samples
 
 # A change of L* along the motion below which a thing is the same, grain and noise included, and how fast it counts as
 # another one beyond that.
 _SAME, _OTHER = 4.0, 4.0
 # What is left of a said color from one frame to the next: half after 140 frames, so that no error stays forever.
 _LEFT = 0.995
+# Frames after which a reference picture is looked at again.
+_AGAIN = 25
 
 
 class SaidColors:
@@ -28,9 +31,14 @@ class SaidColors:
 
     Args:
         hints: with their times; a painted copy is of the first frame.
+        like: a color picture, (H, W, 3), whose colors frames get where they match: the first of each shot, and every
+            25th after it, since what is carried fades.
     """
 
-    def __init__(self, hints: Sequence[Hint] | Painted):
+    def __init__(self, hints: Sequence[Hint] | Painted, like: Samples | None = None):
+        self._like, self._since = like, 0
+        self.matching = 0
+        """Places of all frames that had a color of the picture."""
         self._painted = hints if isinstance(hints, Painted) else None
         self._given: Sequence[Hint] = () if isinstance(hints, Painted) else hints
         self._hints = sorted(self._given, key=lambda hint: hint.time)
@@ -63,6 +71,12 @@ class SaidColors:
             self._require(frame)
         difference = None if cut else self._carried(light, flow)
         due = self._due(shown - self._began)
+        self._since = 0 if cut else self._since + 1
+        if self._like is not None and self._since % _AGAIN == 0 and not isinstance(due, Painted):
+            # What somebody says comes last, and counts.
+            found = hints_like(frame.pixels, self._like)
+            self.matching += len(found)
+            due = (*found, *due)
         if due:
             painted = ab if difference is None else ab + difference
             difference = spread_hints(light, painted, said_by(due, frame.pixels, light.shape)) - ab

@@ -21,7 +21,7 @@ from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_reader import Frame, VideoReader, open_reader
 from pipeline.media.video_writer import VideoWriter, open_writer
 from pipeline.progress import progress
-from pipeline.types import Floats, Pixels
+from pipeline.types import Floats, Pixels, Samples
 
 # Threshold of FFmpeg's scene detector scdet, percent: its own default.
 _CUT = "10"
@@ -58,6 +58,8 @@ class VideoReport:
     """How often its clock jumped; the jumps were closed."""
     unused_hints: int = 0
     """Hints whose time is after its end."""
+    unlike: bool = False
+    """Whether a reference picture matched nowhere."""
 
     @property
     def notes(self) -> list[str]:
@@ -72,7 +74,8 @@ class VideoReport:
         }
         short = 0 < self.end < self.promised - max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
         ends = [f"its pictures end after {self.end:.1f} of {self.promised:.1f} s: it may be cut off"] * short
-        return [*ends, *(f"{count} {what}" for what, count in counted.items() if count), *self.left_out]
+        unlike = ["nothing in it matches the reference picture"] * self.unlike
+        return [*ends, *(f"{count} {what}" for what, count in counted.items() if count), *unlike, *self.left_out]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class VideoOptions:
     """Also write a film with before and after side by side."""
     made_by: str = ""
     """What the film's comment says of its colors."""
+    like: Samples | None = None
+    """(H, W, 3): a color picture whose colors frames get where they match."""
 
 
 def color_video(source: Path, target: Path, colorizer: Colorizer, options: VideoOptions) -> VideoReport:
@@ -156,6 +161,7 @@ def _color(
         promised=0.0 if reader.jumps else reader.seconds,
         jumps=reader.jumps,
         unused_hints=painter.said.waiting,
+        unlike=options.like is not None and not painter.said.matching,
     )
 
 
@@ -189,7 +195,7 @@ class _Painter:
         self._colorizer, self._coloring = colorizer, options.coloring
         self._smoother, self._cuts, self._motion = Smoother(options.smoothing), Cuts(), Motion()
         self.without, self.written = Flicker(), Flicker()
-        self.said = SaidColors(options.coloring.hints)
+        self.said = SaidColors(options.coloring.hints, options.like)
         self.shots = 0
 
     def paint(self, part: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,3 +80,42 @@ def test_on_the_command_line(tmp_path: Path, cat: Pixels) -> None:
         assert refused.returncode in (1, 2)
         assert sentence in refused.stderr + refused.stdout
     assert not (tmp_path / "refused.png").exists()
+
+
+def crop(photograph: Pixels, number: int) -> Pixels:
+    """A frame of a camera that moves over a photograph."""
+    return np.ascontiguousarray(photograph[20 : 20 + 192, 4 * number : 4 * number + 288])
+
+
+def film(path: Path, pictures: list[Pixels]) -> None:
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=10, options={"crf": "12"})
+        video.height, video.width = pictures[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(video.encode(None))
+
+
+@pytest.mark.slow
+def test_one_colored_frame_colors_a_film(tmp_path: Path, cat: Pixels) -> None:
+    """Its tenth frame, in color, is the reference for all 30."""
+    gray = np.repeat((rgb2gray(cat) * 255).round().astype(np.uint8)[..., None], 3, 2)
+    film(tmp_path / "cat.mp4", [crop(gray, number) for number in range(30)])
+    Image.fromarray(crop(cat, 10)).save(tmp_path / "frame.png")
+    Image.fromarray(np.asarray(data.coffee())).save(tmp_path / "coffee.png")
+    errors = {}
+    for words in ((), ("--like", "frame.png"), ("--like", "coffee.png")):
+        done = twotone(tmp_path, "colorize", "cat.mp4", "-o", "out.mp4", "--overwrite", *words)
+        assert done.returncode == 0, done.stderr
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            found = [rgb2lab(frame.to_ndarray(format="rgb24"))[..., 1:] for frame in container.decode(video=0)]
+        true = [rgb2lab(crop(cat, number))[..., 1:] for number in range(30)]
+        errors[words] = [np.abs(one - other).mean() for one, other in zip(found, true, strict=True)]
+        if words:
+            said = "nothing in it matches" if "coffee.png" in words else "colors of frame.png where frames match"
+            assert said in done.stdout
+    plain, like, unlike = errors.values()
+    assert np.mean(like) < 0.7 * np.mean(plain)
+    assert like[29] < 0.8 * plain[29]
+    assert unlike == plain
