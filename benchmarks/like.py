@@ -47,6 +47,9 @@ def main() -> int:
     }
     for name, pairs in kinds.items():
         rows = [row for pair in tqdm(pairs, desc=name, leave=False) if (row := measured(colorizer, *pair))]
+        if not rows:  # a gray film
+            print(f"| {name} | 0 | | | | |")
+            continue
         places, without, with_it = np.array(rows).T
         low, high = mean_interval(without - with_it)
         middle = (without - with_it).mean()
