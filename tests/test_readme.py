@@ -86,6 +86,7 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
     for number in range(40):
         save_photo(photographs / f"{number}.jpg", rng)
     save_photo(project.folder / "street.jpg", rng, (120, 90))
+    save_photo(project.folder / "postcard.jpg", rng, (120, 90))
     film(project.folder / "street.mp4")
     # As fastai's users save theirs; of the smallest size that `import` knows.
     space, base = ColorSpace("lab"), read(QUICKSTART).generator
