@@ -40,7 +40,7 @@ def find(objective: Objective, loader: LoaderConfig, photographs: Photographs, s
     """Train with a rate that grows with each step; returns the rate, the content loss and the smoothed one of each.
 
     All networks have their weights changed. A discriminator learns beside, at its own constant rate. An encoder that is
-    frozen in some epochs learns here.
+    frozen in some epochs, but not in all, learns here.
 
     Raises:
         SampleError: there are fewer photographs than a batch has.
@@ -48,7 +48,6 @@ def find(objective: Objective, loader: LoaderConfig, photographs: Photographs, s
     """
     rows: list[dict[str, float]] = []
     average = 0.0
-    groups = objective.optimizers["generator"].param_groups
     if not loader.steps(len(photographs)):
         raise SampleError(
             f"the sample has {len(photographs)} photographs, fewer than a batch of {loader.batch_size}; run dvc repro "
@@ -61,10 +60,9 @@ def find(objective: Objective, loader: LoaderConfig, photographs: Photographs, s
     batches = progress(_endless(photographs, loader), total=sweep.steps, desc="lr-find", unit="step", leave=False)
     with translated_errors():
         for step, (rate, batch) in enumerate(zip(sweep.rates(), batches, strict=False)):
-            for group in groups:
-                group["lr"] = rate * (
-                    0.0 if group.get("frozen", 0) >= objective.params.epochs else group.get("factor", 1.0)
-                )
+            for group in objective.optimizers["generator"].param_groups:
+                still = 0 < objective.params.epochs <= group.get("frozen", 0)
+                group["lr"] = 0.0 if still else rate * group.get("factor", 1.0)
             torch.manual_seed(loader.seed * 1_000_003 + step)
             pair = objective.encode(batch.to(objective.accelerator.device), loader.seed, step)
             loss = float(objective.step(*pair, begun + step)["content"])

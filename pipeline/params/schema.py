@@ -63,8 +63,6 @@ def sentence(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return f"{'.'.join(path)}: a name must be a string, got {short(error['input'])}"
     if last == "[key]" and error["type"] == "value_error":
         return f"{'.'.join(path)} is not known; allowed: {error['msg'].partition('must be ')[2]}"
-    if last == "[key]" and "expected" in context:
-        return f"{'.'.join(path)} is not known; allowed: {context['expected']}"
     key = ".".join([*path, last])
     if key in _RENAMED:
         return f"{key} is now {_RENAMED[key]}"
@@ -330,8 +328,8 @@ class Pretrain(Block):
     """Photographs of a step, those of all processes together."""
     micro_batch: MicroBatch = 0
     """Photographs that go through the networks at once, where memory does not hold a whole batch; 0: all of them. The
-    gradients of the parts are added up, so the step is that of the whole batch, but for rounding, and for batch
-    normalization, which sees one part at a time. With several processes: of the part of each."""
+    gradients of the parts are added up, so the step is that of the whole batch, but for rounding, for noise, and for
+    batch normalization, which sees one part at a time. With several processes: of the part of each."""
     lr: Rate = 0.001
     """Peak learning rate of AdamW."""
     encoder_lr_factor: Annotated[float, Field(ge=0, le=1)] = 1.0

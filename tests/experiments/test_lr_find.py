@@ -70,9 +70,10 @@ def test_both_stages_are_swept_and_nothing_is_published(make_project: Callable[[
     assert "there are the stages pretrain and finetune, got 'sample'" in refused.stderr
 
 
-def test_batch_normalization_learns_as_in_the_stage(params: Params, tmp_path: Path) -> None:
-    """Networks that were loaded are in evaluation mode."""
-    block = params.pretrain.model_copy(update={"freeze_epochs": 10, "epochs": 10})
+@pytest.mark.parametrize(("epochs", "frozen"), [(10, 10), (10, 9), (0, 0)])
+def test_batch_normalization_learns_as_in_the_stage(params: Params, tmp_path: Path, epochs: int, frozen: int) -> None:
+    """Networks that were loaded are in evaluation mode. A stage without epochs has a rate to look for, too."""
+    block = params.pretrain.model_copy(update={"freeze_epochs": frozen, "epochs": epochs})
     generator = build_generator(params.generator.model_copy(update={"max_width": 64}), ColorSpace("lab"), 32, 0).eval()
     objective = ContentObjective(generator, block, ColorSpace("lab"), Accelerator(cpu=True))
     encoder = [weight.detach().clone() for weight in backbone_parameters(generator)]
@@ -86,4 +87,5 @@ def test_batch_normalization_learns_as_in_the_stage(params: Params, tmp_path: Pa
     assert norms
     assert all(norm.training and norm.num_batches_tracked == 12 for norm in norms)
     # An encoder that never learns does not here, either.
-    assert all(torch.equal(*pair) for pair in zip(backbone_parameters(generator), encoder, strict=True))
+    same = all(torch.equal(*pair) for pair in zip(backbone_parameters(generator), encoder, strict=True))
+    assert same == (frozen == epochs > 0)
