@@ -12,15 +12,22 @@ from pipeline.files import StageFolders
 ROOT = Path(__file__).parents[1]
 STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
 # A training knows the parts that it uses (pipeline/params/parts.py).
-_CODE = ("pipeline", "stages")
+_PARTS = "parts"
+_CODE = (_PARTS, "pipeline", "stages")
 # Its values are compared themselves: what it does with them changes no result.
 _PARAMS = "pipeline/params"
 
 
 def code_files(stage: str) -> tuple[Path, ...]:
     """Return the Python files that can change what a stage makes, sorted: those in its deps in dvc.yaml."""
+    own = [ROOT / _PARTS, ROOT / _PARAMS]
+    return tuple(file for file in watched_files(stage) if not any(file.is_relative_to(folder) for folder in own))
+
+
+def watched_files(stage: str) -> tuple[Path, ...]:
+    """Return all Python files for whose change dvc starts a stage, sorted."""
     tree = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    code = [dep for dep in tree["stages"][stage]["deps"] if Path(dep).parts[0] in _CODE and dep != _PARAMS]
+    code = [dep for dep in tree["stages"][stage]["deps"] if Path(dep).parts[0] in _CODE]
     return tuple(sorted(file for dep in code for file in _python_files(ROOT / dep)))
 
 

@@ -17,7 +17,7 @@ from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.trainer import TrainConfig, Trainer
-from stages.dvc import code_files, folders, trackers_folder
+from stages.dvc import code_files, folders, trackers_folder, watched_files
 
 _PRETRAINED = Path("checkpoints/pretrain")
 
@@ -37,7 +37,8 @@ def run(params: Params) -> None:
         started_from=_learnt_before(params, model, parents),
     )
     code = (*code_files("finetune"), *part_files("finetune", [*block.losses, block.schedule]))
-    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code)
+    watched = watched_files("finetune")
+    inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code, watched)
     Trainer(config, objective, inputs, model, folders("finetune")).run()
 
 

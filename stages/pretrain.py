@@ -19,7 +19,7 @@ from pipeline.params.schema import Params, start_folder
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.trainer import TrainConfig, Trainer
-from stages.dvc import code_files, folders, trackers_folder
+from stages.dvc import code_files, folders, trackers_folder, watched_files
 
 
 def run(params: Params) -> None:
@@ -37,7 +37,8 @@ def run(params: Params) -> None:
         started_from=model.training,
     )
     code = (*code_files("pretrain"), *part_files("pretrain", [*block.losses, block.schedule]))
-    inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code)
+    watched = watched_files("pretrain")
+    inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code, watched)
     Trainer(config, objective, inputs, model, folders("pretrain")).run()
 
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from pipeline.checkpointing.finished import publish_again
 from pipeline.errors import InputError
 from pipeline.params.schema import Params, read
-from stages.dvc import ROOT, code_files
+from stages.dvc import ROOT, watched_files
 
 Inputs = dict[str, Any]
 """By name: values of parameters; digests of files of code; sizes and times of photographs."""
@@ -56,7 +56,8 @@ def _watched(stage: str, params: Params) -> Inputs:
 
 def _code(stage: str) -> Inputs:
     return {
-        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in code_files(stage)
+        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in watched_files(stage)
     }
 
 

@@ -272,6 +272,12 @@ def test_other_texts_train_nothing_and_another_loss_trains(trainings: Trainings)
     assert "this training is finished, and its code does the same: publishing its results again" in again
     assert "epoch 1/2" not in again
     assert published(trainings, "pretrain") == expected
+    # Nor does what dvc watches and the training does not use: the schema's texts, and a part that nothing names.
+    schema = trainings.folder / "pipeline/params/schema.py"
+    schema.write_text(schema.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
+    assert "publishing its results again" in trainings.run("pretrain").stdout
+    (trainings.folder / "parts/another.py").write_text("def loss(answer): ...\n", encoding="utf-8")
+    assert "publishing its results again" in trainings.run("pretrain").stdout
     # Results that are no longer what the training made are not published.
     losses.write_text(losses.read_text(encoding="utf-8").replace('"""All losses:', '"""Losses:'), encoding="utf-8")
     (trainings.folder / "logs/pretrain/history.csv").write_text("epoch\n", encoding="utf-8")

@@ -36,6 +36,8 @@ class Inputs:
     """What it starts from: a checkpoint folder, a file of weights, or nothing."""
     code: tuple[Path, ...]
     """The project's own files that can change its result."""
+    watched: tuple[Path, ...] = ()
+    """All files of code for whose change dvc starts the stage, also those that its result does not depend on."""
 
     def params(self) -> dict[str, Any]:
         """Return the parameters that matter, by block."""

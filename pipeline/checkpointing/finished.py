@@ -22,7 +22,7 @@ class Finished:
     fingerprint: str
     """The training that is asked for now."""
     code: tuple[Path, ...]
-    """The files of code that the fingerprint was made of."""
+    """All files of code for whose change dvc starts the stage."""
 
     def is_enough(self) -> bool:
         """Whether the folder has the results of this training, and nobody wants it repeated.

@@ -113,7 +113,7 @@ class Trainer:
         key = fingerprint(training, accelerator)
         described = {**inputs.params(), **sharing(accelerator), "training": training}
         self.states = SavedStates(folders.states / key, 60 * inputs.base.save_every_minutes, described)
-        self._finished = Finished(folders.work, key, inputs.code)
+        self._finished = Finished(folders.work, key, inputs.watched)
         self._trackers = Trackers(accelerator, folders.trackers, config.stage, key)
         self._selection = self._scored_against() if config.scored and config.epochs and self.group.first else None
 
