@@ -3,7 +3,8 @@
     python benchmarks/hints.py FOLDER [--model MODEL] [--count 60] [--side 256]
 
 Each photograph is reduced to a short side and colored with 0 to 50 hints: squares of its own mean color at random
-places. "alone" spreads the hints on gray (saturation 0).
+places. "alone" spreads the hints on gray (saturation 0). The second table tells how near the colors that the page
+offers for a place come to the true one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from pipeline.errors import exit_status
 from pipeline.evaluation.metrics import METRICS, Photograph
 from pipeline.evaluation.paired import mean_interval
 from pipeline.inference import Colorizer, Hint
+from pipeline.inference.hints import color_of
 from pipeline.media.decoding import SUFFIXES
+from pipeline.page.palette import PALETTE, color_at, likely_colors
 from pipeline.types import Pixels
 
 COUNTS = (0, 1, 2, 5, 10, 50)
@@ -29,6 +32,9 @@ SHOWN = {"ab_mae": 2, "psnr_rgb": 2, "ciede2000": 2, "bleeding": 2}
 # Half the side of a hint's square, as a share of the short side.
 RADIUS = 0.012
 SEED = 7
+# Places of each photograph for which colors are offered, the chroma from which somebody would say one, and how near a
+# color is good enough: Lab units.
+PLACES, SAYS, NEAR = 5, 8.0, 10.0
 
 
 def main() -> int:
@@ -46,6 +52,9 @@ def main() -> int:
         columns = [measured(colorizer, photographs, count, saturation) for count in COUNTS]
         for metric, digits in SHOWN.items():
             print(f"| {name}: {metric} | {' | '.join(shown(column[metric], digits) for column in columns)} |")
+    print("\n| offered | distance of the nearest in a* and b* | one within 10 |\n|---|---|---|")
+    for name, (distances, near) in offered(colorizer, photographs).items():
+        print(f"| {name} | {shown(distances, 1)} | {shown(near, 2)} |")
     return 0
 
 
@@ -74,6 +83,31 @@ def measured(colorizer: Colorizer, photographs: list[Pixels], count: int, satura
         for name in SHOWN:
             values[name].append(METRICS[name].compute(found, true))
     return values
+
+
+def offered(colorizer: Colorizer, photographs: list[Pixels]) -> dict[str, tuple[list[float], list[float]]]:
+    """Return how far the nearest color that is offered lies from the true one, and the share of those that are near.
+
+    Both are means over places of a photograph.
+    """
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for number, rgb in enumerate(photographs):
+        painted, rng = Image.fromarray(colorizer(rgb)), np.random.default_rng([SEED, number])
+        distances: dict[str, list[float]] = {}
+        for x, y in rng.random((PLACES, 2)):
+            true = np.array(color_of(color_at(Image.fromarray(rgb), x, y)))
+            if np.hypot(*true) < SAYS:
+                continue
+            likely = likely_colors(color_at(painted, x, y))
+            common = {"the first 8 common colors": PALETTE[:8], "all 20 common colors": PALETTE}
+            for name, colors in {"8 for the place": likely, **common}.items():
+                nearest = min(float(np.hypot(*(np.array(color_of(color)) - true))) for color in colors)
+                distances.setdefault(name, []).append(nearest)
+        for name, values in distances.items():
+            means, shares = found.setdefault(name, ([], []))
+            means.append(float(np.mean(values)))
+            shares.append(float(np.mean(np.array(values) < NEAR)))
+    return found
 
 
 def said(lab: np.ndarray, count: int, rng: np.random.Generator) -> list[Hint]:

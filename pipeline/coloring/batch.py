@@ -35,6 +35,7 @@ class Item:
     controls: Controls
     result: Result | None
     hints: tuple[Hint, ...] = ()
+    like: Path | None = None
     problem: str = ""
     """Its name and why it could not be colored, where there is no result."""
 
@@ -80,6 +81,12 @@ class Task:
     """The photograph that somebody looks at, which is colored before the others."""
     hints: Mapping[Path, tuple[Hint, ...]] = field(default_factory=dict)
     """By photograph, where there are some."""
+    like: Path | None = None
+    """A reference picture, whose colors all photographs get where they match."""
+
+    def item(self, source: Path) -> Item:
+        """Return a photograph as it is to be colored, without a result."""
+        return Item(source, self.controls, None, self.hints.get(source, ()), self.like)
 
 
 def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Iterator[Batch]:
@@ -99,7 +106,7 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
     for source in sorted(task.sources, key=lambda source: source != task.first):
         if source in done:
             continue
-        done[source] = _color(source, task.controls, task.hints.get(source, ()), worker, folder)
+        done[source] = _color(task.item(source), worker, folder)
         _delete_result(replaced.get(source))
         if len(done) < len(task.sources):
             yield _ordered(task.sources, done)
@@ -116,7 +123,7 @@ def _done(task: Task, earlier: Batch) -> dict[Path, Item]:
     return {
         item.source: item
         for item in earlier.items
-        if (item.controls, item.hints) == (task.controls, task.hints.get(item.source, ())) and _is_there(item)
+        if replace(item, result=None, problem="") == task.item(item.source) and _is_there(item)
     }
 
 
@@ -128,25 +135,26 @@ def _ordered(sources: Sequence[Path], done: dict[Path, Item]) -> Batch:
     return Batch(tuple(done[source] for source in sources if source in done))
 
 
-def _color(source: Path, controls: Controls, hints: tuple[Hint, ...], worker: Worker, folder: Path) -> Item:
-    if not source.exists():
-        return Item(source, controls, None, hints, f"{source.name}: deleted after an hour; send it again")
-    if source.suffix.lower() in CONTAINERS:
-        reason = f"a film; this page colors photographs, and `twotone colorize {source.name}` colors films"
-        return Item(source, controls, None, hints, f"{source.name}: {reason}")
+def _color(item: Item, worker: Worker, folder: Path) -> Item:
+    name, controls = item.source.name, item.controls
+    if not item.source.exists():
+        return replace(item, problem=f"{name}: deleted after an hour; send it again")
+    if item.source.suffix.lower() in CONTAINERS:
+        reason = f"a film; this page colors photographs, and `twotone colorize {name}` colors films"
+        return replace(item, problem=f"{name}: {reason}")
     work = Path(tempfile.mkdtemp(dir=folder))
-    options = ColoringOptions(controls.size, seed=0, saturation=controls.saturation, hints=hints)
+    options = ColoringOptions(controls.size, seed=0, saturation=controls.saturation, hints=item.hints)
+    request = Request(item.source, work, options, controls.variants, controls.vivid, item.like)
     try:
         try:
-            result = worker.color(Request(source, work, options, controls.variants, controls.vivid))
+            result = worker.color(request)
         except HintError as error:  # with its picture before one, what was said can be mended
-            plain = replace(options, hints=())
-            result = worker.color(Request(source, work, plain, controls.variants, controls.vivid))
+            result = worker.color(replace(request, coloring=replace(options, hints=())))
             result = replace(result, notes=(*result.notes, f"colored without what was said: {error}"))
     except ColoringError as error:
         shutil.rmtree(work, ignore_errors=True)
-        return Item(source, controls, None, hints, str(error))
-    return Item(source, controls, result, hints)
+        return replace(item, problem=str(error))
+    return replace(item, result=result)
 
 
 def _with_archive(batch: Batch, folder: Path) -> Batch:

@@ -16,11 +16,11 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from pipeline.coloring.copies import is_colored
-from pipeline.coloring.hint_files import read_hints
+from pipeline.coloring.hint_files import read_hints, reference_picture
 from pipeline.coloring.inputs import COPIES
 from pipeline.coloring.jobs import Job, Selection, require_output, select
 from pipeline.coloring.model_choice import choose_model, label, load_signed, used
-from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, all_there, color_file, reference_picture
+from pipeline.coloring.one_file import SMOOTHING, BatchOptions, Outcome, all_there, color_file
 from pipeline.coloring.processes import Processes, Task, how_many
 from pipeline.errors import InputError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer

@@ -1,9 +1,10 @@
-"""Files of hints: NAME.hints.json with positions and colors, or NAME.hints.png, a copy with painted dots."""
+"""Where hints come from: NAME.hints.json, NAME.hints.png (a copy with painted dots), or a reference picture."""
 
 from __future__ import annotations
 
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -12,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline.errors import HintError, ImageError
 from pipeline.files import write_whole
-from pipeline.inference.hints import Hint, Painted
+from pipeline.inference.hints import MOST, Hint, Painted
+from pipeline.inference.reference import hints_like
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
 from pipeline.media.video_reader import CONTAINERS
 from pipeline.media.writing import eight_bits
+from pipeline.types import Samples
 
 MARK = ".hints"
 """What the name of a file of hints ends with, before its ending."""
@@ -167,3 +170,35 @@ def _painted(path: Path) -> Painted:
         raise HintError(f"{path}: a gray picture; paint dots of color on a copy of the photograph")
     covers = None if picture.alpha is None else picture.alpha > np.iinfo(picture.alpha.dtype).max // 2
     return Painted(eight_bits(pixels), covers)
+
+
+def liked(pixels: Samples, reference: Path, said: tuple[Hint, ...] = ()) -> tuple[tuple[Hint, ...], str]:
+    """Find the hints that a reference picture has for a photograph.
+
+    Args:
+        pixels: (H, W) or (H, W, 3), of the photograph.
+        said: hints of somebody. Of two hints at one place the later one counts, and these come last.
+
+    Returns:
+        All hints, and a sentence on how much of the picture matches.
+
+    Raises:
+        HintError: the picture cannot be read, or has no color.
+        InputError, WeightsError: what compares the two is not installed.
+    """
+    found = hints_like(pixels, reference_picture(reference))
+    matches = f"{len(found)} places have colors of" if found else "nothing matches"
+    return (*found, *said[: MOST - len(found)]), f"{matches} {reference.name}"
+
+
+@lru_cache(maxsize=1)
+def reference_picture(path: Path) -> Samples:
+    """Read a reference picture.
+
+    Raises:
+        HintError: it cannot be read.
+    """
+    try:
+        return read_picture(path, _MOST_PIXELS).pixels
+    except (ImageError, OSError) as error:
+        raise HintError(f"{path}: {error}") from None

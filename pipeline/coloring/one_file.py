@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -11,17 +10,16 @@ import numpy as np
 
 from pipeline.coloring.color_picture import advised, color_picture, side_by_side
 from pipeline.coloring.copies import comparison
-from pipeline.coloring.hint_files import hints_beside, photograph_beside, read_hints
+from pipeline.coloring.hint_files import hints_beside, liked, photograph_beside, read_hints, reference_picture
 from pipeline.coloring.jobs import Job, Naming
 from pipeline.coloring.model_choice import hinted, hints_text
 from pipeline.errors import HintError, ImageError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.inference.hints import MOST, Hint, Painted
-from pipeline.inference.reference import hints_like
+from pipeline.inference.hints import Hint, Painted
 from pipeline.inference.video import VideoOptions, color_video
 from pipeline.media.decoding import read_bytes
-from pipeline.media.pictures import Picture, decode_picture, read_picture
+from pipeline.media.pictures import Picture, decode_picture
 from pipeline.media.provenance import Origin, colored_here
 from pipeline.media.video_reader import is_colored_film
 from pipeline.media.writing import FROM_PHONES, JPEG_QUALITY, RARE_JPEGS, WRITABLE, eight_bits
@@ -29,8 +27,6 @@ from pipeline.types import Samples
 
 # How much of its earlier color a thing in a film keeps, unless another share is asked for.
 SMOOTHING = 0.9
-LARGEST_REFERENCE = 200_000_000
-"""Pixels of a reference picture."""
 
 
 @dataclass(frozen=True)
@@ -173,27 +169,11 @@ def with_hints_of(
     if options.like and pixels is not None:
         if isinstance(hints, Painted):
             raise HintError(f"{file} is painted, and a reference picture gives hints of its own; leave one of them out")
-        found = hints_like(pixels, reference_picture(options.like))
-        # Of two hints at one place the later one counts: what somebody says.
-        hints = (*found, *hints[: MOST - len(found)])
-        matches = f"{len(found)} places have colors of" if found else "nothing matches"
-        notes.append(f"{matches} {options.like.name}")
+        hints, note = liked(pixels, options.like, hints)
+        notes.append(note)
     if not hints:
         return options.coloring, options.origin, notes
     return replace(options.coloring, hints=hints), options.origin and hinted(options.origin, hints), notes
-
-
-@lru_cache(maxsize=1)
-def reference_picture(path: Path) -> Samples:
-    """Read a reference picture.
-
-    Raises:
-        HintError: it cannot be read.
-    """
-    try:
-        return read_picture(path, LARGEST_REFERENCE).pixels
-    except (ImageError, OSError) as error:
-        raise HintError(f"{path}: {error}") from None
 
 
 def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as TookTooLongError
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipeline.coloring.color_picture import advised, color_picture
+from pipeline.coloring.hint_files import liked
 from pipeline.coloring.model_choice import load_signed, used
 from pipeline.errors import ColoringError, HintError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions
+from pipeline.inference.hints import Painted
 from pipeline.media.pictures import read_picture
 from pipeline.media.writing import WRITABLE, copy_ending
 from pipeline.types import Samples
@@ -34,6 +38,8 @@ class Request:
     """Colorings, by seeds that follow each other."""
     vivid: float | None = None
     """Where the dial stands; None for the model as it is."""
+    like: Path | None = None
+    """A reference picture, whose colors the photograph gets where they match."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +74,43 @@ class Worker:
             ColoringError: it is no photograph, too large, or took too long.
             HintError: its hints mean nothing on it.
         """
+        result: Result = self._done(request.source.name, _color, request, self._model, self._max_pixels, self._device)
+        return result
+
+    def preview(self, picture: Path, folder: Path) -> Path:
+        """Wait for a picture to be read, and return what the page shows of it.
+
+        Args:
+            folder: an empty one, for the preview.
+
+        Raises:
+            ColoringError: it is no picture, too large, or took too long.
+        """
+        path: Path = self._done(picture.name, _previewed, picture, folder, self._max_pixels)
+        return path
+
+    def _done(self, name: str, work: Callable[..., Any], *given: Any) -> Any:
         from pebble import ProcessExpired
 
-        given = [request, self._model, self._max_pixels, self._device]
-        task = self._pool.schedule(_color, args=given, timeout=self._seconds)
+        task = self._pool.schedule(work, args=given, timeout=self._seconds)
         try:
-            result: Result = task.result()
+            return task.result()
         except HintError as error:
-            raise HintError(f"{request.source.name}: {error}") from None
+            raise HintError(f"{name}: {error}") from None
         except TwotoneError as error:
-            raise ColoringError(f"{request.source.name}: {advised(error)}") from None
+            raise ColoringError(f"{name}: {advised(error)}") from None
         except TookTooLongError:
             raise ColoringError(
-                f"{request.source.name}: not done after {self._seconds:g} seconds; a smaller render size is faster"
+                f"{name}: not done after {self._seconds:g} seconds; a smaller render size is faster"
             ) from None
         except (ProcessExpired, MemoryError):
-            raise ColoringError(f"{request.source.name}: not enough memory for a picture of its size") from None
+            raise ColoringError(f"{name}: not enough memory for a picture of its size") from None
         except OSError as error:
-            raise ColoringError(f"{request.source.name}: cannot be written: {error.strerror or error}") from None
+            raise ColoringError(f"{name}: cannot be written: {error.strerror or error}") from None
         except ValueError as error:  # an option that the page does not offer
-            raise ColoringError(f"{request.source.name}: {error}") from None
+            raise ColoringError(f"{name}: {error}") from None
         except Exception as error:  # whatever torch or ONNX Runtime raises: one photograph never ends a batch
-            raise ColoringError(f"{request.source.name}: cannot be colored: {type(error).__name__}: {error}") from None
-        return result
+            raise ColoringError(f"{name}: cannot be colored: {type(error).__name__}: {error}") from None
 
     def close(self) -> None:
         """Stop the process, whatever it is doing."""
@@ -100,14 +120,15 @@ class Worker:
 
 def _color(request: Request, model: Path, max_pixels: int, device: str) -> Result:
     colorizer, origin = load_signed(model, request.vivid, device=device)
-    origin = used(origin, request.coloring)
     # What is there of a damaged photograph: the page has no option to ask for it, and says what is missing.
     picture = read_picture(request.source, max_pixels, damaged=True)
     ending = copy_ending(request.source.suffix)
-    after, full, notes = [], [], list[str]()
+    asked, notes = _with_reference(request, picture.pixels)
+    origin = used(origin, asked)
+    after, full = [], []
     first = request.coloring.seed
     for seed in range(first, first + request.variants):
-        coloring = replace(request.coloring, seed=seed)
+        coloring = replace(asked, seed=seed)
         colored = color_picture(picture, colorizer, coloring, WRITABLE[ending], origin)
         name = f"{request.source.stem}-color" + (f"-{seed}" if request.variants > 1 else "")
         full.append(request.folder / f"{name}.{ending}")
@@ -116,6 +137,23 @@ def _color(request: Request, model: Path, max_pixels: int, device: str) -> Resul
         notes += [note for note in colored.notes if note not in notes]
     before = _preview(picture.pixels, request.folder / "before.webp")
     return Result(before, tuple(after), tuple(full), tuple(notes))
+
+
+def _with_reference(request: Request, pixels: Samples) -> tuple[ColoringOptions, list[str]]:
+    """Add the hints that the reference picture gives; without it, where it cannot be used, and a note says why."""
+    said = request.coloring.hints
+    if request.like is None or isinstance(said, Painted):
+        return request.coloring, []
+    try:
+        hints, note = liked(pixels, request.like, said)
+    except TwotoneError as error:
+        reason = str(error).removeprefix(f"{request.like}: ")
+        return request.coloring, [f"colored without {request.like.name}: {reason}"]
+    return replace(request.coloring, hints=hints), [note]
+
+
+def _previewed(picture: Path, folder: Path, max_pixels: int) -> Path:
+    return _preview(read_picture(picture, max_pixels, damaged=True).pixels, folder / "picture.webp")
 
 
 def _preview(pixels: Samples, path: Path) -> Path:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.models.imagenet_features import NAME, imagenet_classifier
-from pipeline.models.packaged_weights import PACKAGES
+from pipeline.models.imagenet_features import imagenet_classifier
+from pipeline.models.packaged_weights import CLASSIFIER, PACKAGES
 
 # Fewer photographs than this say nothing of the covariance of 112 features.
 FEWEST = 200
@@ -75,7 +75,7 @@ class Classifier:
     def __init__(self, wanted_by: str = "evaluate.classifier") -> None:
         # In this order of memory its convolutions take two thirds of the time.
         self._network = imagenet_classifier(wanted_by).to(memory_format=torch.channels_last)
-        self.sha256 = PACKAGES[NAME].sha256
+        self.sha256 = PACKAGES[CLASSIFIER].sha256
 
     def look(self, rgb: Tensor) -> list[Seen]:
         """rgb: (N, 3, H, W) uint8 sRGB, resized to 224 px (bicubic)."""

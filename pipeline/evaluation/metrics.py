@@ -14,7 +14,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
 from pipeline.evaluation.classifier import Seen, feature_distance
-from pipeline.models.imagenet_features import NAME
+from pipeline.models.packaged_weights import CLASSIFIER
 from pipeline.quality.color_statistics import (
     EDGE,
     GRAY_CHROMA,
@@ -228,7 +228,7 @@ METRICS: dict[str, Metric] = {
 CLASSIFIED: dict[str, Metric] = {
     "top1": Metric(
         lambda colored, true: float(_classes(colored)[0] == _classes(true)[0]),
-        f"1 where {NAME} sees the same ImageNet class in the colored photograph as in the true one, else 0",
+        f"1 where {CLASSIFIER} sees the same ImageNet class in the colored photograph as in the true one, else 0",
         "higher",
     ),
     "top5": Metric(
@@ -238,8 +238,8 @@ CLASSIFIED: dict[str, Metric] = {
     ),
     "feature_lite0": Metric(
         _feature_distance,
-        f"mean over five levels of {NAME} of the squared distance of unit features, 0 to 4; like LPIPS without its "
-        "learned weights, and not comparable with it",
+        f"mean over five levels of {CLASSIFIER} of the squared distance of unit features, 0 to 4; like LPIPS without "
+        "its learned weights, and not comparable with it",
         "lower",
     ),
 }

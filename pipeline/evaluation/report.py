@@ -18,7 +18,7 @@ from pipeline.evaluation.published_metrics import implementation
 from pipeline.evaluation.scoring import Judges, Scores, images_of
 from pipeline.files import write_csv, write_json
 from pipeline.models.config import ModelConfig
-from pipeline.models.imagenet_features import NAME
+from pipeline.models.packaged_weights import CLASSIFIER
 from pipeline.quality.grids import Row, save_grid
 from pipeline.quality.predictor import Predictor
 from pipeline.quality.saturation import LARGEST_FACTOR
@@ -165,7 +165,7 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         if model.generator.noise != "none"
         else None,
         "metrics": defined,
-        "classifier": {"name": NAME, "sha256": judges.classifier.sha256} if judges.classifier else None,
+        "classifier": {"name": CLASSIFIER, "sha256": judges.classifier.sha256} if judges.classifier else None,
         "lpips": implementation("AlexNet of torchvision", judges.lpips.weights) if judges.lpips else None,
         "fid": implementation("Inception of torch-fidelity", judges.fid.weights) if judges.fid else None,
         "colorizers": {
@@ -200,7 +200,7 @@ def definitions(classifier: bool, lpips: bool = False, fid: bool = False) -> dic
     found = {name: metric.definition for name, metric in available(classifier, lpips).items()}
     if classifier:
         found["fd_lite0"] = (
-            f"Frechet distance of the 112 channels of {NAME} at 1/16 of 224 px, averaged over positions, between "
+            f"Frechet distance of the 112 channels of {CLASSIFIER} at 1/16 of 224 px, averaged over positions, between "
             f"colored and true photographs; only from {FEWEST} photographs on; comparable at equal counts alone, no FID"
         )
     if fid:

@@ -30,7 +30,7 @@ from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
 from pipeline.media.writing import eight_bits, over_white
-from pipeline.models.imagenet_features import NAME
+from pipeline.models.packaged_weights import CLASSIFIER
 from pipeline.progress import progress
 from pipeline.quality.grids import Row, save_grid
 from pipeline.quality.predictor import Predictor
@@ -318,7 +318,7 @@ def _protocol(request: ScoreRequest, matched: Matched, scores: Scores, judge: Cl
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer, of 8-bit pictures as they are: where a "
         "colorizer changes the lightness, the metrics of sRGB see it",
         "metrics": definitions(judge is not None),
-        "classifier": {"name": NAME, "sha256": judge.sha256} if judge else None,
+        "classifier": {"name": CLASSIFIER, "sha256": judge.sha256} if judge else None,
         "colorizers": {
             "gray": "ab = 0",
             "constant": "the median a and b of the other photographs",

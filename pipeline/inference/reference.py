@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.errors import HintError, InputError, missing_extra
 from pipeline.inference.hints import Hint
 from pipeline.media.pictures import samples_of
 from pipeline.media.writing import eight_bits
+from pipeline.models.packaged_weights import CLASSIFIER, packaged_file
 from pipeline.types import Floats, Pixels, Samples
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ _MULTIPLE = 32
 _GRAY = 2.0
 # Half the side of a hint, as a share of its cell.
 _RADIUS = 0.25
+
+
+def can_compare() -> bool:
+    """Return whether torch, timm and the classifier's weights are installed."""
+    return bool(find_spec("torch") and find_spec("timm") and packaged_file(CLASSIFIER))
 
 
 def hints_like(photograph: Any, reference: Any) -> tuple[Hint, ...]:

@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import WeightsError, missing_extra
-from pipeline.models.packaged_weights import packaged_file, packaged_tensors
-
-NAME = "tf_efficientnet_lite0"
+from pipeline.models.packaged_weights import CLASSIFIER, packaged_file, packaged_tensors
 
 
 def imagenet_classifier(wanted_by: str) -> Any:
@@ -24,11 +22,13 @@ def imagenet_classifier(wanted_by: str) -> Any:
     """
     import timm  # takes seconds: the other losses do not wait for it
 
-    path = packaged_file(NAME)
+    path = packaged_file(CLASSIFIER)
     if path is None:
-        raise WeightsError(missing_extra(f"the weights of {NAME}, which {wanted_by} asks for, are missing", "weights"))
-    network = timm.create_model(NAME).eval()
-    network.load_state_dict(packaged_tensors(NAME, path), strict=False)
+        raise WeightsError(
+            missing_extra(f"the weights of {CLASSIFIER}, which {wanted_by} asks for, are missing", "weights")
+        )
+    network = timm.create_model(CLASSIFIER).eval()
+    network.load_state_dict(packaged_tensors(CLASSIFIER, path), strict=False)
     return network
 
 

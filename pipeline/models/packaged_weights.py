@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pipeline.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Package:
     sha256: str
 
 
+CLASSIFIER = "tf_efficientnet_lite0"
+"""The model that sees things in photographs, wherever an ImageNet classifier is asked."""
 # Converted from TensorFlow's; their tensors are in the order of timm's.
 PACKAGES = {
     "tf_efficientnet_lite0": Package(
@@ -62,7 +65,9 @@ def packaged_tensors(name: str, path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is not the one that was checked, or timm's model has other tensors today.
     """
+    # Not with the module: whether a package is there is asked where torch may not be installed.
     import timm
+    import torch
 
     model = name.partition(".")[0]
     if hashlib.sha256(path.read_bytes()).hexdigest() != PACKAGES[model].sha256:

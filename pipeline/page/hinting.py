@@ -14,37 +14,53 @@ import gradio as gr
 from PIL import Image, ImageColor, ImageDraw
 
 from pipeline.coloring.hint_files import MARK, read_hints, write_hints
-from pipeline.errors import HintError
+from pipeline.coloring.worker import Worker
+from pipeline.errors import ColoringError, HintError
 from pipeline.inference.hints import Hint, Painted, require_hints
+from pipeline.inference.reference import can_compare
+from pipeline.page.palette import PALETTE, color_at, likely_colors
 
 _FIRST_COLOR = "#8b1a1a"
 # Of the square that shows where a color was said, as a share of the short side.
 _SHOWN = 0.02
 # Pixels, more than any photograph has.
 _FARTHEST = 10**7
-# What people say most often, to begin with: skin and lips, hair, leaves, sky and sea, brick and wood, cloth, paint.
-_PALETTE = (
-    *("#f1c9a5", "#c68642", "#8d5524", "#c0605a", "#5a3825", "#d9b66f", "#4f7a28", "#7fae42", "#87b5de", "#2f6f9f"),
-    *("#a5482f", "#8a6239", "#b3a077", "#7a1f2b", "#c62828", "#e07b28", "#e6c229", "#1f3a63", "#5b3f8c", "#808080"),
+_BUTTON = (
+    '<button type="button" aria-label="{color}" title="{color}" data-place="{place}" onclick="sayColor(this)" '
+    'style="background: {color}; width: 2rem; height: 2rem; border: 1px solid currentColor"></button>'
 )
 # gradio's picker of colors has no name for those who hear the page, and no way in for a keyboard: the browser's own has
 # both. Its button around a picture has no name either.
-_ACCESSIBLE = """() => {
+_ACCESSIBLE = r"""() => {
     const whole = document.querySelector('#say'), palette = document.createElement('datalist');
     palette.id = 'palette';
     palette.append(...COLORS.map((color) => Object.assign(document.createElement('option'), {value: color})));
     if (!document.querySelector('#palette')) document.body.append(palette);
+    // A color that is offered is said of the place that was clicked last, if it is still there, and of the next one.
+    window.sayColor = (button) => {
+        const color = button.title, place = button.dataset.place;
+        const put = (field, value) => {
+            field.value = value;
+            field.dispatchEvent(new Event('input', {bubbles: true}));
+        };
+        const list = whole.querySelector('#hints textarea'), lines = list.value.split('\n');
+        const last = lines.findLastIndex((line) => line.startsWith(`${place} `));
+        if (last >= 0) put(list, lines.with(last, `${place} ${color}`).join('\n'));
+        put(whole.querySelector('#color input'), color);
+    };
     const name = () => {
         whole.querySelectorAll('#color input:not([type=color])').forEach((one) => {
             one.type = 'color';
             one.setAttribute('list', 'palette');
         });
-        const label = whole.querySelector('#place label')?.textContent.trim();
-        whole.querySelectorAll('#place button:not([aria-label])').forEach((one) => { one.ariaLabel = label; });
+        for (const part of whole.querySelectorAll('#place, #pipette')) {
+            const label = part.querySelector('label')?.textContent.trim();
+            part.querySelectorAll('button:not([aria-label])').forEach((one) => { one.ariaLabel = label; });
+        }
     };
     new MutationObserver(name).observe(whole, {childList: true, subtree: true});
     name();
-}""".replace("COLORS", json.dumps(_PALETTE))
+}""".replace("COLORS", json.dumps(PALETTE))
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,14 @@ class HintParts:
     save: gr.DownloadButton
     load: gr.UploadButton
     problem: gr.HTML
+    likely: gr.HTML
+    """Colors for the place of the last click."""
+    reference: gr.File
+    """A color picture."""
+    pipette: gr.Image
+    """What is seen of it; a click takes the color of a place."""
+    like: gr.Checkbox
+    """Whether photographs get its colors where they match."""
     undone: gr.State
     """Lines that were taken back, of the photograph whose lines are shown."""
 
@@ -80,6 +104,7 @@ def hint_parts(texts: Any) -> HintParts:
             color = gr.Textbox(_FIRST_COLOR, label=texts("color"), max_lines=1, elem_id="color")
             lines = gr.Textbox("", label=texts("hints"), info=texts("hints_info"), lines=3, max_lines=12,
                                elem_id="hints", scale=3)  # fmt: skip
+        likely = gr.HTML(visible=False, elem_id="likely")
         problem = gr.HTML(visible=False, elem_id="hint-problem")
         with gr.Row():
             undo = gr.Button(texts("undo"), elem_id="undo")
@@ -87,18 +112,73 @@ def hint_parts(texts: Any) -> HintParts:
             clear = gr.Button(texts("clear"), elem_id="clear")
             save = gr.DownloadButton(texts("save_hints"), interactive=False, elem_id="save-hints")
             load = gr.UploadButton(texts("load_hints"), file_types=[".json"], elem_id="load-hints")
-    parts = HintParts(whole, place, color, lines, undo, redo, clear, save, load, problem, gr.State([]))
+        # gradio's own part for pictures shows no TIFF and no HEIC: a preview of any file is shown instead.
+        reference = gr.File(label=texts("reference"), height=120, elem_id="reference")
+        like = gr.Checkbox(can_compare(), label=texts("like"), visible=False, elem_id="like")
+        pipette = gr.Image(label=texts("pipette"), type="filepath", interactive=False, visible=False, elem_id="pipette",
+                           buttons=[])  # fmt: skip
+    parts = HintParts(whole, place, color, lines, undo, redo, clear, save, load, problem, likely, reference, pipette,
+                      like, gr.State([]))  # fmt: skip
     _connect(parts)
     return parts
+
+
+def connect_colors(parts: HintParts, worker: Worker, slider: gr.ImageSlider, folder: Path, texts: Any) -> None:
+    """Offer the colors of the result and of the reference picture.
+
+    Args:
+        slider: shows the photograph before and after.
+        folder: for previews.
+        texts: the page's, by key.
+    """
+
+    def offer(pair: tuple[str, str] | None, shown: str, event: gr.SelectData) -> gr.HTML:
+        if not pair:
+            return gr.HTML(visible=False)
+        x, y = _shares(event, shown)
+        with Image.open(pair[1]) as after:
+            painted = color_at(after, x, y)
+        place = _place(x, y)
+        buttons = " ".join(_BUTTON.format(color=color, place=place) for color in likely_colors(painted))
+        label = f'<span id="likely-here">{texts("likely")}</span>'
+        return gr.HTML(f'<div role="group" aria-labelledby="likely-here">{label} {buttons}</div>', visible=True)
+
+    def look(path: str | None) -> dict[Any, Any]:
+        hidden = {parts.pipette: gr.Image(None, visible=False), parts.like: gr.Checkbox(visible=False)}
+        if path is None:
+            return {**hidden, parts.problem: said_wrong([])}
+        try:
+            seen = worker.preview(Path(path), Path(tempfile.mkdtemp(dir=folder)))
+        except ColoringError as error:
+            return {**hidden, parts.problem: said_wrong([str(error)])}
+        shown = {parts.pipette: gr.Image(str(seen), visible=True), parts.like: gr.Checkbox(visible=can_compare())}
+        return {**shown, parts.problem: said_wrong([])}
+
+    def pick(seen: str, event: gr.SelectData) -> str:
+        with Image.open(seen) as image:
+            return color_at(image, *_shares(event, seen))
+
+    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    parts.place.select(offer, [slider, parts.place], parts.likely, **at_once)
+    parts.reference.change(look, parts.reference, [parts.pipette, parts.like, parts.problem])
+    parts.pipette.select(pick, parts.pipette, parts.color, **at_once)
+
+
+def _shares(event: gr.SelectData, shown: str) -> tuple[float, float]:
+    """Return where somebody clicked on a picture, as shares of its width and height."""
+    with Image.open(shown) as image:
+        return event.index[0] / image.width, event.index[1] / image.height
+
+
+def _place(x: float, y: float) -> str:
+    return f"{100 * x:.1f}% {100 * y:.1f}%"
 
 
 def _connect(parts: HintParts) -> None:
     undone = parts.undone
 
     def add(text: str, color: str, shown: str, event: gr.SelectData) -> tuple[str, list[str]]:
-        with Image.open(shown) as image:
-            x, y = (100 * place / length for place, length in zip(event.index, image.size, strict=True))
-        return _joined([*_lines(text), f"{x:.1f}% {y:.1f}% {color}"]), []
+        return _joined([*_lines(text), f"{_place(*_shares(event, shown))} {color}"]), []
 
     def undo(text: str, later: list[str]) -> tuple[str, list[str]]:
         lines = _lines(text)

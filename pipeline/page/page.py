@@ -23,7 +23,15 @@ from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
 from pipeline.coloring.worker import Result, Worker
 from pipeline.inference.colorizer import Colorizer
 from pipeline.inference.hints import Hint
-from pipeline.page.hinting import HintParts, hint_parts, marked, parse, said_wrong, saved
+from pipeline.page.hinting import (
+    HintParts,
+    connect_colors,
+    hint_parts,
+    marked,
+    parse,
+    said_wrong,
+    saved,
+)
 from pipeline.page.texts import LANGUAGES
 
 # Photographs are private: every ten minutes, all that is older than an hour is deleted.
@@ -70,6 +78,10 @@ class Kept:
     values: tuple[float, ...]
     said: dict[str, str]
     """By photograph, the lines of the colors that were said for it."""
+    reference: str | None
+    """A color picture."""
+    like: bool
+    """Whether photographs get its colors where they match."""
     batch: Batch
 
 
@@ -90,7 +102,8 @@ class Sessions:
             return None
         _, kept = self._kept[key]
         files = [path for result in kept.batch.results.values() for path in result.full]
-        return kept if all(path.exists() for path in [*files, *map(Path, kept.paths)]) else None
+        sent = [Path(path) for path in (*kept.paths, kept.reference) if path]
+        return kept if all(path.exists() for path in [*files, *sent]) else None
 
     def forget(self, key: str) -> None:
         self._kept.pop(key, None)
@@ -130,6 +143,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             lines: str,
             spoken: dict[str, str],
             of: str | None,
+            reference: str | None,
+            like: bool,
             *values: float,
         ) -> Iterator[Any]:
             saturation, share, count, size = values
@@ -139,7 +154,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             spoken = {
                 path: text for path, text in (spoken | ({of: lines} if of else {})).items() if Path(path) in sources
             }
-            task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken))
+            taken = Path(reference) if reference and like else None
+            task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken), taken)
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
                 yield {batch: earlier, said: spoken, **_list(hints, earlier, of, spoken, folder)}
@@ -161,7 +177,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
                 # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
                 changed = {} if shown == [result] else _show(view, result) | _list(hints, now, of, spoken, folder)
                 shown = [result]
-                sessions.keep(key, Kept(tuple(paths or ()), values, spoken, now))
+                sessions.keep(key, Kept(tuple(paths or ()), values, spoken, reference, like, now))
                 yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
 
         def restore(key: str) -> dict[Any, Any]:
@@ -174,13 +190,20 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             lines = {hints.whole: gr.Accordion(visible=True), hints.lines: kept.said.get(first, "")}
             listed = {**lines, **_list(hints, kept.batch, first, kept.said, folder)}
             states = {batch: kept.batch, said: kept.said, owner: first}
+            states |= {hints.reference: kept.reference, hints.like: kept.like} if kept.reference else {}
             return {photos: list(kept.paths), **states, **parts, **shown, **listed}
 
-        changes = [photos.change, hints.lines.change, *(control.change for control in controls)]
+        reference = [hints.reference, hints.like]
+        changes = [
+            photos.change,
+            hints.lines.change,
+            *(part.change for part in reference),
+            *(control.change for control in controls),
+        ]
         listed = [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
         outputs = [*vars(view).values(), *listed, hints.undone, batch, token, said, owner]
         # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
-        given = [photos, batch, chosen, token, hints.lines, said, owner, *controls]
+        given = [photos, batch, chosen, token, hints.lines, said, owner, *reference, *controls]
         gr.on(changes, color, given, outputs, trigger_mode="always_last",
               show_progress_on=view.status, js=_clamping(controls))  # fmt: skip
 
@@ -191,8 +214,9 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
 
         # gradio's page forgets what a closed part was given while it was closed.
         hints.whole.expand(opened, [batch, owner, said, hints.lines], listed, show_progress="hidden")
-        shown_again = [photos, batch, said, owner, *controls, *vars(view).values(), *listed]
+        shown_again = [photos, batch, said, owner, *reference, *controls, *vars(view).values(), *listed]
         page.load(restore, token, shown_again, show_progress="hidden")
+        connect_colors(hints, worker, view.slider, folder, _TEXTS)
         _choosing(view, batch, chosen, hints, said, owner, folder)
     return page
 

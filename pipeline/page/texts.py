@@ -35,6 +35,10 @@ ENGLISH = {
     "clear": "Remove all",
     "save_hints": "Save the colors",
     "load_hints": "Load colors",
+    "likely": "Likely here:",
+    "reference": "A color picture to take colors from",
+    "pipette": "Click takes a color from it",
+    "like": "Take its colors wherever the photograph shows the same",
 }
 
 GERMAN = {
@@ -70,6 +74,10 @@ GERMAN = {
     "clear": "Alle entfernen",
     "save_hints": "Farben speichern",
     "load_hints": "Farben laden",
+    "likely": "Hier wahrscheinlich:",
+    "reference": "Ein Farbbild, um Farben daraus zu nehmen",
+    "pipette": "Ein Klick nimmt eine Farbe daraus",
+    "like": "Seine Farben nehmen, wo das Foto dasselbe zeigt",
 }
 
 FRENCH = {
@@ -105,6 +113,10 @@ FRENCH = {
     "clear": "Tout enlever",
     "save_hints": "Enregistrer les couleurs",
     "load_hints": "Charger des couleurs",
+    "likely": "Probables ici :",
+    "reference": "Une image en couleur où prendre des couleurs",
+    "pipette": "Un clic y prend une couleur",
+    "like": "Prendre ses couleurs là où la photo montre la même chose",
 }
 
 SPANISH = {
@@ -140,6 +152,10 @@ SPANISH = {
     "clear": "Quitar todos",
     "save_hints": "Guardar los colores",
     "load_hints": "Cargar colores",
+    "likely": "Probables aquí:",
+    "reference": "Una imagen en color de la que tomar colores",
+    "pipette": "Un clic toma un color de ella",
+    "like": "Tomar sus colores donde la foto muestre lo mismo",
 }
 
 # By the codes of BCP 47 that browsers send; other languages get English.

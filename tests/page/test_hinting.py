@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
+from skimage import data
 from skimage.color import rgb2lab
 
 from pipeline.inference.hints import Hint, color_of
 from pipeline.page.hinting import parse
+from pipeline.page.palette import PALETTE, color_at, likely_colors
 from tests.page.conftest import PATIENCE, downloaded, send
 
 RED = "#c05050"
@@ -180,3 +182,97 @@ def test_other_lines_have_a_sentence(line: str) -> None:
     hints, (problem,) = parse(f"1 1 blue\n{line}")
     assert hints == (Hint(1, 1, "blue"),)
     assert problem.startswith("2: ")
+
+
+def test_a_likely_color_is_taken_for_the_place_of_the_click(page: Page, photo: Path, tmp_path: Path) -> None:
+    opened_list(page, photo)
+    plain = downloaded(page, tmp_path)
+    expected = likely_colors(color_at(Image.open(plain), 0.75, 0.5))
+    before = shown(page)
+    box = page.locator("#place img").bounding_box()
+    assert box is not None
+    page.locator("#place img").click(position={"x": 0.75 * box["width"], "y": box["height"] / 2})
+    recolored(page, before)
+    offered = page.locator("#likely").get_by_role("button")
+    expect(offered).to_have_count(len(expected), timeout=PATIENCE)
+    painted = color_of(str(offered.first.get_attribute("aria-label")))
+    assert painted == pytest.approx(color_of(expected[0]), abs=3)
+    before, chosen = shown(page), offered.nth(3)
+    color = str(chosen.get_attribute("aria-label"))
+    chosen.focus()
+    page.keyboard.press("Enter")
+    recolored(page, before)
+    lines = page.locator("#hints textarea")
+    assert lines.input_value().split()[2] == page.locator("#color input").input_value() == color
+    assert ab_at(downloaded(page, tmp_path), 240, 120) == pytest.approx(color_of(color), abs=3)
+    # A place that is no longer said is not said again.
+    before = shown(page)
+    page.locator("#clear").click()
+    recolored(page, before)
+    offered.first.click()
+    expect(lines).to_have_value("")
+
+
+def test_a_color_picture_gives_its_colors(page: Page, tmp_path: Path) -> None:
+    cat = np.asarray(data.chelsea())
+    Image.fromarray(cat).convert("L").save(tmp_path / "cat.png")
+    Image.fromarray(np.ascontiguousarray(cat[:, ::-1])).save(tmp_path / "postcard.tif")
+    Image.fromarray(cat).convert("L").save(tmp_path / "gray.png")
+    (tmp_path / "broken.jpg").write_bytes(b"<html>not found</html>")
+    opened_list(page, tmp_path / "cat.png")
+    true = rgb2lab(cat)[..., 1:]
+    plain = downloaded(page, tmp_path)
+    errors = [np.abs(rgb2lab(np.asarray(Image.open(plain).convert("RGB")))[..., 1:] - true).mean()]
+
+    def give(name: str) -> None:
+        page.set_input_files("#reference input[type=file]", tmp_path / name)
+
+    notes = page.locator("#problems")
+    give("postcard.tif")
+    expect(notes).to_contain_text("places have colors of postcard.tif", timeout=PATIENCE)
+    liked = downloaded(page, tmp_path)
+    errors.append(np.abs(rgb2lab(np.asarray(Image.open(liked).convert("RGB")))[..., 1:] - true).mean())
+    assert errors[1] < 0.75 * errors[0]
+
+    pipette = page.locator("#pipette img")
+    expect(pipette).to_be_visible(timeout=PATIENCE)
+    box = pipette.bounding_box()
+    assert box is not None
+    pipette.click(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    picker = page.locator("#color input")
+    expect(picker).not_to_have_value("#8b1a1a", timeout=PATIENCE)
+    there = color_at(Image.fromarray(cat[:, ::-1]), 0.25, 0.5)
+    assert color_of(picker.input_value()) == pytest.approx(color_of(there), abs=4)
+
+    page.locator("#like input").uncheck()
+    expect(notes).not_to_be_visible(timeout=PATIENCE)
+    assert downloaded(page, tmp_path).read_bytes() == plain.read_bytes()
+    page.locator("#like input").check()
+    page.locator("#reference").get_by_label("Clear").click()
+    for name, problem in (
+        ("gray.png", "colored without gray.png: the reference picture has no color"),
+        ("broken.jpg", "colored without broken.jpg: unreadable"),
+    ):
+        give(name)
+        expect(notes).to_contain_text(problem, timeout=PATIENCE)
+        page.locator("#reference").get_by_label("Clear").click()
+        expect(notes).not_to_be_visible(timeout=PATIENCE)
+
+
+def test_likely_colors_begin_with_the_model() -> None:
+    colors = likely_colors("#a07850")
+    assert colors[0] == "#a07850"
+    assert len(colors) == len(set(colors)) == 8
+    own, more, *nearest = (np.array(color_of(color)) for color in colors)
+    assert more == pytest.approx(2 * own, abs=1.5)
+    distances = [np.hypot(*(color - own)) for color in nearest]
+    assert distances == sorted(distances)
+    assert set(colors[2:]) <= set(PALETTE)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (1, 1), (0.5, 0.5), (0.999, 0.001)])
+def test_the_color_of_a_place_is_a_mean(x: float, y: float, rng: np.random.Generator) -> None:
+    pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    row, column = min(int(y * 40), 39), min(int(x * 60), 59)
+    near = pixels[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].reshape(-1, 3).mean(0).round().astype(int)
+    assert color_at(Image.fromarray(pixels), x, y) == "#{:02x}{:02x}{:02x}".format(*near)

@@ -108,6 +108,10 @@ def test_axe_finds_nothing(
     page.locator("#hints textarea").fill("25% 50% #c05050\n1 2 brick")
     expect(page.locator("#hint-problem [role=alert]")).to_contain_text("brick", timeout=PATIENCE)
     expect(page.locator("#save-hints")).to_be_enabled(timeout=PATIENCE)
+    page.set_input_files("#reference input[type=file]", tmp_path / "a.png")
+    expect(page.locator("#pipette img")).to_be_visible(timeout=PATIENCE)
+    page.locator("#place img").click()
+    expect(page.locator("#likely button").first).to_be_visible(timeout=PATIENCE)
     assert not violations(page, OURS)
     page.context.close()
 
@@ -142,7 +146,18 @@ def test_each_language_on_a_phone(
     expect(page.locator("#status")).to_have_text(f"{texts['colored']} 1 / 1", timeout=PATIENCE)
     expect(page.get_by_text(texts["divider_info"], exact=True)).to_be_visible()
     page.get_by_role("button", name=texts["say"]).click()
-    for key in ("place", "color", "hints", "hints_info", "undo", "redo", "clear", "save_hints", "load_hints"):
+    for key in (
+        "place",
+        "color",
+        "hints",
+        "hints_info",
+        "undo",
+        "redo",
+        "clear",
+        "save_hints",
+        "load_hints",
+        "reference",
+    ):
         expect(page.get_by_text(texts[key], exact=True).first).to_be_visible(timeout=PATIENCE)
     assert page.evaluate("document.documentElement.scrollWidth") == phone["width"]
     page.context.close()
