@@ -243,7 +243,7 @@ def states(fingerprint: Fingerprint = None, clear: Clear = False, yes: Yes = Fal
     from pipeline.experiments.saved_states import clear_trainings, list_trainings
 
     if clear:
-        clear_trainings(STATES, fingerprint, ask=not yes)
+        clear_trainings(STATES, PARAMS, fingerprint, ask=not yes)
     else:
         list_trainings(STATES, PARAMS, fingerprint)
 

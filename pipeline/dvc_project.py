@@ -32,6 +32,16 @@ except Exception:
 """
 
 
+# How fsspec's S3 calls what a remote of DVC has.
+_FSSPEC = {
+    "endpointurl": "endpoint_url",
+    "profile": "profile",
+    "access_key_id": "key",
+    "secret_access_key": "secret",
+    "session_token": "token",
+}
+
+
 def stale(name: str, stages: tuple[str, ...], project: Path) -> str:
     """Say why dvc.lock says that a model is not of today's stages; "" where it does not.
 
@@ -94,6 +104,22 @@ def is_project(folder: Path) -> bool:
 def remotes(folder: Path) -> list[str]:
     """Return each remote as its name and address; none where it is no project."""
     return [" ".join(line.split()) for line in (_answer(folder, "remote", "list") or "").splitlines()]
+
+
+def remote_options(name: str) -> tuple[str | None, dict[str, Any]]:
+    """Return the address of a remote and fsspec's options for it; None where DVC has no remote of this name."""
+    if "://" in name or Path(name).is_absolute():
+        return None, {}
+    lines = (_answer(Path(), "config", "--list") or "").splitlines()
+    begins = f"remote.{name}."
+    own = dict(line.removeprefix(begins).split("=", 1) for line in lines if line.startswith(begins))
+    url = own.get("url")
+    if url is None:
+        return None, {}
+    if "://" not in url:  # relative to the file that names it
+        return str(Path(_answer(Path(), "root") or ".", ".dvc", url).resolve()), {}
+    region = {"client_kwargs": {"region_name": own["region"]}} if "region" in own else {}
+    return url, {_FSSPEC[key]: value for key, value in own.items() if key in _FSSPEC} | region
 
 
 def _answer(folder: Path, *words: str) -> str | None:

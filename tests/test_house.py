@@ -121,6 +121,7 @@ NO_RESULT = {
     "pipeline/trackers.py": "reports elsewhere",
     "pipeline/progress.py": "shows how far a stage is",
     "stages/dvc.py": "where results go",
+    "pipeline/dvc_project.py": "where copies of saved states go",
 }
 
 
@@ -245,4 +246,4 @@ def test_every_parameter_is_watched_by_a_stage() -> None:
     watched = {name for stage in stages for name in stage["params"]}
     tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     unwatched = {f"{b}.{key}" for b, keys in tree.items() for key in keys if not {b, f"{b}.{key}"} & watched}
-    assert unwatched == {"base.num_workers", "base.save_every_minutes", "base.trackers"}
+    assert unwatched == {"base.num_workers", "base.save_every_minutes", "base.states", "base.trackers"}

@@ -20,7 +20,7 @@ from pipeline.params.schema import Base
 
 _PACKAGES = ("accelerate", "fastai", "numpy", "timm", "torch")
 # Parameters that change no bit of what is trained; processes count as they have been started.
-_WITHOUT_EFFECT = {"num_workers", "processes", "trackers", "save_every_minutes"}
+_WITHOUT_EFFECT = {"num_workers", "processes", "trackers", "save_every_minutes", "states"}
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from pipeline.checkpointing.remote import INPUTS, KEPT, STATE, Remote
 from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
 
-_MAGIC, _METADATA, _INPUTS = b"twotone-state-1", "about", "inputs.json"
+_MAGIC, _METADATA = b"twotone-state-1", "about"
 # The newest state, and the one before it should that be damaged.
 _NEWEST = 2
-_KEPT_FOLDER = "kept-"
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class SavedStates:
         folder: .resume/<stage>/<fingerprint> under the main repository.
         every: seconds between two states within an epoch.
         inputs: the parameters of the training, for those who look at the folder later.
+        remote: where copies go, and where states of another machine may lie.
     """
 
-    def __init__(self, folder: Path, every: float, inputs: dict[str, Any] | None = None):
-        self.folder, self._every, self.inputs = folder, every, inputs or {}
+    def __init__(self, folder: Path, every: float, inputs: dict[str, Any] | None = None, remote: Remote | None = None):
+        self.folder, self._every, self.inputs, self.remote = folder, every, inputs or {}, remote
         self._saved_at = time.monotonic()
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
@@ -106,15 +107,30 @@ class SavedStates:
         block = pack(state)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.files():
-            write_json(self.folder / _INPUTS, self.inputs)
-        with (
-            replacing(self.folder / f"{state.epoch:06d}-{state.batches:08d}.state") as hidden,
-            hidden.open("wb") as file,
-        ):
+            write_json(self.folder / INPUTS, self.inputs)
+        path = self.folder / f"{state.epoch:06d}-{state.batches:08d}.state"
+        with replacing(path) as hidden, hidden.open("wb") as file:
             file.write(b"%s %s\n" % (_MAGIC, hashlib.sha256(block).hexdigest().encode()))
             file.write(block)
         for old in self.files()[:-_NEWEST]:
             old.unlink(missing_ok=True)
+        if self.remote:
+            self.remote.copy(path, _NEWEST)
+
+    def fetch(self) -> None:
+        """Fetch what another machine has saved of this training, where its states have a place outside.
+
+        Raises:
+            SavedStateError: that place cannot be read or written to.
+        """
+        if self.remote is None:
+            return
+        count = self.remote.fetch(self.folder)
+        if count:
+            tqdm.write(f"{count} saved state(s) of this training came from {self.remote.address}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / INPUTS, self.inputs)
+        self.remote.begin(self.folder, self.folder / INPUTS)
 
     def load(self) -> State | None:
         """Return the newest state that is not damaged; None where nothing was saved.
@@ -143,22 +159,27 @@ class SavedStates:
             OSError: it could not be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / f"{_KEPT_FOLDER}{name}") as hidden:
+        path = self.folder / f"{KEPT}{name}"
+        with replacing(path) as hidden:
             yield hidden
+        if self.remote:
+            self.remote.copy(path, _NEWEST)
 
     def kept(self) -> dict[str, Path]:
         """Return the folders that were kept, by their names."""
-        return {path.name.removeprefix(_KEPT_FOLDER): path for path in sorted(self.folder.glob(f"{_KEPT_FOLDER}*"))}
+        return {path.name.removeprefix(KEPT): path for path in sorted(self.folder.glob(f"{KEPT}*"))}
 
     def clear(self) -> None:
         """Delete all states, all that was kept beside them, and what a killed process left half-written."""
         # States last: whoever is killed here leaves a folder that can still be found.
-        for path in [*self.kept().values(), *self.folder.glob(f"{HIDDEN}*"), *self.files(), self.folder / _INPUTS]:
+        for path in [*self.kept().values(), *self.folder.glob(f"{HIDDEN}*"), *self.files(), self.folder / INPUTS]:
             remove(path)
+        if self.remote:
+            self.remote.clear(self.folder)
 
     def files(self) -> list[Path]:
         """Oldest first."""
-        return sorted(self.folder.glob("[0-9]*.state"))
+        return sorted(self.folder.glob(STATE))
 
 
 def pack(state: State) -> bytes:
@@ -233,6 +254,10 @@ def _others(states: SavedStates) -> Iterator[dict[str, Any]]:
     for folder in sorted(states.folder.parent.glob("*")):
         if folder != states.folder and SavedStates(folder, 0).files():
             yield read_inputs(folder)
+    if states.remote:
+        stage, own = states.folder.parent.name, states.folder.name
+        there = [one for one in states.remote.states() if one.stage == stage and one.fingerprint != own]
+        yield from (states.remote.inputs(stage, one.fingerprint) for one in there)
 
 
 def _same_training(theirs: dict[str, Any], ours: dict[str, Any]) -> bool:
@@ -244,7 +269,7 @@ def read_inputs(folder: Path) -> dict[str, Any]:
     read.
     """
     try:
-        inputs = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
+        inputs = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return inputs if isinstance(inputs, dict) else {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpointing.remote import Position, Remote
 from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
 from pipeline.errors import InputError, LockError, ParamsError, SavedStateError
 from pipeline.params import recipes
@@ -39,15 +40,17 @@ class Training:
 
 
 def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
-    """Print a table of the saved states below .resume/, and how their parameters differ from today's.
+    """Print tables of the saved states in .resume/ and at base.states, and how their parameters differ from today's.
 
     Args:
         fingerprint: its first digits; None for all.
 
     Raises:
         InputError: no saved state has this fingerprint.
+        SavedStateError: what is at base.states cannot be read.
     """
-    trainings = _asked_for(folder, fingerprint)
+    remote = _remote(params)
+    trainings, elsewhere = _asked_for(folder, remote, fingerprint)
     today = _today(params)
     headers = ("stage", "fingerprint", "after epoch", "and batches", "saved", "MiB", "parameters")
     rows = []
@@ -62,10 +65,18 @@ def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
         print_table(headers, rows)
     goes_on = "; dvc repro goes on with that of today's parameters and data" if rows else ""
     print(f"interrupted trainings in {folder}: {len(rows) or 'none'}{goes_on}")
+    if remote:
+        there = []
+        for one in elsewhere:
+            changed = _differences(remote.inputs(one.stage, one.fingerprint), today)
+            there.append((one.stage, one.fingerprint[:_DIGITS], str(one.epoch), str(one.batches), changed))
+        if there:
+            print_table(("stage", "fingerprint", "after epoch", "and batches", "parameters"), there)
+        print(f"interrupted trainings in {remote.address}: {len(there) or 'none'}")
 
 
-def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None:
-    """Delete saved states, but for those of a training that runs.
+def clear_trainings(folder: Path, params: Path, fingerprint: str | None, *, ask: bool) -> None:
+    """Delete saved states, here and at base.states, but for those of a training that runs here.
 
     Args:
         fingerprint: its first digits; None for all.
@@ -73,31 +84,50 @@ def clear_trainings(folder: Path, fingerprint: str | None, *, ask: bool) -> None
 
     Raises:
         InputError: no saved state has this fingerprint.
+        SavedStateError: what is at base.states cannot be read.
         typer.Abort: the answer is no.
     """
     import typer
 
-    trainings = _asked_for(folder, fingerprint)
-    if not trainings:
+    remote = _remote(params)
+    trainings, elsewhere = _asked_for(folder, remote, fingerprint)
+    if not trainings and not elsewhere:
         print(f"no saved states in {folder}")
         return
-    names = ", ".join(f"{training.stage} {training.fingerprint[:_DIGITS]}" for training in trainings)
+    here = [(training.stage, training.fingerprint) for training in trainings]
+    alone = [one for one in elsewhere if (one.stage, one.fingerprint) not in here]
+    both = [*here, *((one.stage, one.fingerprint) for one in alone)]
+    names = ", ".join(f"{stage} {key[:_DIGITS]}" for stage, key in both)
     if ask:
         typer.confirm(f"Delete the saved states of {names}? These trainings will start anew.", abort=True)
     for training in trainings:
         try:
             with held(training.folder / "lock", f"{training.stage} {training.fingerprint[:_DIGITS]}"):
-                SavedStates(training.folder, every=0).clear()
+                SavedStates(training.folder, every=0, remote=remote).clear()
             print(f"deleted: {training.stage} {training.fingerprint[:_DIGITS]}, {training.bytes / 2**20:.1f} MiB")
         except LockError as error:
             print(f"kept: {error}")
+    for one in alone:
+        SavedStates(folder / one.stage / one.fingerprint, every=0, remote=remote).clear()
+        print(f"deleted: {one.stage} {one.fingerprint[:_DIGITS]} at base.states")
 
 
-def _asked_for(folder: Path, fingerprint: str | None) -> list[Training]:
-    trainings = [t for t in find_trainings(folder) if t.fingerprint.startswith(fingerprint or "")]
-    if fingerprint and not trainings:
+def _remote(params: Path) -> Remote | None:
+    """Return the place of base.states; None where nothing or nonsense is said."""
+    try:
+        return Remote.of(read(params).base.states)
+    except (OSError, ParamsError):
+        return None
+
+
+def _asked_for(folder: Path, remote: Remote | None, fingerprint: str | None) -> tuple[list[Training], list[Position]]:
+    """Return the trainings with saved states here, and those at base.states."""
+    begins = fingerprint or ""
+    here = [training for training in find_trainings(folder) if training.fingerprint.startswith(begins)]
+    there = [one for one in remote.states() if one.fingerprint.startswith(begins)] if remote else []
+    if fingerprint and not here and not there:
         raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone states` lists them")
-    return trainings
+    return here, there
 
 
 def find_trainings(folder: Path) -> list[Training]:

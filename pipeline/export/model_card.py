@@ -243,7 +243,7 @@ def _parameters(params: Params) -> str:
             continue
         lines.append(f"{block}:")
         # How it was run changes no model; the path is private.
-        hidden = {"path", "num_workers", "trackers", "device", "processes", "save_every_minutes"}
+        hidden = {"path", "num_workers", "trackers", "device", "processes", "save_every_minutes", "states"}
         # Only fastai's photographs come from a data set by that name.
         hidden |= set() if params.sample.source == "fastai" else {"dataset"}
         hidden |= set() if params.generator.architecture == "dynamic_unet" else set(OF_DYNAMIC_UNET)

@@ -247,6 +247,9 @@ class Base(Block):
     """Loader processes of each of them; any number gives the same batches, so DVC does not watch it."""
     save_every_minutes: Annotated[float, Field(gt=0, le=1440, allow_inf_nan=False)] = 5.0
     """Minutes between two saves of a training's state, besides that after the last epoch. DVC does not watch it."""
+    states: Annotated[str, Field(min_length=1)] = "none"
+    """Where saved states are copied, so that another machine can go on: an address such as s3://bucket/states, an
+    absolute path, or the name of a DVC remote. none: they stay in .resume/ here. DVC does not watch it."""
     trackers: Annotated[
         tuple[Literal["tensorboard", "wandb", "dvclive", "mlflow"], ...], BeforeValidator(as_tuple)
     ] = ()

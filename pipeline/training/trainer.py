@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from pipeline.checkpointing.fingerprint import Inputs, fingerprint, sharing, training_digest
 from pipeline.checkpointing.finished import Finished
+from pipeline.checkpointing.remote import Remote
 from pipeline.checkpointing.signals import StopRequest, listening, obey
 from pipeline.checkpointing.store import (
     SavedStates,
@@ -112,7 +113,8 @@ class Trainer:
         self.recorder = Recorder(folders.work, objective.space, config.previews, steps, writes=self.group.first)
         key = fingerprint(training, accelerator)
         described = {**inputs.params(), **sharing(accelerator), "training": training}
-        self.states = SavedStates(folders.states / key, 60 * inputs.base.save_every_minutes, described)
+        remote = Remote.of(inputs.base.states) if self.group.first else None
+        self.states = SavedStates(folders.states / key, 60 * inputs.base.save_every_minutes, described, remote)
         self._finished = Finished(folders.work, key, inputs.watched)
         self._trackers = Trackers(accelerator, folders.trackers, config.stage, key)
         self._selection = self._scored_against() if config.scored and config.epochs and self.group.first else None
@@ -193,6 +195,8 @@ class Trainer:
 
     def _saved_state(self) -> State | None:
         """Return the state that the first process finds; it sends it to the others."""
+        if self.group.first:
+            self.states.fetch()
         state = self.states.load() if self.group.first else None
         if self.group.first and state is None:
             require_no_other_count(self.states)

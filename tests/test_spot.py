@@ -1,0 +1,213 @@
+"""Machines that vanish: another one goes on with the states that a bucket or a shared disk has, to the same bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import torch
+
+from pipeline.checkpointing.remote import Remote
+from pipeline.checkpointing.store import SavedStates, State, mention_others
+from pipeline.errors import SavedStateError
+from tests.helpers import QUICKSTART, ROOT, Project, environment, twotone
+from tests.nursery import Nursery
+from tests.test_interruptions import MODULES, SHORT
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+KEY = "ab" * 32
+
+
+def state(number: int) -> State:
+    return State(1, number, {"weights": torch.full((1000,), float(number)), "note": "as it was"})
+
+
+def states_of(folder: Path, address: Path | str) -> SavedStates:
+    inputs = {"training": "one", "threads": 1, "processes": 1}
+    return SavedStates(folder / ".resume/pretrain" / KEY, 300, inputs, Remote(str(address)))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A shared disk with two states and a kept folder, which machine `a` has saved."""
+    saved = states_of(tmp_path / "a", tmp_path / "disk")
+    saved.fetch()
+    with saved.keeping("epoch-1") as folder:
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"kept")
+    for number in (1, 2, 3):
+        saved.save(state(number))
+        saved.finish()
+    return tmp_path / "disk"
+
+
+def test_another_machine_finds_the_newest_state_and_what_was_kept(tmp_path: Path, disk: Path) -> None:
+    names = sorted(path.name for path in (disk / "pretrain" / KEY).iterdir())
+    assert names == ["000001-00000002.state", "000001-00000003.state", "inputs.json", "kept-epoch-1.tar"]
+    other = states_of(tmp_path / "b", disk)
+    other.fetch()
+    loaded = other.load()
+    assert loaded is not None
+    assert loaded.batches == 3
+    assert torch.equal(loaded.contents["weights"], state(3).contents["weights"])
+    assert (other.kept()["epoch-1"] / "weights").read_bytes() == b"kept"
+    other.clear()
+    assert not list(disk.rglob("*.*"))
+
+
+def test_what_is_newer_here_stays(tmp_path: Path, disk: Path) -> None:
+    here = states_of(tmp_path / "a", tmp_path / "nothing")
+    here.save(state(9))
+    here.finish()
+    again = states_of(tmp_path / "a", disk)
+    again.fetch()
+    loaded = again.load()
+    assert loaded is not None
+    assert loaded.batches == 9
+
+
+def test_of_a_damaged_state_the_one_before_counts(
+    tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = disk / "pretrain" / KEY / "000001-00000003.state"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    (newest.parent / ".writing-000001-00000004.state").write_bytes(b"half")
+    other = states_of(tmp_path / "b", disk)
+    other.fetch()
+    loaded = other.load()
+    assert loaded is not None
+    assert loaded.batches == 2
+    assert "000001-00000003.state is damaged: its checksum does not match" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("shared/disk", "base.states shared/disk: expected an address such as s3://bucket/states"),
+        ("nonsense://bucket/states", "base.states nonsense://bucket/states: Protocol not known: nonsense"),
+    ],
+)
+def test_other_addresses_have_a_sentence(address: str, sentence: str) -> None:
+    with pytest.raises(SavedStateError, match=sentence):
+        Remote(address)
+
+
+def test_a_place_that_cannot_be_written_to_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SavedStateError, match=r"base\.states .*file/states cannot be (read|written to) \("):
+        states_of(tmp_path / "a", tmp_path / "file/states").fetch()
+
+
+def test_a_copy_that_fails_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = states_of(tmp_path / "a", tmp_path / "disk")
+    saved.fetch()
+    shutil.rmtree(tmp_path / "disk")
+    (tmp_path / "disk").write_bytes(b"")
+    saved.save(state(1))
+    saved.finish()
+    assert saved.load() is not None
+    assert "warning: 000001-00000001.state could not be copied in base.states" in capsys.readouterr().err
+
+
+def test_they_are_listed_and_deleted(tmp_path: Path, disk: Path) -> None:
+    values = QUICKSTART.read_text(encoding="utf-8").replace("states: none", f"states: {disk}", 1)
+    (tmp_path / "params.yaml").write_text(values, encoding="utf-8")
+    listed = twotone(tmp_path, "states")
+    assert listed.returncode == 0, listed.stderr
+    rows = [" ".join(line.split()) for line in listed.stdout.splitlines()]
+    assert f"interrupted trainings in {disk}: 1" in rows
+    assert any(row.startswith(f"pretrain {KEY[:12]} 1 3 ") for row in rows)
+    cleared = twotone(tmp_path, "states", "abab", "--clear", "--yes")
+    assert f"deleted: pretrain {KEY[:12]} at base.states" in cleared.stdout
+    assert f"interrupted trainings in {disk}: none" in twotone(tmp_path, "states").stdout
+
+
+def test_a_training_of_another_count_of_threads_is_mentioned(
+    tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {"training": "one", "threads": 4, "processes": 1}
+    mention_others(SavedStates(tmp_path / "c/.resume/pretrain" / ("cd" * 32), 300, ours, Remote(str(disk))))
+    assert "was begun with 1 thread(s) and begins anew with 4" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a server, with its address and its fault."""
+    folder = tmp_path_factory.mktemp("server")
+    with (folder / "log").open("w", encoding="utf-8") as log:
+        command = [sys.executable, str(ROOT / "tests/s3_server.py"), str(folder)]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    until((folder / "address").exists)
+    yield folder
+    process.kill()
+    process.wait()
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def machine(make_project: Callable[[str], Project], server: Path) -> Iterator[tuple[Project, Nursery, Any]]:
+    """Sampled and pretrained without interruption; its DVC remote `storage` is a bucket."""
+    project = make_project("spot")
+    project.change(**SHORT)
+    project.change(pretrain={"keep_epochs": []})
+    nursery = Nursery(project.folder, {**environment(), **KEYS})
+    for stage in ("sample", "pretrain"):
+        nursery.run(project.folder, stage)
+    address = (server / "address").read_text(encoding="utf-8")
+    client = boto3.client("s3", endpoint_url=address, aws_access_key_id="test", aws_secret_access_key="test",
+                          region_name="us-east-1")  # fmt: skip
+    client.create_bucket(Bucket="spot")
+    project.dvc("remote", "add", "storage", "s3://spot/team")
+    project.dvc("remote", "modify", "storage", "endpointurl", address)
+    yield project, nursery, client
+    nursery.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("uploads", "left"), [("6 hold", 2), ("7 hold", 3)])
+def test_killed_while_it_uploads_another_machine_goes_on_to_the_same_bytes(
+    machine: tuple[Project, Nursery, Any], server: Path, tmp_path: Path, uploads: str, left: int
+) -> None:
+    """Inputs and two states are there whole, by two requests each; then an upload, or the renaming after it, hangs."""
+    project, nursery, client = machine
+    expected = {name: content for name, content in project.outs().items() if "/pretrain/" in name}
+    without = shutil.ignore_patterns(".resume", "logs", "pretrain")
+    first, second = (shutil.copytree(project.folder, tmp_path / name, ignore=without) for name in ("one", "two"))
+
+    def keys() -> list[str]:
+        found = client.list_objects_v2(Bucket="spot").get("Contents", [])
+        return [one["Key"].rpartition("/")[2] for one in found]
+
+    for folder in (first, second):
+        Project(folder).change(base={"states": "storage"})
+    (server / "fault").write_text(uploads, encoding="utf-8")
+    running = nursery.start(first, "pretrain", MODULES)
+    until(lambda: len([key for key in keys() if key.endswith(".state")]) == left)
+    time.sleep(1)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    (server / "fault").unlink()
+    done = nursery.start(second, "pretrain", MODULES).wait()
+    assert done.returncode == 0, done.stdout
+    assert "saved state(s) of this training came from storage" in done.stdout
+    # The server may finish what it was asked for.
+    assert re.search("resumed after epoch 1 and [01] batches of the next", done.stdout)
+    found = {name: content for name, content in Project(second).outs().items() if "/pretrain/" in name}
+    assert found == expected
+    assert keys() == []
