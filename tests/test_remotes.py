@@ -19,7 +19,9 @@ from tests.helpers import ROOT, Project, environment, save_photo
 pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs/remotes.md").read_text(encoding="utf-8")
-TRAIN, BUCKET, CLONE, CHANGE, EXPORT, TAG, GET = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+TRAIN, BUCKET, CLONE, CHANGE, EXPORT, STATES, NEXT, TAG, GET = re.findall(
+    r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+)
 (PYTHON,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 URL = "https://git.example.org/team/twotone.git"
 PEOPLE = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -117,6 +119,18 @@ def test_only_what_is_needed_is_fetched(team: Team) -> None:
     there = Project(place / "another").outs()
     assert "checkpoints/export/generator.onnx" in there
     assert not [name for name in there if name.startswith("reports/finetune/samples")]
+
+
+def test_states_are_copied_and_gone_after_the_training(team: Team) -> None:
+    """tests/test_spot.py kills machines; here the commands are typed."""
+    place, places = team.place("spot"), team.folder / "storage/states"
+    fetched = team.type(CLONE, place)
+    assert stages_run(fetched) == []
+    assert stages_run(team.type(STATES, place / "twotone")) == []
+    assert stages_run(team.type(NEXT, place)) == ["sample", "pretrain", "finetune", "evaluate", "export"]
+    assert not list(places.rglob("*.*"))
+    assert sorted(path.name for path in places.iterdir()) == ["finetune", "pretrain"]
+    assert Project(place / "next").outs() == team.machine.outs()
 
 
 def test_the_model_is_fetched_by_its_name(team: Team) -> None:
