@@ -1,4 +1,4 @@
-# Twotone with all that it needs: it colors photographs, and trains in a checkout (docs/container.md).
+# Twotone with all that it needs: it colors photographs, and trains in a checkout (docs/how-to/container.md).
 FROM debian:bookworm-slim
 
 # cpu, or a version of CUDA as uv names it, such as cu130; empty takes the registry's own build, which has CUDA.

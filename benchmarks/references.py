@@ -1,4 +1,4 @@
-"""A row of docs/references.md: what the recipe that has just run learnt, and signs of what its source reports.
+"""A row of docs/reference/references.md: what the recipe that has just run learnt, and what its source reports.
 
 Without a name: the head of the table.
 """

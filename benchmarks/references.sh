@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recipes of docs/references.md at one small equal setting: bash benchmarks/references.sh /absolute/path/to/photographs
+# The recipes of docs/reference/references.md at one small equal setting: bash benchmarks/references.sh /absolute/path/to/photographs
 #
 # 600 photographs of 64 px for training, 120 for test, no pretrained weights, 15 epochs each (two_stage_resnet18: 10 and
 # 5). Each run is a DVC experiment; the rows of the table are printed at the end.

@@ -1,1 +1,1 @@
-"""Your own losses, schedules and sources, named in params.yaml as parts.FILE:FUNCTION (docs/extending.md)."""
+"""Your own losses, schedules and sources, named in params.yaml as parts.FILE:FUNCTION (docs/how-to/extending.md)."""

@@ -22,7 +22,7 @@ HIDDEN = ".writing-"
 _WINDOWS = os.name == "nt"
 
 
-CONFLICT = "holds the conflict of a merge (<<<<<<<); docs/merges.md says how to go on"
+CONFLICT = "holds the conflict of a merge (<<<<<<<); docs/how-to/merges.md says how to go on"
 
 
 def has_conflict(text: str) -> bool:

@@ -40,7 +40,7 @@ def keep_freed_memory() -> None:
     """Let the process keep memory that it frees, for its next arrays, instead of returning it to the system.
 
     The next array would get it back as pages of zeros, page by page, a fifth to two fifths of a training step at 256
-    px on a CPU (docs/speed.md). Takes effect with glibc 2.35 or later, which most Linux systems have.
+    px on a CPU (docs/explanation/speed.md). Takes effect with glibc 2.35 or later, which most Linux systems have.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,4 +1,4 @@
-"""Write docs/gallery.md and docs/gallery/*.jpg: `python scripts/make_gallery.py MODEL`.
+"""Write docs/results/gallery.md and docs/results/gallery/*.jpg: `python scripts/make_gallery.py MODEL`.
 
 Every photograph of docs/historic is colored, none is left out. The order is by a rule: three-plate photographs by the
 model's error, the smallest first; the others, whose colors nobody knows, by name.
@@ -27,6 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks import historic
 
 DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = DOCS / "results"
 PLATES, OTHERS = "prokudin-gorskii", "america"
 # Height of the pictures of a row and the gap between them, pixels; a row of three is some 900 wide.
 HEIGHT, GAP = 260, 6
@@ -55,7 +56,7 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="checkpoint folder; that of checkpoints/ by default")
     parser.add_argument("--historic", type=Path, default=DOCS / "historic", help="folder of the photographs")
-    parser.add_argument("--out", type=Path, default=DOCS, help="folder of gallery.md and gallery/")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of gallery.md and gallery/")
     parser.add_argument("--sample", type=Path, help="data/sample of the model's training, for the lightness table")
     parser.add_argument("--no-classifier", action="store_true", help="without top1 and top5")
     given = parser.parse_args()
@@ -148,7 +149,7 @@ def page(plates: list[Row], others: list[Row], measured: historic.Measured, mode
         "",
         "# Gallery",
         "",
-        "Historic photographs, colored by one model in one go: all of [historic/](historic/README.md), none left out, "
+        "Historic photographs, colored by one model in one go: all of [historic/](../historic/README.md), none left out, "
         f"nothing adjusted. The model: {config.summary()}; SHA-256 of its weights {weights[:16]}.",
         "",
         "## Photographs whose colors are known",

@@ -1,4 +1,4 @@
-"""Draw docs/hints.jpg, photographs of docs/historic before, with the starter's colors, and with hints.
+"""Draw docs/how-to/hints.jpg, photographs of docs/historic before, with the starter's colors, and with hints.
 
 python scripts/make_hints.py
 """
@@ -52,7 +52,7 @@ def main() -> None:
         for one in row:
             sheet.paste(one, (left, number * HEIGHT))
             left += one.width
-    sheet.save(ROOT / "docs/hints.jpg", quality=88, subsampling=0)
+    sheet.save(ROOT / "docs/how-to/hints.jpg", quality=88, subsampling=0)
 
 
 if __name__ == "__main__":

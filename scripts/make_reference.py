@@ -1,4 +1,4 @@
-"""Write docs/params.md, docs/cli.md and docs/metrics.md: `python scripts/make_reference.py`.
+"""Write params.md, cli.md and metrics.md of docs/reference: `python scripts/make_reference.py`.
 
 The meaning is the docstring under each field of pipeline/params/schema.py and pipeline/models/config.py. What is
 allowed is the field's annotation, and the value is that of recipes/quickstart.yaml. The stages that rerun are those
@@ -23,7 +23,8 @@ from pipeline.evaluation.report import definitions
 from pipeline.params.schema import LossName, Params
 
 ROOT = Path(__file__).parents[1]
-PAGE, COMMANDS, METRICS = ROOT / "docs/params.md", ROOT / "docs/cli.md", ROOT / "docs/metrics.md"
+PAGES = ROOT / "docs/reference"
+PAGE, COMMANDS, METRICS = PAGES / "params.md", PAGES / "cli.md", PAGES / "metrics.md"
 SCHEMAS = ("pipeline/params/schema.py", "pipeline/models/config.py")
 OPENING = """\
 <!-- made by scripts/make_reference.py; change pipeline/params/schema.py instead -->

@@ -1,4 +1,4 @@
-"""The benchmarks run, at the smallest size; what they measure is in docs/speed.md and docs/experiments.md."""
+"""The benchmarks run, at the smallest size; what they measure is in docs/explanation/speed.md and docs/results/experiments.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/experiments.md: its trainings take minutes to hours; what its commands ask for is checked here."""
+"""docs/results/experiments.md: its trainings take minutes to hours; what its commands ask for is checked here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.params import recipes
 from pipeline.params.schema import read
 from tests.helpers import RECIPES, ROOT
 
-TEXT = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/results/experiments.md").read_text(encoding="utf-8")
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""docs/experiments-howto.md: each of its commands runs, in its order."""
+"""docs/how-to/run-experiments.md: each of its commands runs, in its order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from tests.helpers import ROOT, Project
 
 BLOCKS = re.findall(
-    r"^```bash\n(.*?)^```", (ROOT / "docs/experiments-howto.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    r"^```bash\n(.*?)^```",
+    (ROOT / "docs/how-to/run-experiments.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
 )
 
 

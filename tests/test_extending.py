@@ -1,4 +1,4 @@
-"""The patches of docs/extending.md, applied to a copy of the project: each addition works as the document says."""
+"""The patches of docs/how-to/extending.md, applied to a copy of the project: each addition works as the document says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.training.schedules import schedule
 from tests.helpers import ROOT, Project, save_photo
 from tests.nursery import Nursery
 
-TEXT = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/how-to/extending.md").read_text(encoding="utf-8")
 
 
 def patches(heading: str) -> list[tuple[str, str]]:

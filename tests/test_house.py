@@ -1,4 +1,4 @@
-"""The house stays as docs/overview.md describes it."""
+"""The house stays as docs/reference/overview.md describes it."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_what_no_result_depends_on_cannot_change_one() -> None:
 
 
 def test_the_table_of_reruns_is_that_of_the_deps() -> None:
-    text = (ROOT / "docs/what-reruns.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/what-reruns.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
     said = {
         name: set(stages.split(", ")) for names, stages in rows for name in re.findall(r"`(pipeline/[^`]+)`", names)
@@ -169,7 +169,7 @@ def test_the_table_of_reruns_is_that_of_the_deps() -> None:
 
 
 def test_the_overview_names_every_room_and_file() -> None:
-    text = (ROOT / "docs/overview.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/overview.md").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
     assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == rooms
     files = {path.name for path in (ROOT / "pipeline").glob("*.py") if path.name != "__init__.py"}
@@ -199,9 +199,25 @@ def test_tables_have_every_name_of_the_schema() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        *("docs/container.md", "docs/reliability.md", "docs/remotes.md", "docs/what-reruns.md", "docs/overview.md"),
-        *("docs/hints.md", "docs/color-photographs.md", "docs/train-your-own.md", "docs/compare-and-swap.md"),
-        *("docs/reproducible.md", "docs/saturation-baseline.md", "docs/recipes.md", "docs/real-photographs.md"),
+        *(
+            "docs/how-to/container.md",
+            "docs/explanation/reliability.md",
+            "docs/how-to/remotes.md",
+            "docs/reference/what-reruns.md",
+            "docs/reference/overview.md",
+        ),
+        *(
+            "docs/how-to/hints.md",
+            "docs/how-to/color-photographs.md",
+            "docs/how-to/train-your-own.md",
+            "docs/how-to/compare-and-swap.md",
+        ),
+        *(
+            "docs/explanation/reproducible.md",
+            "docs/explanation/saturation-baseline.md",
+            "docs/reference/recipes.md",
+            "docs/results/real-photographs.md",
+        ),
         "README.md",
     ],
 )
@@ -226,7 +242,7 @@ def slow_tests(file: str) -> set[str]:
 
 
 def test_the_table_of_faults_says_which_tests_are_slow() -> None:
-    for row in (ROOT / "docs/reliability.md").read_text(encoding="utf-8").splitlines():
+    for row in (ROOT / "docs/explanation/reliability.md").read_text(encoding="utf-8").splitlines():
         tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) if row.startswith("|") else []
         if tests:
             assert any(name in slow_tests(file) for file, name in tests) == row.endswith("(slow) |"), row

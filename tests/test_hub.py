@@ -1,4 +1,4 @@
-"""docs/hub.md, as typed, with the hub's own program and a hub on loopback."""
+"""docs/how-to/hub.md, as typed, with the hub's own program and a hub on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.inference.starter import starter_folder
 from tests.helpers import ROOT, environment, save_photo
 from tests.test_spot import until
 
-UPLOAD, GET = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs/hub.md").read_text(encoding="utf-8"), re.M | re.S)
+UPLOAD, GET = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs/how-to/hub.md").read_text(encoding="utf-8"), re.M | re.S)
 
 
 @pytest.fixture

@@ -472,7 +472,7 @@ def test_dvc_killed_then_its_trainer_then_dvc_repro(make_project: Callable[[str]
 
 @pytest.mark.slow
 def test_a_damaged_lock_file_is_recovered_as_documented(make_project: Callable[[str], Project]) -> None:
-    """docs/reliability.md: put back the committed one, or delete it."""
+    """docs/explanation/reliability.md: put back the committed one, or delete it."""
     project = make_project("lock")
     project.dvc("repro", "sample")
     project.git("add", "-A")

@@ -1,4 +1,4 @@
-"""Two branches with results of their own are merged, and go on as docs/merges.md says."""
+"""Two branches with results of their own are merged, and go on as docs/how-to/merges.md says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import ROOT, Project
 
 BLOCKS = re.findall(
-    r"^```bash\n(.*?)^```", (ROOT / "docs/merges.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    r"^```bash\n(.*?)^```", (ROOT / "docs/how-to/merges.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
 )
 
 
@@ -34,7 +34,10 @@ def test_a_merge_of_two_trained_branches(make_project: Callable[[str], Project])
         project.bash("git merge other", timeout=60)
     refused = project.twotone("compare", ok=False)
     assert refused.returncode == 2
-    assert "per_image.csv: holds the conflict of a merge (<<<<<<<); docs/merges.md says how to go on" in refused.stderr
+    assert (
+        "per_image.csv: holds the conflict of a merge (<<<<<<<); docs/how-to/merges.md says how to go on"
+        in refused.stderr
+    )
     refused = project.twotone("check", ok=False)
     assert "params.yaml: holds the conflict of a merge (<<<<<<<)" in refused.stderr
     assert BLOCKS

@@ -21,13 +21,13 @@ from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Of the other pages, those whose commands no test of their own tries.
 OTHERS = (
-    "color-photographs",
-    "train-your-own",
-    "reproducible",
-    "compare-and-swap",
-    "real-photographs",
-    "processes",
-    "score",
+    "how-to/color-photographs",
+    "how-to/train-your-own",
+    "explanation/reproducible",
+    "how-to/compare-and-swap",
+    "results/real-photographs",
+    "how-to/processes",
+    "how-to/score",
 )
 PAGES = [README, *((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in OTHERS)]
 BLOCKS = [re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for page in PAGES]
@@ -115,7 +115,12 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
 
 def test_no_text_sends_anybody_to_another_projects_package() -> None:
     """In the package index, the name twotone is a stranger's."""
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*"), *ROOT.glob("pipeline/**/*.py")]:
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("recipes/*"),
+        *ROOT.glob("pipeline/**/*.py"),
+    ]:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(install|add|uvx|pipx run)\s+(-\S+\s+)*[\"']?twotone", text), path
         assert "twotone[" not in text, path

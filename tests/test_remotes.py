@@ -1,4 +1,4 @@
-"""Several machines: one trains and pushes, others fetch and go on, by the commands of docs/remotes.md."""
+"""Several machines: one trains and pushes, others fetch and go on, by the commands of docs/how-to/remotes.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.helpers import ROOT, Project, environment, save_photo
 
 pytestmark = pytest.mark.slow
 
-PAGE = (ROOT / "docs/remotes.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/remotes.md").read_text(encoding="utf-8")
 TRAIN, BUCKET, CLONE, CHANGE, EXPORT, STATES, NEXT, TAG, GET = re.findall(
     r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
 )

@@ -19,7 +19,7 @@ sys.path.append(str(ROOT / "scripts"))
 import make_reference
 import make_tutorial
 
-# A row of docs/params.md: key, meaning, what is allowed, value, stages.
+# A row of docs/reference/params.md: key, meaning, what is allowed, value, stages.
 ROW = re.compile(r"^\| `(\w+)` \| (.*) \| (.*) \| `(.*)` \| (.*) \|$")
 
 
@@ -34,18 +34,18 @@ def rows() -> dict[str, tuple[str, ...]]:
 
 def test_the_page_of_parameters_is_made_of_the_schema() -> None:
     text = make_reference.PAGE.read_text(encoding="utf-8")
-    assert make_reference.page() == text, "docs/params.md is stale: run python scripts/make_reference.py"
+    assert make_reference.page() == text, "docs/reference/params.md is stale: run python scripts/make_reference.py"
 
 
 def test_the_page_of_metrics_is_made_of_them() -> None:
     text = make_reference.METRICS.read_text(encoding="utf-8")
-    assert make_reference.metrics() == text, "docs/metrics.md is stale: run python scripts/make_reference.py"
+    assert make_reference.metrics() == text, "docs/reference/metrics.md is stale: run python scripts/make_reference.py"
     assert text.count("\n| `") == 22
 
 
 def test_the_page_of_commands_is_made_of_the_command_line() -> None:
     text = make_reference.COMMANDS.read_text(encoding="utf-8")
-    assert make_reference.commands() == text, "docs/cli.md is stale: run python scripts/make_reference.py"
+    assert make_reference.commands() == text, "docs/reference/cli.md is stale: run python scripts/make_reference.py"
     assert text.count("### twotone ") == 14
     assert "| `--jpeg-quality` |" in text
 
@@ -94,7 +94,7 @@ def test_every_page_of_the_navigation_exists() -> None:
     above = {page: ROOT / source for page, source in outside}
     assert len(pages) > 10
     assert all(above.get(page, ROOT / "docs" / page).is_file() for page in pages)
-    assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(pages)
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")} <= set(pages)
 
 
 def test_the_schema_has_the_blocks_of_the_page() -> None:

@@ -152,5 +152,5 @@ for axis, (title, picture) in zip(axes, colored.items(), strict=True):
 # !git checkout --quiet params.yaml dvc.lock reports && dvc checkout --quiet
 
 # %% [markdown]
-# `docs/experiments-howto.md` goes on from here, and "Your own photographs" in the README says how to train on a
+# `docs/how-to/run-experiments.md` goes on from here, and "Your own photographs" in the README says how to train on a
 # folder of yours.

@@ -13,7 +13,7 @@ from pipeline.color.constants import AB_SCALE
 from pipeline.errors import InputError, missing_extra
 from pipeline.types import Floats
 
-# The best of a search on 48 photographs (docs/hints.md): how much of a color passes between two neighbors whose
+# The best of a search on 48 photographs (docs/how-to/hints.md): how much of a color passes between two neighbors whose
 # L* differs, what passes in any case, how fast a color fades, and how firmly a hint is kept.
 _SIGMA, _FLOOR, _PULL, _KEPT = 3.0, 1e-4, 9e-5, 1e3
 # Short side of the copy that hints are spread on, and its most pixels: solving takes so many some 0.5 s.

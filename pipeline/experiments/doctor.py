@@ -268,7 +268,7 @@ def _dvc(folder: Path) -> Iterator[Finding]:
     remotes = ", ".join(dvc_project.remotes(folder))
     # dvc writes its path into a configuration file as ASCII.
     copies = "" if str(folder.resolve()).isascii() else _NO_COPIES
-    yield Finding("dvc", f"a project{copies}; remotes: {remotes or 'none (docs/remotes.md)'}")
+    yield Finding("dvc", f"a project{copies}; remotes: {remotes or 'none (docs/how-to/remotes.md)'}")
 
 
 def _answer(folder: Path, *command: str) -> str | None:

@@ -1,4 +1,4 @@
-"""`twotone import`: a checkpoint folder of weights that the programs of docs/references.md, or others, have trained."""
+"""`twotone import`: a checkpoint folder of weights that the programs of docs/reference/references.md, or others, have trained."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from pipeline.types import Floats, Pixels, Samples
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The best of a search on 111 pairs (docs/hints.md): the short side at which both are compared, the levels of the
+# The best of a search on 111 pairs (docs/how-to/hints.md): the short side at which both are compared, the levels of the
 # classifier (1/16 and 1/32 of that), the least cosine of two places, how far their L* may differ, and how many count.
 _SIDE, _LEVELS, _ALIKE, _AS_LIGHT, _MOST = 256, (3, 4), 0.5, 12.0, 300
 # A side of the classifier's input is a multiple of this.

@@ -1,4 +1,4 @@
-"""The generator `compact_unet`: the small U-Net of docs/references.md, S4."""
+"""The generator `compact_unet`: the small U-Net of docs/reference/references.md, S4."""
 
 from __future__ import annotations
 

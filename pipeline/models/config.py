@@ -60,7 +60,7 @@ class Generator(Block):
     """Which network a generator is. The block of params.yaml, too."""
 
     architecture: Architecture = "dynamic_unet"
-    """dynamic_unet: a U-Net on a timm backbone. The others: docs/references.md."""
+    """dynamic_unet: a U-Net on a timm backbone. The others: docs/reference/references.md."""
     backbone: Annotated[str, Field(min_length=1)] = "resnet18"
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "none"

@@ -14,7 +14,7 @@ def speed_up_depthwise(network: nn.Module, accelerator: Accelerator) -> None:
     """Let the depthwise convolutions of a network compute in fp32 where training is in bf16 on a processor.
 
     oneDNN has no fast backward pass for them in bf16. A step of EfficientNet-Lite0's U-Net takes half the time
-    (docs/speed.md). What they give is rounded to bf16 again, so that memory stays as small.
+    (docs/explanation/speed.md). What they give is rounded to bf16 again, so that memory stays as small.
     """
     if accelerator.device.type != "cpu" or accelerator.mixed_precision != "bf16":
         return

@@ -62,7 +62,7 @@ def color_distribution(answer: Answer) -> Tensor:
     values along each, which is what is left of L1 once both are sorted. Where L1 cannot tell which of two petals is
     the red one it paints both brown; this asks for as much red as there is. Measured on the means of 2x2 pixels.
     How much red there is cannot always be told, either; what it teaches then is the median of what may be there, which
-    is pale. finetune.target_saturation is for that (docs/experiments.md).
+    is pale. finetune.target_saturation is for that (docs/results/experiments.md).
     """
     angles = torch.arange(_DIRECTIONS, device=answer.output.device) * (math.pi / _DIRECTIONS)
     directions = torch.stack([angles.cos(), angles.sin()], 1)

@@ -208,7 +208,7 @@ def test_weights_and_backbones_are_looked_for(project: Project) -> None:
 def hook() -> str:
     """The hook of the README."""
     _, _, text = (
-        (ROOT / "docs/compare-and-swap.md")
+        (ROOT / "docs/how-to/compare-and-swap.md")
         .read_text(encoding="utf-8")
         .partition("cat > .git/hooks/pre-commit <<'EOF'\n")
     )

@@ -44,7 +44,7 @@ def test_a_project_that_is_ready(project: Project) -> None:
         ["git", "rev-parse", "--short", "HEAD"], cwd=project.folder, capture_output=True, encoding="utf-8"
     )
     assert f"at commit {head.stdout.strip()}" in found["git"]
-    assert found["dvc"] == "a project; remotes: none (docs/remotes.md)"
+    assert found["dvc"] == "a project; remotes: none (docs/how-to/remotes.md)"
     assert "ready for dvc repro" in done.stdout
 
 

@@ -1,6 +1,6 @@
 """Each network against the one that its source describes, written plainly here: same weights, outputs and gradients.
 
-docs/references.md says which source is which.
+docs/reference/references.md says which source is which.
 """
 
 from __future__ import annotations
