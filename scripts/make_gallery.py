@@ -149,8 +149,8 @@ def page(plates: list[Row], others: list[Row], measured: historic.Measured, mode
         "",
         "# Gallery",
         "",
-        "Historic photographs, colored by one model in one go: all of [historic/](../historic/README.md), none left out, "
-        f"nothing adjusted. The model: {config.summary()}; SHA-256 of its weights {weights[:16]}.",
+        "Historic photographs, colored by one model in one go: all of [historic/](../historic/README.md), none left "
+        f"out, nothing adjusted. The model: {config.summary()}; SHA-256 of its weights {weights[:16]}.",
         "",
         "## Photographs whose colors are known",
         "",

@@ -1,4 +1,7 @@
-"""The benchmarks run, at the smallest size; what they measure is in docs/explanation/speed.md and docs/results/experiments.md."""
+"""The benchmarks run, at the smallest size.
+
+What they measure is in docs/explanation/speed.md and docs/results/experiments.md.
+"""
 
 from __future__ import annotations
 

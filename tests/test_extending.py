@@ -1,4 +1,4 @@
-"""The patches of docs/how-to/extending.md, applied to a copy of the project: each addition works as the document says."""
+"""The patches of docs/how-to/extending.md, applied to a copy of the project: each addition works as the page says."""
 
 from __future__ import annotations
 

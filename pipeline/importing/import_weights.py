@@ -1,4 +1,7 @@
-"""`twotone import`: a checkpoint folder of weights that the programs of docs/reference/references.md, or others, have trained."""
+"""`twotone import`: a checkpoint folder of weights that other programs have trained.
+
+docs/reference/references.md names those programs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The generators `pix2pix_unet`, the U-Net of pix2pix, and `pix2pix_unet_leaky`, as S0 of docs/reference/references.md has it."""
+"""The generators `pix2pix_unet`, the U-Net of pix2pix, and `pix2pix_unet_leaky`.
+
+The latter is that of S0 in docs/reference/references.md.
+"""
 
 from __future__ import annotations
 
