@@ -6,15 +6,17 @@ What they measure is in docs/explanation/speed.md and docs/results/experiments.m
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.devices import choose_precision
-from tests.helpers import ROOT, environment, save_photo
+from tests.helpers import ROOT, Project, environment, save_photo
 from tests.media.test_video_frames import moving, write
 
 pytestmark = pytest.mark.slow
@@ -103,3 +105,28 @@ def test_steps_with_each_backbone_are_measured() -> None:
     assert [row[0] for row in rows] == ["| tf_efficientnet_lite0", "| resnet18"]
     shares = [sum(float(cell.strip(" |%")) for cell in row[3:]) for row in rows]
     assert all(97 <= share <= 103 for share in shares)
+
+
+def test_backbones_are_compared_and_what_was_run_is_not_run_again(
+    make_project: Callable[[str], Project], tmp_path: Path
+) -> None:
+    project = make_project("backbones")
+    (tmp_path / "photographs").mkdir()
+    for number in range(40):
+        save_photo(tmp_path / f"photographs/{number:02d}.jpg", np.random.default_rng(number), (80, 96))
+    words = ["benchmarks.backbones", str(tmp_path / "photographs"), "--train", "32", "--held-out", "4"]
+    words += ["--minutes", "0.002", "--seeds", "1", "2", "--csv", str(tmp_path / "found.csv")]
+    words += ["--backbones", "resnet18", "test_efficientnet"]
+    printed = project.run(*words).stdout
+    rows = (tmp_path / "found.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [
+        *(["resnet18", "1"], ["test_efficientnet", "1"], ["resnet18", "2"], ["test_efficientnet", "2"]),
+    ]
+    table = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert re.search(r"\| [+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d\) \|", table[-1])
+    # The last row is lost, and made again with the steps of the first.
+    (tmp_path / "found.csv").write_text("\n".join(rows[:-1]) + "\n", encoding="utf-8")
+    project.dvc("exp", "remove", "test-efficientnet-0-002-2")
+    again = project.run(*words).stdout
+    assert again.count("dvc exp run --temp") == 1
+    assert (tmp_path / "found.csv").read_text(encoding="utf-8").splitlines() == rows

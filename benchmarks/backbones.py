@@ -1,0 +1,198 @@
+"""python -m benchmarks.backbones FOLDER: which backbone learns most in the same minutes, over several seeds.
+
+Each backbone trains both stages on FOLDER's color photographs for the same time on this machine: a step of each is
+timed first, and 70 % of the time goes to pretrain. Each run is an experiment of DVC in a copy of the project, which
+must have nothing to commit. Rows are added to the CSV file as they come. One that is there is not run again, and its
+numbers of steps are used for the other seeds, so a machine of the same kind makes the same file again. At the end a
+table is printed.
+
+`NAME:imagenet` starts from the packaged ImageNet weights of a backbone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+
+import torch
+from scipy.stats import t as student
+
+from benchmarks.machine import timed
+from pipeline import dvc_project
+from pipeline.color.tensors import ColorSpace
+from pipeline.devices import start
+from pipeline.errors import InputError, exit_status
+from pipeline.experiments.compare import at_revision
+from pipeline.files import write_csv
+from pipeline.models.discriminators import build_discriminator
+from pipeline.models.generators import build_generator
+from pipeline.params.schema import Params
+from pipeline.system import keep_freed_memory
+from pipeline.training.objectives import AdversarialObjective, ContentObjective
+
+LAB = ColorSpace("lab")
+BACKBONES = (
+    *("resnet18", "resnet34", "mobilenetv3_large_100", "efficientnet_b0", "regnety_004", "convnextv2_atto"),
+    *("tf_efficientnet_lite0", "tf_efficientnet_lite0:imagenet"),
+)
+SIZE, BATCH, REPEATS = 64, 32, 12
+# Of the time, what the first stage gets.
+FIRST = 0.7
+SETTING = (
+    *("sample.source=folder", f"base.image_size={SIZE}", "generator.decoder=halved", "evaluate.hints=0"),
+    *("pretrain.epochs=1", "pretrain.sample_epochs=[1]", f"pretrain.batch_size={BATCH}", "pretrain.lr=0.002"),
+    *("pretrain.crop=0.7", "finetune.epochs=1", "finetune.sample_epochs=[1]", f"finetune.batch_size={BATCH}"),
+    *("finetune.crop=0.7", "finetune.publish=last"),
+)
+COLUMNS = (
+    *("backbone", "seed", "minutes", "million_parameters", "pretrain_images_s", "finetune_images_s"),
+    *("pretrain_steps", "finetune_steps", "table_ab_mae", "pretrain_ab_mae", "finetune_ab_mae", "finetune_fd_lite0"),
+)
+Row = dict[str, str]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backbones", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--backbones", nargs="+", default=list(BACKBONES))
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--train", type=int, default=3400)
+    parser.add_argument("--held-out", type=int, default=250, help="photographs of validation, and as many of test")
+    parser.add_argument("--csv", type=Path, default=Path("docs/results/backbones.csv"))
+    given = parser.parse_args()
+    rows = read(given.csv)
+    counts = [f"sample.{split}={given.held_out}" for split in ("valid", "test")]
+    sample = [f"sample.path={given.folder.resolve()}", f"sample.train={given.train}", *counts]
+    plans = {name: plan(name, given.minutes, rows) for name in given.backbones}
+    for seed in given.seeds:
+        for name in given.backbones:
+            if not any(is_of(row, name, given.minutes) and row["seed"] == str(seed) for row in rows):
+                rows.append(run(name, seed, sample, plans[name]))
+                write_csv(given.csv, rows, list(COLUMNS))
+    print_table([row for row in rows if any(is_of(row, name, given.minutes) for name in given.backbones)])
+    return 0
+
+
+def read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def is_of(row: Row, backbone: str, minutes: float) -> bool:
+    return row["backbone"] == backbone and float(row["minutes"]) == minutes
+
+
+def plan(name: str, minutes: float, rows: Sequence[Row]) -> Row:
+    """Return the columns that all seeds share: those of a row that is there, else what is timed now."""
+    shared = COLUMNS[2:8]
+    for row in rows:
+        if is_of(row, name, minutes):
+            return {column: row[column] for column in shared}
+    millions, first, second = measured(name.partition(":")[0])
+    steps = [
+        max(1, round(60 * minutes * share * rate / BATCH)) for share, rate in ((FIRST, first), (1 - FIRST, second))
+    ]
+    values = (f"{minutes:g}", f"{millions:.1f}", f"{first:.0f}", f"{second:.0f}", str(steps[0]), str(steps[1]))
+    print(f"{name}: {dict(zip(shared, values, strict=True))}", flush=True)
+    return dict(zip(shared, values, strict=True))
+
+
+def measured(backbone: str) -> tuple[float, float, float]:
+    """Return the generator's millions of parameters, and images a second of a step of each stage."""
+    keep_freed_memory()
+    params = Params()
+    accelerator = start(params.base)
+    rgb = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8)
+    batch = LAB.encode(rgb.to(accelerator.device))
+    block = params.generator.model_copy(update={"backbone": backbone, "decoder": "halved"})
+
+    def generator() -> torch.nn.Module:
+        return build_generator(block, LAB, SIZE, 0)
+
+    judge = build_discriminator(params.discriminator, LAB, 0)
+    first = ContentObjective(generator(), params.pretrain, LAB, accelerator)
+    second = AdversarialObjective(generator(), judge, params.finetune, LAB, accelerator)
+    rates = []
+    for trained in (first, second):
+        times = [timed(lambda: trained.step(*batch, 0), accelerator.device) for _ in range(REPEATS)]  # noqa: B023
+        rates.append(BATCH / statistics.median(times[2:]))
+    return sum(p.numel() for p in first.generator.parameters()) / 1e6, rates[0], rates[1]
+
+
+def run(name: str, seed: int, sample: Sequence[str], planned: Row) -> Row:
+    """Run the experiment of a backbone and a seed, and return its row.
+
+    Raises:
+        InputError: it failed.
+    """
+    backbone, _, weights = name.partition(":")
+    changes = [
+        *SETTING,
+        *sample,
+        f"base.seed={seed}",
+        f"generator.backbone={backbone}",
+        f"generator.weights={weights or 'none'}",
+        f"pretrain.epoch_steps={planned['pretrain_steps']}",
+        f"finetune.epoch_steps={planned['finetune_steps']}",
+    ]
+    experiment = f"{name.replace(':', '-').replace('_', '-')}-{planned['minutes'].replace('.', '-')}-{seed}"
+    if not dvc_project.run_experiment(experiment, changes):
+        raise InputError(f"the experiment {experiment} failed (above); those before it are in the CSV file")
+    scores = json.loads(at_revision(experiment, Path("reports/evaluate/metrics.json")))
+    return {
+        "backbone": name,
+        "seed": str(seed),
+        **planned,
+        "table_ab_mae": f"{scores['lightness_table']['ab_mae']:.3f}",
+        "pretrain_ab_mae": f"{scores['pretrain']['ab_mae']:.3f}",
+        "finetune_ab_mae": f"{scores['finetune']['ab_mae']:.3f}",
+        "finetune_fd_lite0": f"{scores['finetune'].get('fd_lite0', float('nan')):.4f}",
+    }
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print means over the seeds; differences are to the first backbone, of the same seed."""
+    names = list(dict.fromkeys(row["backbone"] for row in rows))
+    print(f"\n| backbone | million parameters | images/s | pretrain | less {names[0]}'s | finetune | fd_lite0 |")
+    print("|---|---|---|---|---|---|---|")
+    table = [float(row["table_ab_mae"]) for row in rows]
+    print(f"| the lightness table | | | {statistics.mean(table):.2f} | | | |")
+    base = by_seed(rows, names[0], "pretrain_ab_mae")
+    for name in names:
+        own = next(row for row in rows if row["backbone"] == name)
+        pretrain = by_seed(rows, name, "pretrain_ab_mae")
+        less = (
+            difference([pretrain[seed] - base[seed] for seed in pretrain if seed in base]) if name != names[0] else ""
+        )
+        means = [statistics.mean(by_seed(rows, name, key).values()) for key in ("finetune_ab_mae", "finetune_fd_lite0")]
+        print(
+            f"| {name} | {own['million_parameters']} | {own['pretrain_images_s']}, {own['finetune_images_s']} "
+            f"| {statistics.mean(pretrain.values()):.2f} | {less} | {means[0]:.2f} | {means[1]:.3f} |"
+        )
+
+
+def by_seed(rows: Sequence[Row], name: str, column: str) -> Mapping[str, float]:
+    return {row["seed"]: float(row[column]) for row in rows if row["backbone"] == name}
+
+
+def difference(values: Sequence[float]) -> str:
+    """Return a mean with Student's 95 % interval over the seeds."""
+    if len(values) < 2:
+        return ""
+    margin = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / sqrt(len(values))
+    middle = statistics.mean(values)
+    return f"{middle:+.2f} ({middle - margin:+.2f} to {middle + margin:+.2f})"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, "the benchmark"))
