@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,7 +118,9 @@ def remote_options(name: str) -> tuple[str | None, dict[str, Any]]:
     if url is None:
         return None, {}
     if "://" not in url:  # relative to the file that names it
-        return str(Path(_answer(Path(), "root") or ".", ".dvc", url).resolve()), {}
+        # Of the main repository, also in an experiment's copy of it.
+        root = os.environ.get("DVC_ROOT") or _answer(Path(), "root") or "."
+        return str(Path(root, ".dvc", url).resolve()), {}
     region = {"client_kwargs": {"region_name": own["region"]}} if "region" in own else {}
     return url, {_FSSPEC[key]: value for key, value in own.items() if key in _FSSPEC} | region
 

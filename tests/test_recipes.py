@@ -29,8 +29,8 @@ NAMES = recipes.names(RECIPES)
 
 def test_the_recipes_are_there() -> None:
     assert [
-        *("compact_lsgan", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart", "rgb_stl10"),
-        *("smoke", "starter", "two_stage_resnet18", "vgg16_noise", "vivid"),
+        *("compact_lsgan", "hints", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart"),
+        *("rgb_stl10", "smoke", "starter", "two_stage_resnet18", "vgg16_noise", "vivid"),
     ] == NAMES
 
 

@@ -121,16 +121,18 @@ def test_only_what_is_needed_is_fetched(team: Team) -> None:
     assert not [name for name in there if name.startswith("reports/finetune/samples")]
 
 
-def test_states_are_copied_and_gone_after_the_training(team: Team) -> None:
+def test_states_are_copied_and_save_the_next_machine_the_training(team: Team) -> None:
     """tests/test_spot.py kills machines; here the commands are typed."""
     place, places = team.place("spot"), team.folder / "storage/states"
     fetched = team.type(CLONE, place)
     assert stages_run(fetched) == []
     assert stages_run(team.type(STATES, place / "twotone")) == []
     assert stages_run(team.type(NEXT, place)) == ["sample", "pretrain", "finetune", "evaluate", "export"]
-    assert not list(places.rglob("*.*"))
-    assert sorted(path.name for path in places.iterdir()) == ["finetune", "pretrain"]
+    assert sorted(path.parents[1].name for path in places.rglob("inputs.json")) == ["finetune", "pretrain"]
     assert Project(place / "next").outs() == team.machine.outs()
+    last = team.type(NEXT, team.place("last"))
+    assert last.count("resumed after epoch 1 and 0 batches of the next") == 2
+    assert Project(team.folder / "last/next").outs() == team.machine.outs()
 
 
 def test_the_model_is_fetched_by_its_name(team: Team) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, Self
+from uuid import uuid4
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
@@ -20,6 +24,7 @@ from pipeline.dvc_project import remote_options
 from pipeline.errors import SavedStateError, missing_extra
 from pipeline.files import HIDDEN, replacing
 
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "hf"}
 NOWHERE = "none"
 """What base.states says where saved states stay on this machine."""
 INPUTS = "inputs.json"
@@ -29,12 +34,13 @@ _ENDING, _ARCHIVE = ".state", ".tar"
 
 @dataclass(frozen=True)
 class Position:
-    """A saved state that lies at an address."""
+    """A training that has files at an address."""
 
     stage: str
     fingerprint: str
-    epoch: int
-    batches: int
+    epoch: int | None
+    """Finished epochs of its newest state; None where there is none yet."""
+    batches: int = 0
     """Finished batches of the epoch after the finished ones."""
 
 
@@ -67,27 +73,33 @@ class Remote:
             raise SavedStateError(f"base.states {address}: {needed}") from None
         self._files: AbstractFileSystem = found[0]
         self._root = str(found[1]).rstrip("/")
+        protocol = self._files.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        # A bucket has no folders, and s3fs would make the bucket itself where somebody has mistyped its name.
+        self._has_folders = not names & _BUCKETS
+        self._local = "file" in names
 
     @classmethod
     def of(cls, address: str) -> Self | None:
         """Return the place of base.states; None for `none`."""
         return None if address == NOWHERE else cls(address)
 
-    def states(self) -> list[Position]:
-        """Return the newest state of each training there.
+    def trainings(self) -> list[Position]:
+        """Return each training that has something there, with its newest state.
 
         Raises:
             SavedStateError: the address cannot be read.
         """
-        newest: dict[str, Position] = {}
+        found = []
         with self._readable():
-            found = sorted(self._files.glob(f"{self._root}/*/*/{STATE}"))
-        for name in found:
-            *_, stage, key, file = PurePosixPath(name).parts
-            epoch, _, batches = file.partition(".")[0].partition("-")
-            if epoch.isdigit() and batches.isdigit():
-                newest[f"{stage}/{key}"] = Position(stage, key, int(epoch), int(batches))
-        return list(newest.values())
+            for stage in self._names(self._root):
+                for key in self._names(f"{self._root}/{stage}"):
+                    names = self._names(f"{self._root}/{stage}/{key}")
+                    newest = max(filter(_is_state, names), default="")
+                    epoch, _, batches = newest.removesuffix(_ENDING).partition("-")
+                    if names:
+                        found.append(Position(stage, key, int(epoch) if epoch else None, int(batches or 0)))
+        return found
 
     def inputs(self, stage: str, key: str) -> dict[str, Any]:
         """Return the parameters, by block, of a training; empty where they cannot be read."""
@@ -97,7 +109,7 @@ class Remote:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def begin(self, folder: Path, inputs: Path) -> None:
+    def begin(self, folder: Path) -> None:
         """Put the parameters of a training there, which shows that it can be written to.
 
         Args:
@@ -107,68 +119,85 @@ class Remote:
             SavedStateError: it cannot.
         """
         with self._readable("written to"):
-            self._put(inputs, self._place(folder, INPUTS))
+            if self._local and not Path(self._root).parent.is_dir():
+                raise FileNotFoundError(f"{Path(self._root).parent} is no folder")
+            self._put(folder / INPUTS, self._place(folder, INPUTS))
 
-    def fetch(self, folder: Path) -> int:
-        """Fetch the states that are newer than those in a folder, and what is kept beside them.
+    def fetch(self, folder: Path, own: str) -> int:
+        """Fetch the states that are newer than one in a folder, and what is kept beside them.
+
+        Args:
+            own: the name of the newest whole state in the folder; "" where there is none.
 
         Returns:
-            How many files came.
+            How many states came.
 
         Raises:
             SavedStateError: the address cannot be read, or what it has cannot be written here.
         """
-        own = max((path.name for path in folder.glob(STATE)), default="")
         with self._readable():
-            names = sorted(PurePosixPath(name).name for name in self._listed(folder))
+            names = self._names(self._place(folder))
+            # First what the states need: whoever is killed in between fetches the rest the next time.
+            for name in names:
+                if name.startswith(KEPT) and not (folder / _folder_name(name)).exists():
+                    self._get(self._place(folder, name), folder / name)
             wanted = [name for name in names if _is_state(name) and name > own]
-            kept = [name for name in names if name.startswith(KEPT) and not (folder / _folder_name(name)).exists()]
-            for name in [*wanted, *(kept if wanted or not own else [])]:
+            for name in wanted:
                 self._get(self._place(folder, name), folder / name)
         return len(wanted)
 
     def copy(self, path: Path, keep: int) -> None:
-        """Copy a state there, and delete all but the newest; or a kept folder. Whatever goes wrong is said.
+        """Copy a state there, after all that is kept beside it; whatever goes wrong is said.
 
         Args:
-            keep: how many states stay.
+            keep: how many states stay there.
         """
         with self._tried(f"{path.name} could not be copied"):
-            if path.is_dir():
-                with TemporaryDirectory() as temporary:
-                    archive = Path(temporary) / f"{path.name}{_ARCHIVE}"
-                    with tarfile.open(archive, "w") as tar:
-                        tar.add(path, ".")
-                    self._put(archive, self._place(path.parent, archive.name))
-                return
+            there = self._names(self._place(path.parent))
+            for kept in sorted(path.parent.glob(f"{KEPT}*")):
+                if f"{kept.name}{_ARCHIVE}" not in there:
+                    self._put_folder(kept)
             self._put(path, self._place(path.parent, path.name))
-            there = sorted(name for name in self._listed(path.parent) if _is_state(PurePosixPath(name).name))
-            for old in there[:-keep]:
-                self._files.rm_file(old)
+            for old in sorted({*filter(_is_state, there), path.name})[:-keep]:
+                self._files.rm_file(self._place(path.parent, old))
 
-    def clear(self, folder: Path) -> None:
-        """Delete all that is there of a training; whatever goes wrong is said."""
+    def clear(self, folder: Path) -> bool:
+        """Delete all that is there of a training; returns whether that went well, and says what did not."""
         with self._tried("saved states could not be deleted"):
-            for name in self._listed(folder):
-                self._files.rm_file(name)
-            if self._files.isdir(self._place(folder)):
+            # Its parameters last: whoever is killed here leaves a folder that can still be found.
+            names = self._names(self._place(folder), hidden=True)
+            for name in sorted(names, key=lambda name: (name == INPUTS, _is_state(name))):
+                self._files.rm_file(self._place(folder, name))
+            if self._has_folders and self._files.isdir(self._place(folder)):
                 self._files.rmdir(self._place(folder))
+            return True
+        return False
 
     def _place(self, folder: Path, *names: str) -> str:
         return "/".join((self._root, folder.parent.name, folder.name, *names))
 
-    def _listed(self, folder: Path) -> list[str]:
+    def _names(self, place: str, hidden: bool = False) -> list[str]:
+        """Return the names in a folder there, sorted, without those that are being written."""
         self._files.invalidate_cache()
         try:
-            return [str(name) for name in self._files.ls(self._place(folder), detail=False)]
+            found = [PurePosixPath(str(name)).name for name in self._files.ls(place, detail=False)]
         except FileNotFoundError:
             return []
+        return sorted(name for name in found if hidden or not name.startswith(HIDDEN))
+
+    def _put_folder(self, folder: Path) -> None:
+        with TemporaryDirectory() as temporary:
+            archive = Path(temporary) / f"{folder.name}{_ARCHIVE}"
+            with tarfile.open(archive, "w") as tar:
+                tar.add(folder, ".")
+            self._put(archive, self._place(folder.parent, archive.name))
 
     def _put(self, path: Path, place: str) -> None:
-        """Upload a file under another name, then rename it."""
+        """Upload a file under a name of its own, then rename it."""
         parent, _, name = place.rpartition("/")
-        self._files.makedirs(parent, exist_ok=True)
-        hidden = f"{parent}/{HIDDEN}{name}"
+        if self._has_folders:
+            self._files.makedirs(parent, exist_ok=True)
+        hidden = f"{parent}/{HIDDEN}{uuid4().hex}-{name}"
         self._files.put_file(str(path), hidden)
         self._files.mv(hidden, place)
 
@@ -200,9 +229,40 @@ class Remote:
             tqdm.write(f"warning: {what} in base.states {self.address} ({reason})", file=sys.stderr)
 
 
+class Copies:
+    """Copies states to a remote in a thread of its own: of several that wait, the newest alone."""
+
+    def __init__(self, remote: Remote, keep: int):
+        self._remote, self._keep = remote, keep
+        self._thread, self._lock = ThreadPoolExecutor(1), Lock()
+        self._waiting: Path | None = None
+        self._running: Future[None] | None = None
+
+    def offer(self, path: Path) -> None:
+        """Copy a state as soon as the one before is copied."""
+        with self._lock:
+            self._waiting = path
+            if self._running is None:
+                self._running = self._thread.submit(self._copy)
+
+    def finish(self) -> None:
+        """Wait until the newest state is copied, or a warning says why it is not."""
+        while (running := self._running) is not None:
+            running.result()
+
+    def _copy(self) -> None:
+        while True:
+            with self._lock:
+                path, self._waiting = self._waiting, None
+                if path is None:
+                    self._running = None
+                    return
+            self._remote.copy(path, self._keep)
+
+
 def _is_state(name: str) -> bool:
-    """Return whether a file is a whole state: one that is being uploaded has a hidden name."""
-    return name.endswith(_ENDING) and not name.startswith(HIDDEN)
+    """Return whether a file is a state."""
+    return re.fullmatch(r"\d+-\d+\.state", name) is not None
 
 
 def _folder_name(name: str) -> str:

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pipeline.checkpointing.remote import INPUTS, KEPT, STATE, Remote
+from pipeline.checkpointing.remote import INPUTS, KEPT, STATE, Copies, Remote
 from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
 
@@ -58,6 +58,7 @@ class SavedStates:
 
     def __init__(self, folder: Path, every: float, inputs: dict[str, Any] | None = None, remote: Remote | None = None):
         self.folder, self._every, self.inputs, self.remote = folder, every, inputs or {}, remote
+        self._copies = Copies(remote, _NEWEST) if remote else None
         self._saved_at = time.monotonic()
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
@@ -102,6 +103,8 @@ class SavedStates:
         """
         with suppress(OSError) if failed else nullcontext():
             self.finish()
+        if self._copies:
+            self._copies.finish()
 
     def _write(self, state: State) -> None:
         block = pack(state)
@@ -114,8 +117,8 @@ class SavedStates:
             file.write(block)
         for old in self.files()[:-_NEWEST]:
             old.unlink(missing_ok=True)
-        if self.remote:
-            self.remote.copy(path, _NEWEST)
+        if self._copies:
+            self._copies.offer(path)
 
     def fetch(self) -> None:
         """Fetch what another machine has saved of this training, where its states have a place outside.
@@ -125,12 +128,15 @@ class SavedStates:
         """
         if self.remote is None:
             return
-        count = self.remote.fetch(self.folder)
+        own = next((path for path in reversed(self.files()) if _is_whole(path)), None)
+        count = self.remote.fetch(self.folder, own.name if own else "")
         if count:
             tqdm.write(f"{count} saved state(s) of this training came from {self.remote.address}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / INPUTS, self.inputs)
-        self.remote.begin(self.folder, self.folder / INPUTS)
+        self.remote.begin(self.folder)
+        if own and not count and self._copies:
+            self._copies.offer(own)
 
     def load(self) -> State | None:
         """Return the newest state that is not damaged; None where nothing was saved.
@@ -159,23 +165,18 @@ class SavedStates:
             OSError: it could not be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{KEPT}{name}"
-        with replacing(path) as hidden:
+        with replacing(self.folder / f"{KEPT}{name}") as hidden:
             yield hidden
-        if self.remote:
-            self.remote.copy(path, _NEWEST)
 
     def kept(self) -> dict[str, Path]:
         """Return the folders that were kept, by their names."""
         return {path.name.removeprefix(KEPT): path for path in sorted(self.folder.glob(f"{KEPT}*"))}
 
     def clear(self) -> None:
-        """Delete all states, all that was kept beside them, and what a killed process left half-written."""
+        """Delete all states here, all that was kept beside them, and what a killed process left half-written."""
         # States last: whoever is killed here leaves a folder that can still be found.
         for path in [*self.kept().values(), *self.folder.glob(f"{HIDDEN}*"), *self.files(), self.folder / INPUTS]:
             remove(path)
-        if self.remote:
-            self.remote.clear(self.folder)
 
     def files(self) -> list[Path]:
         """Oldest first."""
@@ -256,8 +257,9 @@ def _others(states: SavedStates) -> Iterator[dict[str, Any]]:
             yield read_inputs(folder)
     if states.remote:
         stage, own = states.folder.parent.name, states.folder.name
-        there = [one for one in states.remote.states() if one.stage == stage and one.fingerprint != own]
-        yield from (states.remote.inputs(stage, one.fingerprint) for one in there)
+        for one in states.remote.trainings():
+            if one.stage == stage and one.fingerprint != own and one.epoch is not None:
+                yield states.remote.inputs(stage, one.fingerprint)
 
 
 def _same_training(theirs: dict[str, Any], ours: dict[str, Any]) -> bool:
@@ -283,6 +285,14 @@ def read_state(path: Path) -> State:
     """
     with _of_this_version(path):
         return unpack(_block(path))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_position(path)
+    except SavedStateError:
+        return False
+    return True
 
 
 def read_position(path: Path) -> tuple[int, int]:

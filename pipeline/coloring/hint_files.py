@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline.errors import HintError, ImageError
 from pipeline.files import write_whole
-from pipeline.inference.hints import MOST, Hint, Painted
+from pipeline.inference.hints import MOST, Hint, Painted, require_hints
 from pipeline.inference.reference import hints_like
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
@@ -172,33 +172,46 @@ def _painted(path: Path) -> Painted:
     return Painted(eight_bits(pixels), covers)
 
 
-def liked(pixels: Samples, reference: Path, said: tuple[Hint, ...] = ()) -> tuple[tuple[Hint, ...], str]:
+def liked(pixels: Samples, reference: Samples, name: str, said: tuple[Hint, ...] = ()) -> tuple[tuple[Hint, ...], str]:
     """Find the hints that a reference picture has for a photograph.
 
     Args:
         pixels: (H, W) or (H, W, 3), of the photograph.
+        reference: (h, w, 3), in color.
+        name: of the picture.
         said: hints of somebody. Of two hints at one place the later one counts, and these come last.
 
     Returns:
         All hints, and a sentence on how much of the picture matches.
 
     Raises:
-        HintError: the picture cannot be read, or has no color.
+        HintError: the picture has no color, or what is said means nothing on the photograph.
         InputError, WeightsError: what compares the two is not installed.
     """
-    found = hints_like(pixels, reference_picture(reference))
+    require_hints(said, pixels.shape[1], pixels.shape[0])
+    found = hints_like(pixels, reference)
     matches = f"{len(found)} places have colors of" if found else "nothing matches"
-    return (*found, *said[: MOST - len(found)]), f"{matches} {reference.name}"
+    # Of those found the surest come last.
+    return (*found[max(0, len(found) + len(said) - MOST) :], *said), f"{matches} {name}"
 
 
 @lru_cache(maxsize=1)
 def reference_picture(path: Path) -> Samples:
+    """Read a reference picture, once for all photographs.
+
+    Raises:
+        HintError: it cannot be read.
+    """
+    return read_reference(path, _MOST_PIXELS)
+
+
+def read_reference(path: Path, max_pixels: int) -> Samples:
     """Read a reference picture.
 
     Raises:
         HintError: it cannot be read.
     """
     try:
-        return read_picture(path, _MOST_PIXELS).pixels
+        return read_picture(path, max_pixels).pixels
     except (ImageError, OSError) as error:
         raise HintError(f"{path}: {error}") from None

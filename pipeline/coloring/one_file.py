@@ -169,7 +169,7 @@ def with_hints_of(
     if options.like and pixels is not None:
         if isinstance(hints, Painted):
             raise HintError(f"{file} is painted, and a reference picture gives hints of its own; leave one of them out")
-        hints, note = liked(pixels, options.like, hints)
+        hints, note = liked(pixels, reference_picture(options.like), options.like.name, hints)
         notes.append(note)
     if not hints:
         return options.coloring, options.origin, notes

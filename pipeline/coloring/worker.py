@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from pipeline.coloring.color_picture import advised, color_picture
-from pipeline.coloring.hint_files import liked
+from pipeline.coloring.hint_files import liked, read_reference
 from pipeline.coloring.model_choice import load_signed, used
 from pipeline.errors import ColoringError, HintError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions
-from pipeline.inference.hints import Painted
+from pipeline.inference.hints import Painted, require_hints
 from pipeline.media.pictures import read_picture
 from pipeline.media.writing import WRITABLE, copy_ending
 from pipeline.types import Samples
@@ -123,7 +123,7 @@ def _color(request: Request, model: Path, max_pixels: int, device: str) -> Resul
     # What is there of a damaged photograph: the page has no option to ask for it, and says what is missing.
     picture = read_picture(request.source, max_pixels, damaged=True)
     ending = copy_ending(request.source.suffix)
-    asked, notes = _with_reference(request, picture.pixels)
+    asked, notes = _with_reference(request, picture.pixels, max_pixels)
     origin = used(origin, asked)
     after, full = [], []
     first = request.coloring.seed
@@ -139,14 +139,19 @@ def _color(request: Request, model: Path, max_pixels: int, device: str) -> Resul
     return Result(before, tuple(after), tuple(full), tuple(notes))
 
 
-def _with_reference(request: Request, pixels: Samples) -> tuple[ColoringOptions, list[str]]:
+def _with_reference(request: Request, pixels: Samples, max_pixels: int) -> tuple[ColoringOptions, list[str]]:
     """Add the hints that the reference picture gives; without it, where it cannot be used, and a note says why."""
     said = request.coloring.hints
     if request.like is None or isinstance(said, Painted):
         return request.coloring, []
     try:
-        hints, note = liked(pixels, request.like, said)
+        hints, note = liked(pixels, read_reference(request.like, max_pixels), request.like.name, said)
+    except MemoryError:
+        return request.coloring, [f"colored without {request.like.name}: not enough memory to compare the two"]
     except TwotoneError as error:
+        require_hints(
+            said, pixels.shape[1], pixels.shape[0]
+        )  # where somebody said nonsense, the picture is not at fault
         reason = str(error).removeprefix(f"{request.like}: ")
         return request.coloring, [f"colored without {request.like.name}: {reason}"]
     return replace(request.coloring, hints=hints), [note]

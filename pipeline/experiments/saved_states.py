@@ -49,9 +49,7 @@ def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
         InputError: no saved state has this fingerprint.
         SavedStateError: what is at base.states cannot be read.
     """
-    remote = _remote(params)
-    trainings, elsewhere = _asked_for(folder, remote, fingerprint)
-    today = _today(params)
+    trainings, today = _found(folder, fingerprint), _today(params)
     headers = ("stage", "fingerprint", "after epoch", "and batches", "saved", "MiB", "parameters")
     rows = []
     for training in trainings:
@@ -65,14 +63,19 @@ def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
         print_table(headers, rows)
     goes_on = "; dvc repro goes on with that of today's parameters and data" if rows else ""
     print(f"interrupted trainings in {folder}: {len(rows) or 'none'}{goes_on}")
+    # What is here is told first, should that place be out of reach.
+    remote, there = _elsewhere(params, fingerprint)
+    if fingerprint and not rows and not there:
+        raise _unknown(folder, fingerprint)
     if remote:
-        there = []
-        for one in elsewhere:
+        lines = []
+        for one in there:
             changed = _differences(remote.inputs(one.stage, one.fingerprint), today)
-            there.append((one.stage, one.fingerprint[:_DIGITS], str(one.epoch), str(one.batches), changed))
-        if there:
-            print_table(("stage", "fingerprint", "after epoch", "and batches", "parameters"), there)
-        print(f"interrupted trainings in {remote.address}: {len(there) or 'none'}")
+            epoch = "no state yet" if one.epoch is None else str(one.epoch)
+            lines.append((one.stage, one.fingerprint[:_DIGITS], epoch, str(one.batches), changed))
+        if lines:
+            print_table(("stage", "fingerprint", "after epoch", "and batches", "parameters"), lines)
+        print(f"trainings with states in {remote.address}: {len(lines) or 'none'}")
 
 
 def clear_trainings(folder: Path, params: Path, fingerprint: str | None, *, ask: bool) -> None:
@@ -89,45 +92,57 @@ def clear_trainings(folder: Path, params: Path, fingerprint: str | None, *, ask:
     """
     import typer
 
-    remote = _remote(params)
-    trainings, elsewhere = _asked_for(folder, remote, fingerprint)
-    if not trainings and not elsewhere:
+    trainings, problem = _found(folder, fingerprint), None
+    try:
+        remote, there = _elsewhere(params, fingerprint)
+    except SavedStateError as error:
+        remote, there, problem = None, [], error
+    if fingerprint and not trainings and not there and not problem:
+        raise _unknown(folder, fingerprint)
+    if not trainings and not there and not problem:
         print(f"no saved states in {folder}")
         return
-    here = [(training.stage, training.fingerprint) for training in trainings]
-    alone = [one for one in elsewhere if (one.stage, one.fingerprint) not in here]
-    both = [*here, *((one.stage, one.fingerprint) for one in alone)]
-    names = ", ".join(f"{stage} {key[:_DIGITS]}" for stage, key in both)
-    if ask:
-        typer.confirm(f"Delete the saved states of {names}? These trainings will start anew.", abort=True)
+    names = [f"{one.stage} {one.fingerprint[:_DIGITS]}" for one in trainings]
+    if remote and there:
+        elsewhere = ", ".join(f"{one.stage} {one.fingerprint[:_DIGITS]}" for one in there)
+        names.append(f"in {remote.address}, where another machine may be at work, {elsewhere}")
+    if ask and names:
+        typer.confirm(f"Delete the saved states of {', '.join(names)}? These trainings will start anew.", abort=True)
     for training in trainings:
         try:
             with held(training.folder / "lock", f"{training.stage} {training.fingerprint[:_DIGITS]}"):
-                SavedStates(training.folder, every=0, remote=remote).clear()
+                SavedStates(training.folder, every=0).clear()
             print(f"deleted: {training.stage} {training.fingerprint[:_DIGITS]}, {training.bytes / 2**20:.1f} MiB")
         except LockError as error:
             print(f"kept: {error}")
-    for one in alone:
-        SavedStates(folder / one.stage / one.fingerprint, every=0, remote=remote).clear()
-        print(f"deleted: {one.stage} {one.fingerprint[:_DIGITS]} at base.states")
+    for one in there:
+        if remote and remote.clear(folder / one.stage / one.fingerprint):
+            print(f"deleted: {one.stage} {one.fingerprint[:_DIGITS]} in {remote.address}")
+    if problem:
+        raise problem
 
 
-def _remote(params: Path) -> Remote | None:
-    """Return the place of base.states; None where nothing or nonsense is said."""
+def _elsewhere(params: Path, fingerprint: str | None) -> tuple[Remote | None, list[Position]]:
+    """Return the place of base.states, and the trainings that have something there; None where nothing is said.
+
+    Raises:
+        SavedStateError: the place cannot be read.
+    """
     try:
-        return Remote.of(read(params).base.states)
+        remote = Remote.of(read(params).base.states)
     except (OSError, ParamsError):
-        return None
+        return None, []
+    if remote is None:
+        return None, []
+    return remote, [one for one in remote.trainings() if one.fingerprint.startswith(fingerprint or "")]
 
 
-def _asked_for(folder: Path, remote: Remote | None, fingerprint: str | None) -> tuple[list[Training], list[Position]]:
-    """Return the trainings with saved states here, and those at base.states."""
-    begins = fingerprint or ""
-    here = [training for training in find_trainings(folder) if training.fingerprint.startswith(begins)]
-    there = [one for one in remote.states() if one.fingerprint.startswith(begins)] if remote else []
-    if fingerprint and not here and not there:
-        raise InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone states` lists them")
-    return here, there
+def _found(folder: Path, fingerprint: str | None) -> list[Training]:
+    return [training for training in find_trainings(folder) if training.fingerprint.startswith(fingerprint or "")]
+
+
+def _unknown(folder: Path, fingerprint: str) -> InputError:
+    return InputError(f"{folder} has no saved state of fingerprint {fingerprint}; `twotone states` lists them")
 
 
 def find_trainings(folder: Path) -> list[Training]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # The best of a search on 111 pairs (docs/how-to/hints.md): the short side at which both are compared, the levels of the
 # classifier (1/16 and 1/32 of that), the least cosine of two places, how far their L* may differ, and how many count.
 _SIDE, _LEVELS, _ALIKE, _AS_LIGHT, _MOST = 256, (3, 4), 0.5, 12.0, 300
+# Of a panorama or a strip, the long side at most: what is compared grows with the square of it.
+_LONG = 1024
 # A side of the classifier's input is a multiple of this.
 _MULTIPLE = 32
 # A picture whose mean chroma is below it is a gray one: what is left is a JPEG's noise.
@@ -98,7 +100,7 @@ def _pixels(picture: Any) -> Samples:
 
 def _cells_of(samples: Samples) -> _Cells:
     height, width = samples.shape[:2]
-    scale = _SIDE / min(height, width)
+    scale = min(_SIDE / min(height, width), _LONG / max(height, width))
     size = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
     small = Image.fromarray(eight_bits(samples)).convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
     pixels = np.asarray(small)

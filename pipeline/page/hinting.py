@@ -45,7 +45,8 @@ _ACCESSIBLE = r"""() => {
         };
         const list = whole.querySelector('#hints textarea'), lines = list.value.split('\n');
         const last = lines.findLastIndex((line) => line.startsWith(`${place} `));
-        if (last >= 0) put(list, lines.with(last, `${place} ${color}`).join('\n'));
+        const radius = last < 0 ? '' : / \S+( \d[\d.]*%?)$/.exec(lines[last].slice(place.length))?.[1] ?? '';
+        if (last >= 0) put(list, lines.with(last, `${place} ${color}${radius}`).join('\n'));
         put(whole.querySelector('#color input'), color);
     };
     const name = () => {
@@ -86,6 +87,8 @@ class HintParts:
     """A color picture."""
     pipette: gr.Image
     """What is seen of it; a click takes the color of a place."""
+    unread: gr.HTML
+    """Why the color picture cannot be shown."""
     like: gr.Checkbox
     """Whether photographs get its colors where they match."""
     undone: gr.State
@@ -114,11 +117,12 @@ def hint_parts(texts: Any) -> HintParts:
             load = gr.UploadButton(texts("load_hints"), file_types=[".json"], elem_id="load-hints")
         # gradio's own part for pictures shows no TIFF and no HEIC: a preview of any file is shown instead.
         reference = gr.File(label=texts("reference"), height=120, elem_id="reference")
+        unread = gr.HTML(visible=False, elem_id="unread")
         like = gr.Checkbox(can_compare(), label=texts("like"), visible=False, elem_id="like")
         pipette = gr.Image(label=texts("pipette"), type="filepath", interactive=False, visible=False, elem_id="pipette",
                            buttons=[])  # fmt: skip
     parts = HintParts(whole, place, color, lines, undo, redo, clear, save, load, problem, likely, reference, pipette,
-                      like, gr.State([]))  # fmt: skip
+                      unread, like, gr.State([]))  # fmt: skip
     _connect(parts)
     return parts
 
@@ -146,13 +150,13 @@ def connect_colors(parts: HintParts, worker: Worker, slider: gr.ImageSlider, fol
     def look(path: str | None) -> dict[Any, Any]:
         hidden = {parts.pipette: gr.Image(None, visible=False), parts.like: gr.Checkbox(visible=False)}
         if path is None:
-            return {**hidden, parts.problem: said_wrong([])}
+            return {**hidden, parts.unread: said_wrong([])}
         try:
             seen = worker.preview(Path(path), Path(tempfile.mkdtemp(dir=folder)))
         except ColoringError as error:
-            return {**hidden, parts.problem: said_wrong([str(error)])}
+            return {**hidden, parts.unread: said_wrong([str(error)])}
         shown = {parts.pipette: gr.Image(str(seen), visible=True), parts.like: gr.Checkbox(visible=can_compare())}
-        return {**shown, parts.problem: said_wrong([])}
+        return {**shown, parts.unread: said_wrong([])}
 
     def pick(seen: str, event: gr.SelectData) -> str:
         with Image.open(seen) as image:
@@ -160,7 +164,7 @@ def connect_colors(parts: HintParts, worker: Worker, slider: gr.ImageSlider, fol
 
     at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     parts.place.select(offer, [slider, parts.place], parts.likely, **at_once)
-    parts.reference.change(look, parts.reference, [parts.pipette, parts.like, parts.problem])
+    parts.reference.change(look, parts.reference, [parts.pipette, parts.like, parts.unread])
     parts.pipette.select(pick, parts.pipette, parts.color, **at_once)
 
 

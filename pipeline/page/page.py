@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from html import escape
 from pathlib import Path
@@ -102,8 +102,9 @@ class Sessions:
             return None
         _, kept = self._kept[key]
         files = [path for result in kept.batch.results.values() for path in result.full]
-        sent = [Path(path) for path in (*kept.paths, kept.reference) if path]
-        return kept if all(path.exists() for path in [*files, *sent]) else None
+        if kept.reference and not Path(kept.reference).exists():
+            kept = replace(kept, reference=None)
+        return kept if all(path.exists() for path in [*files, *map(Path, kept.paths)]) else None
 
     def forget(self, key: str) -> None:
         self._kept.pop(key, None)
@@ -158,18 +159,25 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken), taken)
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
-                yield {batch: earlier, said: spoken, **_list(hints, earlier, of, spoken, folder)}
+                sessions.keep(key, Kept(tuple(paths or ()), values, spoken, reference, like, earlier))
+                yield {batch: earlier, token: key, said: spoken, **_list(hints, earlier, of, spoken, folder)}
                 return
             # Once, at the beginning: somebody may choose another photograph, and say colors for it, meanwhile.
             yield {said: spoken, **_waiting(view, len(task.sources))}
             if not task.sources:
                 earlier.delete()
                 sessions.forget(key)
-                yield {batch: Batch(), owner: None, hints.whole: gr.Accordion(visible=False), hints.lines: ""}
+                yield {
+                    batch: Batch(),
+                    owner: None,
+                    hints.whole: gr.Accordion(visible=False),
+                    hints.lines: "",
+                    hints.likely: gr.HTML(visible=False),
+                }
                 return
             if of is None or Path(of) not in sources:
                 of = _current(sources, looked_at)
-                lines_of = {hints.lines: spoken.get(of, ""), hints.undone: []}
+                lines_of = {hints.lines: spoken.get(of, ""), hints.undone: [], hints.likely: gr.HTML(visible=False)}
                 yield {owner: of, hints.whole: gr.Accordion(visible=True), **lines_of}
             shown: list[Result | None] = []
             for now in color_all(task, earlier, worker, folder):
@@ -201,7 +209,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             *(control.change for control in controls),
         ]
         listed = [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
-        outputs = [*vars(view).values(), *listed, hints.undone, batch, token, said, owner]
+        outputs = [*vars(view).values(), *listed, hints.likely, hints.undone, batch, token, said, owner]
         # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
         given = [photos, batch, chosen, token, hints.lines, said, owner, *reference, *controls]
         gr.on(changes, color, given, outputs, trigger_mode="always_last",
@@ -307,7 +315,7 @@ def _choosing(
         source = str(sources[int(event.index)])
         spoken = spoken | ({of: lines} if of else {})
         listed = {hints.lines: spoken.get(source, ""), **_list(hints, now, source, spoken, folder)}
-        states = {chosen: source, said: spoken, owner: source, hints.undone: []}
+        states = {chosen: source, said: spoken, owner: source, hints.undone: [], hints.likely: gr.HTML(visible=False)}
         return {**_show(view, now.results[Path(source)]), **listed, **states}
 
     def coloring(now: Batch, looked_at: str | None, event: gr.SelectData) -> dict[Any, Any]:
@@ -318,7 +326,7 @@ def _choosing(
         return {part: shown[part] for part in (view.slider, view.download)}
 
     shown = [view.slider, view.divider, view.colorings, view.download]
-    shown += [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
+    shown += [hints.whole, hints.place, hints.lines, hints.save, hints.problem, hints.likely]
     view.photographs.select(photograph, [batch, hints.lines, said, owner], [*shown, chosen, said, owner, hints.undone])
     view.colorings.select(coloring, [batch, chosen], [view.slider, view.download])
 

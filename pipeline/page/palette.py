@@ -14,8 +14,8 @@ PALETTE = (
     *("#f1c9a5", "#c68642", "#8d5524", "#c0605a", "#5a3825", "#d9b66f", "#4f7a28", "#7fae42", "#87b5de", "#2f6f9f"),
     *("#a5482f", "#8a6239", "#b3a077", "#7a1f2b", "#c62828", "#e07b28", "#e6c229", "#1f3a63", "#5b3f8c", "#808080"),
 )
-# Common colors that are offered for a place, beside the model's own and that with so much more chroma.
-_OFFERED, _MORE = 6, 2.0
+# Colors that are offered for a place, and how much more chroma the second of them has.
+_OFFERED, _MORE = 8, 2.0
 # What counts as one place of a picture, as a share of its short side: half the side of the square.
 _AROUND = 0.005
 
@@ -24,16 +24,16 @@ def likely_colors(painted: str) -> list[str]:
     """Return the colors that are offered for a place, the likeliest first.
 
     Args:
-        painted: what the model paints there.
+        painted: what the result has there.
 
     Returns:
-        That color, the same with twice its chroma, and the common colors that are nearest to it in a* and b*.
+        Eight: that color, the same with twice its chroma, and the common colors that are nearest to it in a* and b*.
     """
     light = lightness(np.array([[ImageColor.getrgb(painted)]], np.uint8))
     own = np.array(color_of(painted), np.float32)
     vivid = _hex(colored(light, (own * np.float32(_MORE)).reshape(2, 1, 1))[0, 0])
     nearest = sorted(PALETTE, key=lambda color: float(np.hypot(*(np.array(color_of(color)) - own))))
-    return list(dict.fromkeys([painted, vivid, *nearest[:_OFFERED]]))
+    return list(dict.fromkeys([painted, vivid, *nearest]))[:_OFFERED]
 
 
 def color_at(image: Image.Image, x: float, y: float) -> str:

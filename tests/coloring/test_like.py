@@ -11,8 +11,9 @@ from PIL import Image
 from skimage import data
 from skimage.color import rgb2gray, rgb2lab
 
+from pipeline.coloring.hint_files import liked
 from pipeline.errors import HintError
-from pipeline.inference import Colorizer, hints_like
+from pipeline.inference import Colorizer, Hint, hints_like
 from pipeline.types import Pixels
 from tests.helpers import twotone
 
@@ -53,6 +54,23 @@ def test_where_nothing_matches_nothing_is_taken(cat: Pixels) -> None:
 def test_a_gray_reference_is_refused(cat: Pixels) -> None:
     with pytest.raises(HintError, match="the reference picture has no color"):
         hints_like(cat, (rgb2gray(cat) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(16, 30000), (30000, 16)])
+def test_a_strip_is_compared_in_little_memory(cat: Pixels, size: tuple[int, int]) -> None:
+    strip = np.asarray(Image.fromarray(cat).resize(size))
+    assert len(hints_like(strip, cat)) <= 300
+    assert len(hints_like(cat, strip)) <= 300
+
+
+def test_what_somebody_says_is_never_cut_and_keeps_its_number(cat: Pixels) -> None:
+    said = tuple(Hint(5, 5, "red") for _ in range(900))
+    hints, note = liked(cat, mirrored(cat), "postcard.png", said)
+    assert hints[-900:] == said
+    assert len(hints) == 1000
+    assert note.endswith("places have colors of postcard.png")
+    with pytest.raises(HintError, match="hint 2: x is 5000, outside"):
+        liked(cat, mirrored(cat), "postcard.png", (said[0], Hint(5000, 5, "red")))
 
 
 def test_on_the_command_line(tmp_path: Path, cat: Pixels) -> None:

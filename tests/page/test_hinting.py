@@ -128,8 +128,12 @@ def test_each_photograph_has_its_own_colors(page: Page, photo: Path, tmp_path: P
     before = shown(page)
     lines.fill(f"25% 50% {RED} 5%")
     recolored(page, before)
+    page.locator("#place img").click()
+    expect(page.locator("#likely")).to_be_visible(timeout=PATIENCE)
+    page.locator("#undo").click()
     page.locator("#photographs").get_by_role("button", name="Thumbnail 2 of 2").click()
     expect(lines).to_have_value("")
+    expect(page.locator("#likely")).not_to_be_visible()
     before = shown(page)
     lines.fill("50% 50% navy 5%")
     recolored(page, before)
@@ -205,6 +209,15 @@ def test_a_likely_color_is_taken_for_the_place_of_the_click(page: Page, photo: P
     lines = page.locator("#hints textarea")
     assert lines.input_value().split()[2] == page.locator("#color input").input_value() == color
     assert ab_at(downloaded(page, tmp_path), 240, 120) == pytest.approx(color_of(color), abs=3)
+    # What somebody has typed behind the color stays.
+    place = " ".join(lines.input_value().split()[:2])
+    before = shown(page)
+    lines.fill(f"{place} hsl(30, 40%, 50%) 5%")
+    recolored(page, before)
+    before = shown(page)
+    offered.nth(2).click()
+    recolored(page, before)
+    expect(lines).to_have_value(f"{place} {offered.nth(2).get_attribute('aria-label')} 5%")
     # A place that is no longer said is not said again.
     before = shown(page)
     page.locator("#clear").click()
@@ -262,6 +275,7 @@ def test_a_color_picture_gives_its_colors(page: Page, tmp_path: Path) -> None:
 def test_likely_colors_begin_with_the_model() -> None:
     colors = likely_colors("#a07850")
     assert colors[0] == "#a07850"
+    assert all(len(likely_colors(color)) == 8 for color in ("#808080", "#000000", "white", PALETTE[0]))
     assert len(colors) == len(set(colors)) == 8
     own, more, *nearest = (np.array(color_of(color)) for color in colors)
     assert more == pytest.approx(2 * own, abs=1.5)
