@@ -3,27 +3,31 @@
     python benchmarks/film_hints.py [MODEL] --films FILM... [--frames 100]
 
 Each film has color, which is the truth; the model sees it gray. Its first frame in its true colors is given as a
-painted copy, or ten true colors at random places of it as hints. Prints the ab_mae of frames by their distance from
-that frame, without and with what was said, in Markdown. Photographs are measured by benchmarks/hints.py.
+painted copy, or ten true colors at random places of it as hints; then ten of the middle frame. Prints the ab_mae of
+frames by their distance from that frame, without and with what was said, in Markdown. Photographs are measured by
+benchmarks/hints.py.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.inference import Colorizer
+from pipeline.inference.colorizer import ColoringOptions
+from pipeline.inference.earlier_colors import colors_before
 from pipeline.inference.hints import Hint, Painted
-from pipeline.inference.motion import Motion
+from pipeline.inference.motion import Cuts, Motion
 from pipeline.inference.said_colors import SaidColors
 from pipeline.inference.smoothing import Smoother
-from pipeline.inference.video import Cuts
 from pipeline.media.video_reader import Frame, open_reader
 
 MAX_PIXELS = 10**8
@@ -49,6 +53,21 @@ def main() -> None:
             errors = measured(colorizer, frames, hints)
             cells = [f"{np.mean(errors[slice(*span)]):.2f}" if len(errors) > span[0] else "" for span in SPANS]
             print(f"| {path.name} | {what} | {' | '.join(cells)} |", flush=True)
+        for row in around_the_middle(colorizer, frames):
+            print(f"| {path.name} | {row} |", flush=True)
+
+
+def around_the_middle(colorizer: Colorizer, frames: Sequence[Frame]) -> Iterator[str]:
+    """Yield what ten hints of the middle frame are worth before and after it, and what is there without."""
+    middle = len(frames) // 2
+    time = float((frames[middle].pts - frames[0].pts) * frames[0].time_base)
+    hints = tuple(replace(hint, time=time) for hint in at_random(frames[middle].pixels))
+    earlier = colors_before(frames, hints, colorizer, ColoringOptions())
+    for what, said in (("nothing", ()), (f"{COUNT} hints of frame {middle}", hints)):
+        errors = measured(colorizer, frames, said, earlier if said else {})
+        for side, far in (("before", errors[middle::-1]), ("after", errors[middle:])):
+            cells = [f"{np.mean(far[slice(*span)]):.2f}" if len(far) > span[0] else "" for span in SPANS]
+            yield f"{what}, {side} | {' | '.join(cells)}"
 
 
 def at_random(rgb: np.ndarray) -> tuple[Hint, ...]:
@@ -63,9 +82,14 @@ def at_random(rgb: np.ndarray) -> tuple[Hint, ...]:
     return tuple(found)
 
 
-def measured(colorizer: Colorizer, frames: Sequence[Frame], hints: tuple[Hint, ...] | Painted) -> list[float]:
+def measured(
+    colorizer: Colorizer,
+    frames: Sequence[Frame],
+    hints: tuple[Hint, ...] | Painted,
+    earlier: Mapping[int, np.ndarray] = MappingProxyType({}),
+) -> list[float]:
     """Return the ab_mae of each frame, Lab units."""
-    said, smoother, motion, cuts, errors = SaidColors(hints), Smoother(SMOOTHING), Motion(), Cuts(), []
+    said, smoother, motion, cuts, errors = SaidColors(hints, None, earlier), Smoother(SMOOTHING), Motion(), Cuts(), []
     for frame in frames:
         light, cut = colorizer.reduced_lightness(frame.pixels), cuts.before(frame.pixels)
         flow = motion.into(frame.pixels, light.shape, cut)

@@ -1,7 +1,8 @@
-"""Where each pixel of a film's frame was in the frame before: optical flow, and what it carries along."""
+"""Where each pixel of a film's frame was in the frame before, what that carries along, and where shots begin."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from pipeline.types import Floats, Pixels
 
 # Short side of the frames between which motion is looked for, pixels: larger ones take longer and show more detail
 # than the small copy, whose colors are carried.
-_SIDE = 256
+MOTION_SIDE = 256
 # How much nearer the lightness must come by following the motion than by standing still, L*. Without it, grain moves
 # what is still. 0 and 1 were tried as well: see benchmarks/smoothing.py.
 _NEARER = 0.5
+# Threshold of FFmpeg's scene detector scdet, percent: its own default.
+_CUT = "10"
+_CUT_SIZE = (64, 64)
 
 
 class Motion:
@@ -48,7 +52,7 @@ class Motion:
         import cv2
 
         gray: Any = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        scale = min(1.0, _SIDE / min(gray.shape))
+        scale = min(1.0, MOTION_SIDE / min(gray.shape))
         gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         before, self._before = self._before, gray
         if cut or before is None:
@@ -89,3 +93,31 @@ def change(light: Floats, before: Floats) -> Floats:
     """(h, w): the change of L*, averaged over 3x3 pixels so that grain does not count as one."""
     averaged: Floats = np.abs(window_mean(light - before, 1))
     return averaged
+
+
+class Cuts:
+    """Finds where shots begin, by FFmpeg's scdet on small gray frames."""
+
+    def __init__(self) -> None:
+        import av.filter
+
+        self._graph = av.filter.Graph()
+        width, height = _CUT_SIZE
+        given = self._graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("gray"), time_base=Fraction(1, 25)
+        )
+        detector, result = self._graph.add("scdet", f"t={_CUT}"), self._graph.add("buffersink")
+        given.link_to(detector)
+        detector.link_to(result)
+        self._graph.configure()
+        self._frames = 0
+
+    def before(self, pixels: Pixels) -> bool:
+        """Whether a shot begins with this (H, W, 3) frame; the first frame always begins one."""
+        import av
+
+        small = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(*_CUT_SIZE, "gray", interpolation="AREA")
+        small.pts, small.time_base = self._frames, Fraction(1, 25)
+        self._frames += 1
+        self._graph.push(small)
+        return "lavfi.scd.time" in self._graph.pull().metadata or self._frames == 1

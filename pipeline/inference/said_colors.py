@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.color.hints import require_solver, spread_hints
 from pipeline.inference.hints import Hint, Painted, require_hints, said_by
@@ -25,18 +27,25 @@ _AGAIN = 25
 class SaidColors:
     """The difference between what was said and what the network paints, on the frames after it.
 
-    Hints hold from the frame at their time to the end of its shot. On that frame the difference is spread along the
-    lightness, as on a photograph. From there each pixel takes it along its motion, and less of it where the lightness
-    changes on the way.
+    Hints hold for the shot of the frame at their time. On that frame the difference is spread along the lightness, as
+    on a photograph. From there each pixel takes it along its motion, and less of it where the lightness changes on
+    the way.
 
     Args:
         hints: with their times; a painted copy is of the first frame.
         like: a color picture, (H, W, 3), whose colors frames get where they match: the first of each shot, and every
             25th after it, since what is carried fades.
+        earlier: by the number of a frame, what later hints say of it: see `colors_before`.
     """
 
-    def __init__(self, hints: Sequence[Hint] | Painted, like: Samples | None = None):
+    def __init__(
+        self,
+        hints: Sequence[Hint] | Painted,
+        like: Samples | None = None,
+        earlier: Mapping[int, NDArray[np.float16]] = MappingProxyType({}),
+    ):
         self._like, self._since = like, 0
+        self._earlier, self._number = earlier, -1
         self.matching = 0
         """Places of all frames that had a color of the picture."""
         self._painted = hints if isinstance(hints, Painted) else None
@@ -69,7 +78,11 @@ class SaidColors:
         if self._began is None:
             self._began = shown
             self._require(frame)
-        difference = None if cut else self._carried(light, flow)
+        self._number += 1
+        difference = None if cut or self._before is None else faded(light, self._before, flow)
+        if self._number in self._earlier:
+            later = self._earlier[self._number].astype(np.float32)
+            difference = later if difference is None else stronger(difference, later)
         due = self._due(shown - self._began)
         self._since = 0 if cut else self._since + 1
         if self._like is not None and self._since % _AGAIN == 0 and not isinstance(due, Painted):
@@ -103,11 +116,25 @@ class SaidColors:
         self._hints = self._hints[len(due) :]
         return due
 
-    def _carried(self, light: Floats, flow: Floats | None) -> Floats | None:
-        if self._before is None:
-            return None
-        before = carried(light, self._before, flow)
-        beyond = np.maximum(change(light, before[0]) - np.float32(_SAME), 0)
-        same = np.exp(-((beyond / np.float32(_OTHER)) ** 2))
-        left: Floats = before[1:] * same * np.float32(_LEFT)
-        return left
+
+def faded(light: Floats, before: Floats, flow: Floats | None) -> Floats:
+    """Carry a difference on to the next frame, less of it where the lightness changes on the way.
+
+    Args:
+        light: (h, w) L* of the frame.
+        before: (3, h, w): L* and the difference of a* and b*, of the frame that it comes from.
+        flow: (2, h, w) from `Motion`; None where nothing moves.
+
+    Returns:
+        (2, h, w)
+    """
+    there = carried(light, before, flow)
+    beyond = np.maximum(change(light, there[0]) - np.float32(_SAME), 0)
+    same = np.exp(-((beyond / np.float32(_OTHER)) ** 2))
+    left: Floats = there[1:] * same * np.float32(_LEFT)
+    return left
+
+
+def stronger(one: Floats, other: Floats) -> Floats:
+    """Return of two differences (2, h, w) the larger one at each pixel: two hints that say the same do not add up."""
+    return np.where(np.hypot(*one) >= np.hypot(*other), one, other)

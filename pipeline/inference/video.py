@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
-from pipeline.inference.motion import Motion
+from pipeline.inference.earlier_colors import colors_before
+from pipeline.inference.hints import Painted
+from pipeline.inference.motion import Cuts, Motion
 from pipeline.inference.said_colors import SaidColors
 from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.media.video_reader import Frame, VideoReader, open_reader
@@ -23,9 +25,6 @@ from pipeline.media.video_writer import VideoWriter, open_writer
 from pipeline.progress import progress
 from pipeline.types import Floats, Pixels, Samples
 
-# Threshold of FFmpeg's scene detector scdet, percent: its own default.
-_CUT = "10"
-_CUT_SIZE = (64, 64)
 # Frames that wait between two threads: 50 MB of 1080p at most, and enough that none of the threads waits often.
 _AHEAD = 4
 # How much of its length a film may lack without a word: a header may round it, or mean the sound.
@@ -112,21 +111,32 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
         targets.append(target.with_stem(f"{target.stem}-compare"))
     try:
         with ExitStack() as stack:
+            earlier = _said_later(source, colorizer, options)
             reader = stack.enter_context(open_reader(source, options.max_pixels))
             # The side-by-side film has no sound and no subtitles: it is for looking at.
             writers = [
                 stack.enter_context(open_writer(path, reader, path is target, options.made_by)) for path in targets
             ]
-            return _color(reader, writers, colorizer, options)
+            return _color(reader, writers, _Painter(colorizer, options, earlier), options)
     except av.error.FFmpegError as error:  # an error of reading is a VideoError by now
         raise OSError(error.errno, error.strerror, str(target)) from None
 
 
+def _said_later(source: Path, colorizer: Colorizer, options: VideoOptions) -> dict[int, NDArray[np.float16]]:
+    """Return what hints say of the frames before theirs: for that the film is read once more, up to the last hint."""
+    hints = options.coloring.hints
+    if isinstance(hints, Painted) or not any(hint.time > 0 for hint in hints):
+        return {}
+    with open_reader(source, options.max_pixels) as reader:
+        frames = (part for part in reader.parts() if isinstance(part, Frame))
+        with progress(frames, desc=f"{reader.name}: hints", unit="frame", leave=False) as shown:
+            return colors_before(shown, hints, colorizer, options.coloring)
+
+
 def _color(
-    reader: VideoReader, writers: Sequence[VideoWriter], colorizer: Colorizer, options: VideoOptions
+    reader: VideoReader, writers: Sequence[VideoWriter], painter: _Painter, options: VideoOptions
 ) -> VideoReport:
     """Decode, color and encode in three threads; each frame is given on in its turn, so the film is the same."""
-    painter = _Painter(colorizer, options)
     frames, last, end = 0, None, 0.0
     # Closed in this order whatever happens: no thread may read a film that is closed.
     with (
@@ -191,11 +201,11 @@ class _Painted:
 class _Painter:
     """Colors the frames of a film, one after the other."""
 
-    def __init__(self, colorizer: Colorizer, options: VideoOptions):
+    def __init__(self, colorizer: Colorizer, options: VideoOptions, earlier: Mapping[int, NDArray[np.float16]]):
         self._colorizer, self._coloring = colorizer, options.coloring
         self._smoother, self._cuts, self._motion = Smoother(options.smoothing), Cuts(), Motion()
         self.without, self.written = Flicker(), Flicker()
-        self.said = SaidColors(options.coloring.hints, options.like)
+        self.said = SaidColors(options.coloring.hints, options.like, earlier)
         self.shots = 0
 
     def paint(self, part: Any) -> Any:
@@ -216,31 +226,3 @@ class _Painter:
         self.without.add(light, ab, cut, flow)
         self.written.add(light, smoothed, cut, flow)
         return smoothed
-
-
-class Cuts:
-    """Finds where shots begin, by FFmpeg's scdet on small gray frames."""
-
-    def __init__(self) -> None:
-        import av.filter
-
-        self._graph = av.filter.Graph()
-        width, height = _CUT_SIZE
-        given = self._graph.add_buffer(
-            width=width, height=height, format=av.VideoFormat("gray"), time_base=Fraction(1, 25)
-        )
-        detector, result = self._graph.add("scdet", f"t={_CUT}"), self._graph.add("buffersink")
-        given.link_to(detector)
-        detector.link_to(result)
-        self._graph.configure()
-        self._frames = 0
-
-    def before(self, pixels: Pixels) -> bool:
-        """Whether a shot begins with this (H, W, 3) frame; the first frame always begins one."""
-        import av
-
-        small = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(*_CUT_SIZE, "gray", interpolation="AREA")
-        small.pts, small.time_base = self._frames, Fraction(1, 25)
-        self._frames += 1
-        self._graph.push(small)
-        return "lavfi.scd.time" in self._graph.pull().metadata or self._frames == 1

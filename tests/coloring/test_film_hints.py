@@ -77,12 +77,30 @@ def test_a_color_follows_the_thing_to_the_next_cut(film: Path) -> None:
     assert np.abs(said[CUT][..., 1:] - plain[CUT][..., 1:]).mean() < 1
 
 
-def test_a_hint_holds_from_its_time_on(film: Path) -> None:
+def test_a_hint_holds_for_its_shot_before_and_after_its_time(film: Path) -> None:
     plain, _ = colored(film)
     say(film, x=20 + STEP * 6 + 20, time=0.6)
     said, _ = colored(film)
-    assert np.abs(said[3][..., 1:] - plain[3][..., 1:]).mean() < 1
-    assert np.linalg.norm(square(said[8], 8) - color_of("#a03030")) < 12
+    for number in (0, 3, 6, 8, CUT - 1):
+        assert np.linalg.norm(square(said[number], number) - color_of("#a03030")) < 12
+    assert np.abs(said[CUT][..., 1:] - plain[CUT][..., 1:]).mean() < 1
+    # One of the second shot says nothing of the first.
+    say(film, time=(CUT + 4) / RATE)
+    said, _ = colored(film)
+    assert np.abs(said[CUT - 1][..., 1:] - plain[CUT - 1][..., 1:]).mean() < 1
+    for number in (CUT, CUT + 4, FRAMES - 1):
+        assert np.abs(said[number][44:52, 36:44, 1:].mean((0, 1)) - color_of("#a03030")).max() < 12
+
+
+def test_two_hints_of_one_thing_do_not_add_up(film: Path) -> None:
+    hints = [{"x": 20 + STEP * n + 20, "y": 48, "color": "#a03030", "radius": 8, "time": n / RATE} for n in (2, 10)]
+    (film / "film.hints.json").write_text(json.dumps({"hints": hints}), encoding="utf-8")
+    said, _ = colored(film)
+    for number in (0, 2, 6, 10, CUT - 1):
+        assert np.linalg.norm(square(said[number], number) - color_of("#a03030")) < 12
+
+
+def test_a_time_after_the_end_is_said(film: Path) -> None:
     say(film, time=100.0)
     _, printed = colored(film)
     assert "1 hints have a time after its end" in printed
