@@ -101,7 +101,12 @@ def used(origin: Origin, coloring: ColoringOptions) -> Origin:
 
 def hinted(origin: Origin, hints: tuple[Hint, ...] | Painted) -> Origin:
     """Return the origin of a picture for which colors were said."""
-    return replace(origin, settings=", ".join(filter(None, [origin.settings, hints_text(hints)])))
+    return with_setting(origin, hints_text(hints))
+
+
+def with_setting(origin: Origin, text: str) -> Origin:
+    """Return the origin of a picture with one more thing that it was colored with."""
+    return replace(origin, settings=", ".join(filter(None, [origin.settings, text])))
 
 
 def hints_text(hints: tuple[Hint, ...] | Painted) -> str:

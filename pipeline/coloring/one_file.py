@@ -12,7 +12,7 @@ from pipeline.coloring.color_picture import advised, color_picture, side_by_side
 from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, liked, photograph_beside, read_hints, reference_picture
 from pipeline.coloring.jobs import Job, Naming
-from pipeline.coloring.model_choice import hinted, hints_text
+from pipeline.coloring.model_choice import hinted, hints_text, with_setting
 from pipeline.errors import HintError, ImageError, TwotoneError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -189,7 +189,9 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
     like = reference_picture(options.like) if options.like else None
     if like is not None and isinstance(coloring.hints, Painted):
         raise HintError("a painted frame and --like say colors of their own; leave one of them out")
-    notes += [f"colors of {options.like.name} where frames match"] if options.like else []
+    if options.like:
+        notes.append(f"colors of {options.like.name} where frames match")
+        origin = origin and with_setting(origin, "colors of a reference picture")
     for seed, target in targets.items():
         made_by = origin.line if origin else ""
         video = VideoOptions(

@@ -128,6 +128,7 @@ def test_one_colored_frame_colors_a_film(tmp_path: Path, cat: Pixels) -> None:
         assert done.returncode == 0, done.stderr
         with av.open(str(tmp_path / "out.mp4")) as container:
             found = [rgb2lab(frame.to_ndarray(format="rgb24"))[..., 1:] for frame in container.decode(video=0)]
+            assert ("colors of a reference picture" in container.metadata["comment"]) == bool(words)
         true = [rgb2lab(crop(cat, number))[..., 1:] for number in range(30)]
         errors[words] = [np.abs(one - other).mean() for one, other in zip(found, true, strict=True)]
         if words:
