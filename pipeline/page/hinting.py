@@ -14,7 +14,7 @@ import gradio as gr
 from PIL import Image, ImageColor, ImageDraw
 
 from pipeline.coloring.hint_files import MARK, read_hints, write_hints
-from pipeline.coloring.worker import Worker
+from pipeline.coloring.worker import PREVIEW, Worker
 from pipeline.errors import ColoringError, HintError
 from pipeline.inference.hints import Hint, Painted, require_hints
 from pipeline.inference.reference import can_compare
@@ -267,7 +267,7 @@ def said_wrong(problems: Sequence[str]) -> gr.HTML:
 
 def marked(before: Path, hints: Sequence[Hint]) -> Path:
     """Draw what was said onto a preview, beside it: a square of each color with a light and a dark rim."""
-    path = before.with_name(f"said-{abs(hash(tuple(hints)))}.webp")
+    path = before.with_name(f"said-{abs(hash(tuple(hints)))}.jpg")
     with Image.open(before) as image:
         picture = image.convert("RGB")
     draw, side = ImageDraw.Draw(picture), max(5, round(_SHOWN * min(picture.size)))
@@ -280,7 +280,7 @@ def marked(before: Path, hints: Sequence[Hint]) -> Path:
         )
         for rim, color in ((2, "black"), (1, "white"), (0, ImageColor.getrgb(hint.color)[:3])):
             draw.rectangle((x - side / 2 - rim, y - side / 2 - rim, x + side / 2 + rim, y + side / 2 + rim), fill=color)
-    picture.save(path, "WEBP", quality=90, method=2)
+    picture.save(path, **PREVIEW)
     return path
 
 
