@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -50,10 +50,13 @@ def examine(path: Path) -> int:
     params, findings = _params(path)
     folder = path.parent
     findings += [_coloring(), *_packages()]
-    if all(map(_installed, _PACKAGES)):
+    trains = all(map(_installed, _PACKAGES))
+    if trains:
         findings += [*_device(params.base if params else None), *_weights(params)]
     findings += _models(folder)
-    findings += [*_git(folder), *_dvc(folder)]
+    around = [*_git(folder), *_dvc(folder)]
+    # Who only colors needs neither; that training is not installed is said above.
+    findings += around if trains else [replace(finding, problem="") for finding in around]
     print_table(("topic", "found"), [(finding.topic, finding.found) for finding in findings])
     problems = [finding.problem for finding in findings if finding.problem]
     for problem in problems:

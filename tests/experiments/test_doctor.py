@@ -13,7 +13,7 @@ import torch
 
 from pipeline.experiments import doctor
 from pipeline.params.schema import Base, Params
-from tests.helpers import Project, twotone
+from tests.helpers import QUICKSTART, Project, twotone
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +122,15 @@ def test_git_without_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     (finding,) = doctor._git(tmp_path)
     assert finding.problem.startswith("git is not installed")
+
+
+def test_who_only_colors_hears_of_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda name: name not in doctor._PACKAGES)
+    (tmp_path / "params.yaml").write_text(QUICKSTART.read_text(encoding="utf-8"), encoding="utf-8")
+    assert doctor.examine(tmp_path / "params.yaml") == 1
+    said = capsys.readouterr()
+    assert "ready, with the starter model" in said.out
+    (problem,) = said.err.splitlines()
+    assert problem.startswith("problem: training needs more; install the extra train")
