@@ -117,7 +117,7 @@ def test_it_colors(installed: Path, make_model: MakeModel, tmp_path: Path) -> No
         refused = twotone(installed, tmp_path, *words)
         assert refused.returncode == 2
         assert refused.stderr.count("error:") == 1, refused.stderr
-        assert f"`pip install '.[{extra}]'`" in refused.stderr
+        assert f'`pip install ".[{extra}]"`' in refused.stderr
     Image.fromarray(rng.integers(0, 65536, (80, 80), dtype=np.uint16)).save(tmp_path / "deep.tif")
     refused = twotone(installed, tmp_path, "colorize", "deep.tif", "-o", "deep.png", "--model", "export")
     assert refused.returncode == 1
