@@ -142,7 +142,7 @@ def missing_extra(what: str, extra: str) -> str:
     another's.
     """
     return (
-        f"{what}; install the extra {extra}: in the folder of this project type `pip install \".[{extra}]\"`, "
+        f'{what}; install the extra {extra}: in the folder of this project type `pip install ".[{extra}]"`, '
         f"or `uv sync --extra {extra}` where uv has made the environment"
     )
 
