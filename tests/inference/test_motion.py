@@ -101,5 +101,5 @@ def test_grain_moves_nothing() -> None:
 
 def test_without_opencv_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(VideoError, match=r"films need OpenCV; install the extra film: .* `pip install '.\[film\]'`"):
+    with pytest.raises(VideoError, match=r'films need OpenCV; install the extra film: .* `pip install "\.\[film\]"`'):
         Motion()

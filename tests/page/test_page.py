@@ -227,7 +227,19 @@ def test_a_wrong_file_sent_to_the_api_gets_a_sentence(server: str) -> None:
     """And no traceback: the server's log is looked at when it has ended, in the fixture."""
     path = _upload(server, "x.txt", "hello")
     data = {
-        "data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], None, None, "", "", None, None, 1, 1, 1, 32],
+        "data": [
+            [{"path": path, "meta": {"_type": "gradio.FileData"}}],
+            None,
+            None,
+            "",
+            "",
+            *([None] * 3),
+            False,
+            1,
+            1,
+            1,
+            32,
+        ],
         "fn_index": _number_of_coloring(server),
     }
     joined = json.dumps({**data, "session_hash": "api", "trigger_id": 1}).encode()
