@@ -258,3 +258,14 @@ def test_killed_while_it_uploads_another_machine_goes_on_to_the_same_bytes(
     assert {name: content for name, content in Project(third).outs().items() if "/pretrain/" in name} == expected
     assert "in storage" in Project(third).run("pipeline.cli", "states", "--clear", "--yes", env=KEYS).stdout
     assert keys() == []
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_not_there_is_not_made(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = (server / "address").read_text(encoding="utf-8")
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SavedStateError, match=r"base\.states s3://nobody/states cannot be written to"):
+        states_of(tmp_path, "s3://nobody/states").fetch()
+    client = boto3.client("s3", endpoint_url=address)
+    assert "nobody" not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
