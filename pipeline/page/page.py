@@ -166,7 +166,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             yield {said: spoken, **_waiting(view, len(task.sources))}
             if not task.sources:
                 earlier.delete()
-                sessions.forget(key)
+                if earlier.items:  # and not where the page is just being loaded again
+                    sessions.forget(key)
                 yield {
                     batch: Batch(),
                     owner: None,
