@@ -128,12 +128,8 @@ def test_each_photograph_has_its_own_colors(page: Page, photo: Path, tmp_path: P
     before = shown(page)
     lines.fill(f"25% 50% {RED} 5%")
     recolored(page, before)
-    page.locator("#place img").click()
-    expect(page.locator("#likely")).to_be_visible(timeout=PATIENCE)
-    page.locator("#undo").click()
     page.locator("#photographs").get_by_role("button", name="Thumbnail 2 of 2").click()
     expect(lines).to_have_value("")
-    expect(page.locator("#likely")).not_to_be_visible()
     before = shown(page)
     lines.fill("50% 50% navy 5%")
     recolored(page, before)
@@ -224,6 +220,20 @@ def test_a_likely_color_is_taken_for_the_place_of_the_click(page: Page, photo: P
     recolored(page, before)
     offered.first.click()
     expect(lines).to_have_value("")
+
+
+def test_likely_colors_are_those_of_the_photograph_that_is_shown(page: Page, photo: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    Image.fromarray(np.full((200, 260), 120, np.uint8)).save(other)
+    send(page, photo, other)
+    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
+    page.get_by_role("button", name="Say a color").click()
+    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+    page.locator("#place img").click()
+    expect(page.locator("#likely")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#save-hints")).to_be_enabled(timeout=PATIENCE)
+    page.locator("#photographs").get_by_role("button", name="Thumbnail 2 of 2").click()
+    expect(page.locator("#likely")).not_to_be_visible(timeout=PATIENCE)
 
 
 def test_a_color_picture_gives_its_colors(page: Page, tmp_path: Path) -> None:
