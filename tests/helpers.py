@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -49,6 +49,27 @@ TINY: dict[str, dict[str, Any]] = {
 
 # Half a code, at the steepest place of the curve from 8-bit codes to L*: no rounding can move the lightness further.
 EIGHT_BIT = 0.26
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for something; an assertion fails where it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def serving(script: str, folder: Path) -> Iterator[Path]:
+    """Run one of the tests' servers, which writes its address to FOLDER/address."""
+    with (folder / "log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen([sys.executable, str(ROOT / script), str(folder)], stdout=log, stderr=log)
+    try:
+        until((folder / "address").exists)
+        yield folder
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Project:

@@ -13,24 +13,16 @@ import numpy as np
 import pytest
 
 from pipeline.inference.starter import starter_folder
-from tests.helpers import ROOT, environment, save_photo
-from tests.test_spot import until
+from tests.helpers import ROOT, environment, save_photo, serving
 
 UPLOAD, GET = re.findall(r"^```bash\n(.*?)^```", (ROOT / "docs/how-to/hub.md").read_text(encoding="utf-8"), re.M | re.S)
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[str]:
-    folder = tmp_path / "hub"
-    folder.mkdir()
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/hub_server.py"), str(folder)], stdout=log, stderr=log
-        )
-    until((folder / "address").exists)
-    yield (folder / "address").read_text(encoding="utf-8")
-    process.kill()
-    process.wait()
+    (tmp_path / "hub").mkdir()
+    with serving("tests/hub_server.py", tmp_path / "hub") as folder:
+        yield (folder / "address").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

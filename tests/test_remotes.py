@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import boto3
 import numpy as np
 import pytest
 
-from tests.helpers import ROOT, Project, environment, save_photo
+from tests.helpers import ROOT, Project, environment, save_photo, serving, until
 
 pytestmark = pytest.mark.slow
 
@@ -76,22 +75,9 @@ def team(make_project: Callable[[str], Project], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a server, with its address and its fault."""
-    folder = tmp_path_factory.mktemp("server")
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, str(ROOT / "tests/s3_server.py"), str(folder)]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    until((folder / "address").exists)
-    yield folder
-    process.kill()
-    process.wait()
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    """The folder of an S3-compatible server, with its address and its fault."""
+    with serving("tests/s3_server.py", tmp_path_factory.mktemp("server")) as folder:
+        yield folder
 
 
 def stages_run(printed: str) -> list[str]:

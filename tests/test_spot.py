@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ import torch
 from pipeline.checkpointing.remote import Remote
 from pipeline.checkpointing.store import SavedStates, State, mention_others
 from pipeline.errors import SavedStateError
-from tests.helpers import QUICKSTART, ROOT, Project, environment, twotone
+from tests.helpers import QUICKSTART, Project, environment, serving, twotone, until
 from tests.nursery import Nursery
 from tests.test_interruptions import MODULES, SHORT
 
@@ -183,22 +181,9 @@ def test_a_training_of_another_count_of_threads_is_mentioned(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a server, with its address and its fault."""
-    folder = tmp_path_factory.mktemp("server")
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, str(ROOT / "tests/s3_server.py"), str(folder)]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    until((folder / "address").exists)
-    yield folder
-    process.kill()
-    process.wait()
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    """The folder of an S3-compatible server, with its address and its fault."""
+    with serving("tests/s3_server.py", tmp_path_factory.mktemp("server")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,14 @@ def opened_list(page: Page, photo: Path) -> None:
     expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
 
 
+def opened_list_of_two(page: Page, photo: Path, other: Path) -> None:
+    Image.fromarray(np.full((200, 260), 120, np.uint8)).save(other)
+    send(page, photo, other)
+    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
+    page.get_by_role("button", name="Say a color").click()
+    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+
+
 def recolored(page: Page, before: str) -> None:
     expect(page.locator("#result img").nth(1)).not_to_have_attribute("src", before, timeout=PATIENCE)
 
@@ -118,12 +126,7 @@ def test_a_line_that_says_nothing_is_named(page: Page, photo: Path) -> None:
 
 
 def test_each_photograph_has_its_own_colors(page: Page, photo: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.png"
-    Image.fromarray(np.full((200, 260), 120, np.uint8)).save(other)
-    send(page, photo, other)
-    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
-    page.get_by_role("button", name="Say a color").click()
-    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+    opened_list_of_two(page, photo, tmp_path / "other.png")
     lines = page.locator("#hints textarea")
     before = shown(page)
     lines.fill(f"25% 50% {RED} 5%")
@@ -223,12 +226,7 @@ def test_a_likely_color_is_taken_for_the_place_of_the_click(page: Page, photo: P
 
 
 def test_likely_colors_are_those_of_the_photograph_that_is_shown(page: Page, photo: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.png"
-    Image.fromarray(np.full((200, 260), 120, np.uint8)).save(other)
-    send(page, photo, other)
-    expect(page.locator("#status")).to_contain_text("Colored 2 / 2", timeout=PATIENCE)
-    page.get_by_role("button", name="Say a color").click()
-    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+    opened_list_of_two(page, photo, tmp_path / "other.png")
     page.locator("#place img").click()
     expect(page.locator("#likely")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#save-hints")).to_be_enabled(timeout=PATIENCE)
