@@ -54,6 +54,7 @@ def test_what_a_training_asks_for_is_allowed(recipe: str, words: list[str], tmp_
         assert read(path) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", SCRIPTS)
 def test_a_script_knows_its_options(words: list[str]) -> None:
     said = subprocess.run(

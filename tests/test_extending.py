@@ -180,6 +180,7 @@ def test_a_generator(project: Project) -> None:
     assert model["generator"]["architecture"] == "three_layers"
 
 
+@pytest.mark.slow
 def test_a_source(project: Project, rng: np.random.Generator) -> None:
     apply(project, "A source of photographs")
     for number in range(14):
@@ -206,6 +207,7 @@ def test_a_metric(project: Project) -> None:
     assert protocol["metrics"]["ab_rmse"].startswith("root of the mean squared error")
 
 
+@pytest.mark.slow
 def test_a_stage(project: Project) -> None:
     apply(project, "A stage")
     project.dvc("repro", "contact_sheet")

@@ -225,6 +225,7 @@ def test_a_second_trainer_refuses_and_names_the_first(trainings: Trainings, wait
     assert published(trainings, "finetune") == expected
 
 
+@pytest.mark.slow
 def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
     trainings.run("pretrain", at_step(CONTENT, 3))
     assert states(trainings.folder, "pretrain")
@@ -258,6 +259,7 @@ def test_other_parameters_data_or_code_start_anew(trainings: Trainings) -> None:
     assert "resumed after epoch 1" in trainings.run("pretrain").stdout
 
 
+@pytest.mark.slow
 def test_other_texts_train_nothing_and_another_loss_trains(trainings: Trainings) -> None:
     trainings.run("pretrain")
     expected = published(trainings, "pretrain")

@@ -123,7 +123,7 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     assert read(path).finetune.lr_generator == 2e-4
 
 
-@settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, derandomize=True, max_examples=50, suppress_health_check=list(HealthCheck))
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.dictionaries(st.text(), x)))
 def test_any_tree_is_parsed_or_refused(raw: object) -> None:
     if raw == {}:

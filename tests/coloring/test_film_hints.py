@@ -77,6 +77,7 @@ def test_a_color_follows_the_thing_to_the_next_cut(film: Path) -> None:
     assert np.abs(said[CUT][..., 1:] - plain[CUT][..., 1:]).mean() < 1
 
 
+@pytest.mark.slow
 def test_a_hint_holds_for_its_shot_before_and_after_its_time(film: Path) -> None:
     plain, _ = colored(film)
     say(film, x=20 + STEP * 6 + 20, time=0.6)
@@ -92,20 +93,17 @@ def test_a_hint_holds_for_its_shot_before_and_after_its_time(film: Path) -> None
         assert np.abs(said[number][44:52, 36:44, 1:].mean((0, 1)) - color_of("#a03030")).max() < 12
 
 
-def test_two_hints_of_one_thing_do_not_add_up(film: Path) -> None:
+def test_two_hints_of_one_thing_do_not_add_up_and_a_time_after_the_end_is_said(film: Path) -> None:
     hints = [{"x": 20 + STEP * n + 20, "y": 48, "color": "#a03030", "radius": 8, "time": n / RATE} for n in (2, 10)]
-    (film / "film.hints.json").write_text(json.dumps({"hints": hints}), encoding="utf-8")
-    said, _ = colored(film)
+    after = {"x": 100, "y": 48, "color": "green", "time": 100.0}
+    (film / "film.hints.json").write_text(json.dumps({"hints": [*hints, after]}), encoding="utf-8")
+    said, printed = colored(film)
+    assert "1 hints have a time after its end" in printed
     for number in (0, 2, 6, 10, CUT - 1):
         assert np.linalg.norm(square(said[number], number) - color_of("#a03030")) < 12
 
 
-def test_a_time_after_the_end_is_said(film: Path) -> None:
-    say(film, time=100.0)
-    _, printed = colored(film)
-    assert "1 hints have a time after its end" in printed
-
-
+@pytest.mark.slow
 def test_the_first_frame_may_be_colored_by_hand(film: Path) -> None:
     by_hand = np.stack([frames()[0][..., 0]] * 3, 2).astype(float)
     by_hand[..., 2] *= 0.5  # all of it yellowish

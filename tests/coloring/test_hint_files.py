@@ -79,6 +79,7 @@ def test_paint_programs_save_in_other_formats(tmp_path: Path, ending: str) -> No
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["street.png"]
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_older_than_its_hints_is_named(tmp_path: Path) -> None:
     photo = gray_photo(tmp_path / "street.png")
     assert twotone(tmp_path, "colorize", str(photo)).returncode == 0

@@ -73,6 +73,7 @@ def test_what_somebody_says_is_never_cut_and_keeps_its_number(cat: Pixels) -> No
         liked(cat, mirrored(cat), "postcard.png", (said[0], Hint(5000, 5, "red")))
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path: Path, cat: Pixels) -> None:
     Image.fromarray(cat).convert("L").save(tmp_path / "gray.png")
     Image.fromarray(mirrored(cat)).save(tmp_path / "reference.png")

@@ -121,6 +121,7 @@ def test_a_reader_that_goes_away_is_no_traceback(street: Path, model: Path, rng:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_closed_ends_are_said(street: Path, model: Path) -> None:
     """As cron and service managers start a command."""
     for script, status, said in (

@@ -41,8 +41,12 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
         ),
         ("++finetune.losses.l2=3", "finetune.losses.l2 is not known"),
         ("finetune.losses.mse=3", "Could not override 'finetune.losses.mse'. To append to your config use +finetune"),
-        ("generator.max_width=1", "generator.max_width must be 0 or >= 2: a decoder halves it"),
-        ("base.seed=1,-2", "base.seed must be >= 0, got -2"),
+        pytest.param(
+            "generator.max_width=1",
+            "generator.max_width must be 0 or >= 2: a decoder halves it",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("base.seed=1,-2", "base.seed must be >= 0, got -2", marks=pytest.mark.slow),
         ("~finetune.losses.l1", "finetune.losses must name at least one, got {}"),
         ("sample.train=100000", "not enough photographs for sample.train 100000"),
         pytest.param(
@@ -66,12 +70,16 @@ def test_what_would_be_refused_is_refused(project: Project, change: str, sentenc
     ("change", "quoted"),
     [
         ("sample.path=/data/Müller", "\"sample.path='/data/Müller'\""),
-        ("sample.path=照片", "\"sample.path='照片'\""),
-        ("sample.path=Photos (1)", "\"sample.path='Photos (1)'\""),
-        ("sample.path=a,b", "\"sample.path='a,b'\""),
+        pytest.param("sample.path=照片", "\"sample.path='照片'\"", marks=pytest.mark.slow),
+        pytest.param("sample.path=Photos (1)", "\"sample.path='Photos (1)'\"", marks=pytest.mark.slow),
+        pytest.param("sample.path=a,b", "\"sample.path='a,b'\"", marks=pytest.mark.slow),
         ("sample.path=it's", "'sample.path=\"it'\"'\"'s\"'"),
-        ("sample.path=~/pics", f"\"sample.path='{os.path.expanduser('~/pics')}'\""),
-        ("finetune.losses={l1: 100, mse: 10}", '"finetune.losses=l1:100 mse:10"'),
+        pytest.param(
+            "sample.path=~/pics",
+            f"\"sample.path='{os.path.expanduser('~/pics')}'\"",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("finetune.losses={l1: 100, mse: 10}", '"finetune.losses=l1:100 mse:10"', marks=pytest.mark.slow),
         ("finetune.losses.mse=10", '"finetune.losses=l1:100.0 mse:10"'),
     ],
 )
@@ -139,7 +147,14 @@ def test_a_tilde_is_refused_in_words(project: Project) -> None:
         assert f"{key} must not begin with ~, which only a shell knows; write the folder out: /" in refused.stderr
 
 
-@pytest.mark.parametrize("key", ["pretrain.sample_epochs", "finetune.keep_epochs", "base.trackers"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "pretrain.sample_epochs",
+        pytest.param("finetune.keep_epochs", marks=pytest.mark.slow),
+        pytest.param("base.trackers", marks=pytest.mark.slow),
+    ],
+)
 def test_lists_are_replaced(project: Project, key: str) -> None:
     block, name = key.split(".")
     value = "[tensorboard]" if name == "trackers" else "[1]"

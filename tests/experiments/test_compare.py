@@ -34,6 +34,7 @@ def named(values: np.ndarray) -> dict[str, float]:
     return {str(number): float(value) for number, value in enumerate(values)}
 
 
+@pytest.mark.slow
 def test_a_table_of_metrics_rarely_finds_a_difference_by_chance(rng: np.random.Generator) -> None:
     """Nineteen metrics of twenty photographs: one table in twenty may have a false alarm."""
     false_alarms = 0

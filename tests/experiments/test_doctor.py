@@ -97,6 +97,7 @@ def test_whether_bf16_pays(ratio: float, precision: str, verdict: str) -> None:
     assert verdict in doctor._bf16_verdict(ratio, precision)
 
 
+@pytest.mark.slow
 def test_the_measurement_sees_a_slower_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are not tested, but that the ratio is bf16's to fp32's: bf16 is made to wait."""
     own = torch.nn.Conv2d.forward

@@ -70,7 +70,10 @@ def test_both_stages_are_swept_and_nothing_is_published(make_project: Callable[[
     assert "there are the stages pretrain and finetune, got 'sample'" in refused.stderr
 
 
-@pytest.mark.parametrize(("epochs", "frozen"), [(10, 10), (10, 9), (0, 0)])
+@pytest.mark.parametrize(
+    ("epochs", "frozen"),
+    [pytest.param(10, 10, marks=pytest.mark.slow), (10, 9), pytest.param(0, 0, marks=pytest.mark.slow)],
+)
 def test_batch_normalization_learns_as_in_the_stage(params: Params, tmp_path: Path, epochs: int, frozen: int) -> None:
     """Networks that were loaded are in evaluation mode. A stage without epochs has a rate to look for, too."""
     block = params.pretrain.model_copy(update={"freeze_epochs": frozen, "epochs": epochs})

@@ -48,10 +48,10 @@ def export(model: Path, folder: Path, photographs: Photographs, variant: OnnxVar
 @pytest.mark.parametrize(
     ("architecture", "noise", "space"),
     [
-        ("dynamic_unet", "none", "lab"),
+        pytest.param("dynamic_unet", "none", "lab", marks=pytest.mark.slow),
         ("dynamic_unet", "input", "rgb"),
         ("pix2pix_unet", "dropout", "lab"),
-        ("pix2pix_unet_leaky", "none", "lab"),
+        pytest.param("pix2pix_unet_leaky", "none", "lab", marks=pytest.mark.slow),
         pytest.param("dynamic_unet", "dropout", "rgb", marks=pytest.mark.slow),
         ("compact_unet", "none", "rgb"),
     ],

@@ -77,9 +77,13 @@ def test_weights_follow_the_seed_and_leave_the_global_one(params: Params) -> Non
 
 
 # fastai's decoder is large behind wide bodies.
+# One of each kind; the larger of the same kind are slow.
+SMALL = ("resnet18", "regnety_004", "mobilenetv3_large_100", "convnextv2_atto", "tf_efficientnet_lite0")
+
+
 @pytest.mark.parametrize(
     ("name", "decoder"),
-    [(name, "halved") for name in TESTED]
+    [pytest.param(name, "halved", marks=[] if name in SMALL else pytest.mark.slow) for name in TESTED]
     + [pytest.param(name, "fastai", marks=[] if name == "resnet18" else pytest.mark.slow) for name in TESTED],
 )
 def test_a_working_backbone_keeps_every_skip_and_trains(name: str, decoder: str, params: Params) -> None:

@@ -125,6 +125,7 @@ def test_a_line_that_says_nothing_is_named(page: Page, photo: Path) -> None:
     expect(problem).to_have_count(0, timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_each_photograph_has_its_own_colors(page: Page, photo: Path, tmp_path: Path) -> None:
     opened_list_of_two(page, photo, tmp_path / "other.png")
     lines = page.locator("#hints textarea")
@@ -234,6 +235,7 @@ def test_likely_colors_are_those_of_the_photograph_that_is_shown(page: Page, pho
     expect(page.locator("#likely")).not_to_be_visible(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_color_picture_gives_its_colors(page: Page, tmp_path: Path) -> None:
     cat = np.asarray(data.chelsea())
     Image.fromarray(cat).convert("L").save(tmp_path / "cat.png")

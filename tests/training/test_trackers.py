@@ -37,6 +37,7 @@ def events_of(project: Project, stage: str) -> EventAccumulator:
     return events
 
 
+@pytest.mark.slow
 def test_a_training_is_one_run_however_often_it_is_interrupted(
     make_project: Callable[[str], Project], nursery: Nursery
 ) -> None:
