@@ -1,6 +1,6 @@
 """uv run python benchmarks/race.py FOLDER: minutes from nothing to a validation ab_mae of 13.4, on flowers at 96 px.
 
-The one number by which a change of speed or of learning is judged; docs/results/experiments.md keeps its history. It
+The one number by which a change of speed or of learning is judged; docs/results/race.md keeps its history. It
 runs the real stages `sample` and `pretrain` in a temporary folder, stops at the first epoch that reaches the goal, and
 prints the time from the start of `sample` to that epoch's score. `-S block.key=value` changes a parameter.
 """

@@ -1,6 +1,6 @@
 """The benchmarks run, at the smallest size.
 
-What they measure is in docs/explanation/speed.md and docs/results/experiments.md.
+What they measure is in docs/explanation/speed.md and docs/results/.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/results/experiments.md: its trainings take minutes to hours; what its commands ask for is checked here."""
+"""docs/results/: its trainings take minutes to hours; what its commands ask for is checked here."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from pipeline.params import recipes
 from pipeline.params.schema import read
 from tests.helpers import RECIPES, ROOT
 
-TEXT = (ROOT / "docs/results/experiments.md").read_text(encoding="utf-8")
+# Real photographs' command is run by a test of the README's.
+PAGES = [page for page in sorted((ROOT / "docs/results").glob("*.md")) if page.stem != "real-photographs"]
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """(the recipe that params.yaml has, the words of a command), in the order of the page."""
-    recipe = recipes.BASE
-    for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("uv run "), comments=True)
-            if words[:2] == ["twotone", "recipe"]:
-                recipe = words[2]
-            else:
-                yield recipe, words
+    """(the recipe that params.yaml has, the words of a command), in the order of each page."""
+    for page in PAGES:
+        recipe = recipes.BASE
+        for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line.removeprefix("uv run "), comments=True)
+                if words[:2] == ["twotone", "recipe"]:
+                    recipe = words[2]
+                else:
+                    yield recipe, words
 
 
 TRAININGS = [one for one in commands() if one[1][0] in ("dvc", "twotone")]
