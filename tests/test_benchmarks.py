@@ -63,6 +63,15 @@ def test_the_coloring_of_a_folder_is_measured() -> None:
     assert all(float(row[1]) > 0 for row in rows)
 
 
+def test_the_coloring_of_a_film_is_measured(tmp_path: Path) -> None:
+    write(tmp_path / "clip.mp4", moving(0.0))
+    for words in (["--film", str(tmp_path / "clip.mp4")], ["--size", "96x64"]):
+        printed = python("benchmarks/films.py", "--frames", "5", "--repeats", "1", *words)
+        rows = [line.split(" | ") for line in printed.splitlines()[2:4]]
+        assert [row[0] for row in rows] == ["| three threads", "| one thread"]
+        assert re.search(r"of one thread, ms a frame: decoding \d+, coloring \d+, encoding \d+$", printed.strip())
+
+
 def test_smoothing_is_measured_on_a_film(tmp_path: Path, model: Path) -> None:
     write(tmp_path / "clip.mp4", moving(0.0))
     printed = python("benchmarks/smoothing.py", str(model), "--films", str(tmp_path / "clip.mp4"), "--frames", "5")

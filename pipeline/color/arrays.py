@@ -5,11 +5,11 @@ The same colors as in pipeline.color.tensors (sRGB, D65, 2 degree observer), whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pipeline.color.constants import EPSILON, OFFSET, SLOPE, WHITE, XYZ_FROM_RGB
@@ -26,11 +26,15 @@ _HALVINGS = 12
 def lightness(pixels: Samples) -> Floats:
     """(H, W) gray or (H, W, 3) sRGB, uint8 or uint16 -> (H, W) L* in [0, 100]."""
     curve = _linear_light(pixels.dtype.itemsize * 8)
-    if pixels.ndim == 2:
-        return _lightness_of(curve)[pixels]
+    if pixels.ndim == 2 or _is_gray(pixels):
+        return _lightness_of(curve)[pixels if pixels.ndim == 2 else pixels[..., 0]]
     red, green, blue = (np.float32(weight) for weight in XYZ_FROM_RGB[1])
     luminance = red * curve[pixels[..., 0]] + green * curve[pixels[..., 1]] + blue * curve[pixels[..., 2]]
     return _lightness_of(luminance)
+
+
+def _is_gray(pixels: Samples) -> bool:
+    return all(np.array_equal(pixels[..., 0], pixels[..., other]) for other in (1, 2))
 
 
 def gray_level(light: Floats) -> Floats:
@@ -63,7 +67,10 @@ def colored(light: Floats, ab: Floats, bits: int = 8) -> Samples:
     outside = ~_fits(linear)
     if outside.any():
         linear[:, outside] = _within_gamut(light[outside], ab[:, outside])
-    return np.moveaxis(_encode(linear, bits), 0, 2)
+    rgb = np.empty((*light.shape, 3), np.uint8 if bits == 8 else np.uint16)
+    for channel, plane in enumerate(linear):
+        rgb[..., channel] = _encode(plane, bits)
+    return rgb
 
 
 def _within_gamut(light: Floats, ab: Floats) -> Floats:
@@ -138,6 +145,14 @@ def window_mean(plane: Floats, radius: int) -> Floats:
 
     Not by SciPy, which would make what a colorizer installs half as large again.
     """
-    side = 2 * radius + 1
-    averaged: Floats = sliding_window_view(np.pad(plane, radius, "edge"), (side, side)).mean((2, 3), dtype=plane.dtype)
-    return averaged
+    side, (height, width) = 2 * radius + 1, plane.shape
+    padded = np.pad(plane, radius, "edge")
+    columns = _sum([padded[first : first + height] for first in range(side)])
+    return _sum([columns[:, first : first + width] for first in range(side)]) / np.float32(side * side)
+
+
+def _sum(planes: Sequence[Floats]) -> Floats:
+    total = planes[0].copy()
+    for plane in planes[1:]:
+        total += plane
+    return total

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import DialError, ModelError, missing_extra
 from pipeline.inference.devices import CPU, PROVIDERS, onnx_devices, torch_devices
+from pipeline.inference.onnx_graph import ready
 from pipeline.models.config import HINT_CHANNELS, ONNX_FILE, ModelConfig, read_config, read_weights
 from pipeline.types import Floats
 
@@ -132,26 +133,34 @@ def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str) -> N
     content = read_weights(path, config)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    names = onnx_devices(asked, onnxruntime.get_available_providers())
-    session, device, note = _session(onnxruntime, path, content, options, names)
     described = config.interface
     dial = described.dial if described else None
     if vivid is not None and dial is None:
         raise DialError(f"{path}: exported without the dial")
     at = described.dial_at if described and vivid is None else vivid
-    fixed = {dial: np.array([at], np.float32)} if dial else {}
-    given = [one.name for one in session.get_inputs() if one.name != dial]
+    names = onnx_devices(asked, onnxruntime.get_available_providers())
+
+    def graph(device: str) -> bytes:
+        return ready(content, dial, at, wide=device == CPU)
+
+    session, device, note = _session(onnxruntime, path, graph, options, names)
+    given = [one.name for one in session.get_inputs()]
     shapes = tuple((dropout.channels, dropout.smaller) for dropout in (described.dropout if described else ()))
 
     def run(x: Floats, seed: int) -> Floats:
-        (colors,) = session.run(None, dict(zip(given, inputs(x, seed, config, shapes), strict=True)) | fixed)
+        (colors,) = session.run(None, dict(zip(given, inputs(x, seed, config, shapes), strict=True)))
         return np.asarray(colors, np.float32)
 
     return Network(config, run, device, note)
 
 
-def _session(onnxruntime: Any, path: Path, content: bytes, options: Any, names: list[str]) -> tuple[Any, str, str]:
+def _session(
+    onnxruntime: Any, path: Path, graph: Callable[[str], bytes], options: Any, names: list[str]
+) -> tuple[Any, str, str]:
     """Begin a session on the first device that works; return it, the device, and why it is not the first one.
+
+    Args:
+        graph: gives the ONNX file for a device.
 
     Raises:
         ModelError: none works.
@@ -159,7 +168,7 @@ def _session(onnxruntime: Any, path: Path, content: bytes, options: Any, names: 
     problems = []
     for name in names:
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[name]])
+            session = onnxruntime.InferenceSession(graph(name), options, providers=[PROVIDERS[name]])
         except Exception as error:  # onnxruntime's own exceptions share no base
             problems.append(f"{' '.join(str(error).split())[:300]}")
             continue
