@@ -33,7 +33,7 @@ _ENDING, _ARCHIVE = ".state", ".tar"
 
 
 @dataclass(frozen=True)
-class Position:
+class RemoteTraining:
     """A training that has files at an address."""
 
     stage: str
@@ -84,7 +84,7 @@ class Remote:
         """Return the place of base.states; None for `none`."""
         return None if address == NOWHERE else cls(address)
 
-    def trainings(self) -> list[Position]:
+    def trainings(self) -> list[RemoteTraining]:
         """Return each training that has something there, with its newest state.
 
         Raises:
@@ -98,7 +98,7 @@ class Remote:
                     newest = max(filter(_is_state, names), default="")
                     epoch, _, batches = newest.removesuffix(_ENDING).partition("-")
                     if names:
-                        found.append(Position(stage, key, int(epoch) if epoch else None, int(batches or 0)))
+                        found.append(RemoteTraining(stage, key, int(epoch) if epoch else None, int(batches or 0)))
         return found
 
     def inputs(self, stage: str, key: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpointing.remote import Position, Remote
+from pipeline.checkpointing.remote import RemoteTraining, Remote
 from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
 from pipeline.errors import InputError, LockError, ParamsError, SavedStateError
 from pipeline.params import recipes
@@ -122,7 +122,7 @@ def clear_trainings(folder: Path, params: Path, fingerprint: str | None, *, ask:
         raise problem
 
 
-def _elsewhere(params: Path, fingerprint: str | None) -> tuple[Remote | None, list[Position]]:
+def _elsewhere(params: Path, fingerprint: str | None) -> tuple[Remote | None, list[RemoteTraining]]:
     """Return the place of base.states, and the trainings that have something there; None where nothing is said.
 
     Raises:
