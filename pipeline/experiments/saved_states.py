@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpointing.remote import RemoteTraining, Remote
+from pipeline.checkpointing.remote import Remote, RemoteTraining
 from pipeline.checkpointing.store import SavedStates, read_inputs, read_position
 from pipeline.errors import InputError, LockError, ParamsError, SavedStateError
 from pipeline.params import recipes
