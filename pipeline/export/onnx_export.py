@@ -167,7 +167,7 @@ def _axes(prefix: str) -> dict[int, str]:
 
 
 def _fp16(content: bytes) -> bytes:
-    """Half the size: weights and arithmetic in 16 bits, input and output as before."""
+    """Halve the size: weights and arithmetic in 16 bits, input and output as before. (On a CPU, see onnx_graph.)"""
     import onnx
 
     onnx_runtime()
