@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 from skimage.color import lab2rgb, rgb2lab
 
-from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
+from pipeline.color.arrays import chromaticity, colored, gray_level, lightness, window_mean
 from tests.helpers import EIGHT_BIT
 
 
@@ -19,6 +20,18 @@ def test_lightness_is_that_of_skimage(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(lightness(gray), rgb2lab(np.repeat(gray[..., None], 3, 2))[..., 0], atol=2e-4)
     deep = rng.integers(0, 65536, (1, 1000, 3), dtype=np.uint16)
     np.testing.assert_allclose(lightness(deep), rgb2lab(deep)[..., 0], atol=2e-4)
+
+
+def test_gray_in_three_channels_is_that_in_one(rng: np.random.Generator) -> None:
+    for gray in (rng.integers(0, 256, (40, 30), np.uint8), rng.integers(0, 65536, (40, 30), np.uint16)):
+        assert np.array_equal(lightness(gray[..., None].repeat(3, 2)), lightness(gray))
+
+
+def test_a_window_mean_is_that_of_scipy(rng: np.random.Generator) -> None:
+    plane = rng.normal(50, 20, (23, 31)).astype(np.float32)
+    for radius in (1, 3):
+        expected = uniform_filter(plane.astype(float), 2 * radius + 1, mode="nearest")
+        np.testing.assert_allclose(window_mean(plane, radius), expected, rtol=1e-5)
 
 
 def test_chromaticity_is_that_of_skimage(rng: np.random.Generator) -> None:
