@@ -167,7 +167,7 @@ def _axes(prefix: str) -> dict[int, str]:
 
 
 def _fp16(content: bytes) -> bytes:
-    """Halve the size: weights and arithmetic in 16 bits, input and output as before. (On a CPU, see onnx_graph.)"""
+    """Halve the size: weights and arithmetic in 16 bits, which `Colorizer` widens on a CPU; input and output stay."""
     import onnx
 
     onnx_runtime()
