@@ -28,7 +28,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line.removeprefix("uv run "), comments=True)
                 if words[:2] == ["twotone", "recipe"]:
-                    recipe = words[2]
+                    # That of an earlier version has the keys of today's.
+                    recipe = words[2].removesuffix("-0.1.0")
                 else:
                     yield recipe, words
 

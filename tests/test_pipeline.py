@@ -277,8 +277,8 @@ RERUNS = {
 }
 
 
-# One that trains anew, one that trains nothing; the others are slow.
-FIRST = ("pipeline/training/losses.py", "pipeline/system.py")
+# One that trains anew, one that reruns without training, one that reruns nothing; the others are slow.
+FIRST = ("pipeline/training/losses.py", "pipeline/params/schema.py", "pipeline/system.py")
 
 
 @pytest.mark.parametrize(

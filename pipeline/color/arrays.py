@@ -141,7 +141,7 @@ def _srgb_curve(linear: Any) -> Any:
 
 
 def window_mean(plane: Floats, radius: int) -> Floats:
-    """Average a window of 2 * radius + 1 pixels around each pixel: (H, W) -> (H, W). Beyond the rim it repeats.
+    """Average a window of 2 * radius + 1 pixels around each pixel: (H, W) -> (H, W) float32. Beyond the rim it repeats.
 
     Not by SciPy, which would make what a colorizer installs half as large again.
     """

@@ -91,12 +91,14 @@ def parity(
 ) -> dict[str, float]:
     """Largest difference of a or b between torch and the exported file, Lab units, by size (HxW).
 
-    On the first photographs, at three square sizes and an oblong one.
+    On the first photographs, at three square sizes and an oblong one. The file is run as other programs run it, and as
+    `Colorizer` does.
 
     Args:
         vivid: where the dial of the exported file stands, when it should be the same as `loaded`.
     """
-    exported, network = load_network(folder, vivid), with_noise_given(loaded.network, loaded.space)
+    exported = [load_network(folder, vivid, as_is=as_is) for as_is in (True, False)]
+    network = with_noise_given(loaded.network, loaded.space)
     batch = next(iter(plain_batches(photographs, batch_size=2)))
     unit = loaded.config.multiple
     size = max(unit, loaded.config.image_size // unit * unit)
@@ -106,7 +108,7 @@ def parity(
         condition, _ = loaded.space.encode(resized.clamp(0, 255).round().to(torch.uint8))
         with torch.inference_mode():
             ours = loaded.space.ab(network(*map(torch.from_numpy, _seed_0(condition, loaded.config, network.shapes))))
-        theirs = loaded.space.ab(as_function(exported)(condition))
+        theirs = torch.stack([loaded.space.ab(as_function(one)(condition)) for one in exported])
         differences[f"{height}x{width}"] = float((ours - theirs).abs().max())
     return differences
 

@@ -30,7 +30,9 @@ class Network:
     """Why it is not the device that comes first on this machine."""
 
 
-def load_network(path: Path, vivid: float | None = None, threads: int | None = None, device: str = CPU) -> Network:
+def load_network(
+    path: Path, vivid: float | None = None, threads: int | None = None, device: str = CPU, *, as_is: bool = False
+) -> Network:
     """Load a checkpoint folder, an export folder, or a .onnx file with its model.json beside it.
 
     Args:
@@ -38,6 +40,7 @@ def load_network(path: Path, vivid: float | None = None, threads: int | None = N
             for the model as it is.
         threads: that it computes with, which are torch's for all networks of a process; None for one a core.
         device: one of `devices.NAMES`; auto takes the first that works.
+        as_is: whether an exported file runs as other programs run it, and not as it runs fastest here.
 
     Raises:
         ModelError: no model there, a damaged one, one without a dial, or no such device.
@@ -46,7 +49,7 @@ def load_network(path: Path, vivid: float | None = None, threads: int | None = N
     if vivid is not None and not 0 <= vivid <= 1:
         raise ValueError(f"vivid must be in 0..1, got {vivid}")
     file = onnx_file(path)
-    return _onnx(file, vivid, threads, device) if file else _torch(path, vivid, threads, device)
+    return _onnx(file, vivid, threads, device, as_is) if file else _torch(path, vivid, threads, device)
 
 
 def onnx_file(path: Path) -> Path | None:
@@ -127,7 +130,7 @@ def onnx_runtime() -> Any:
     return onnxruntime
 
 
-def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str) -> Network:
+def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str, as_is: bool) -> Network:
     onnxruntime = onnx_runtime()
     config = read_config(path.parent)
     content = read_weights(path, config)
@@ -139,16 +142,19 @@ def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str) -> N
         raise DialError(f"{path}: exported without the dial")
     at = described.dial_at if described and vivid is None else vivid
     names = onnx_devices(asked, onnxruntime.get_available_providers())
+    mixed = (dial, at) if dial is not None and at is not None else None
 
     def graph(device: str) -> bytes:
-        return ready(content, dial, at, wide=device == CPU)
+        return content if as_is else ready(content, mixed, wide=device == CPU)
 
     session, device, note = _session(onnxruntime, path, graph, options, names)
-    given = [one.name for one in session.get_inputs()]
+    takes = [one.name for one in session.get_inputs()]
+    given = [name for name in takes if name != dial]
+    fixed = {dial: np.array([at], np.float32)} if dial is not None and (as_is or dial in takes) else {}
     shapes = tuple((dropout.channels, dropout.smaller) for dropout in (described.dropout if described else ()))
 
     def run(x: Floats, seed: int) -> Floats:
-        (colors,) = session.run(None, dict(zip(given, inputs(x, seed, config, shapes), strict=True)))
+        (colors,) = session.run(None, dict(zip(given, inputs(x, seed, config, shapes), strict=True)) | fixed)
         return np.asarray(colors, np.float32)
 
     return Network(config, run, device, note)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from pipeline.errors import ModelError
@@ -51,6 +52,7 @@ class Runtime:
 
     def __init__(self, providers: list[str], broken: str = "", silent: bool = False):
         self._real, self._providers, self._broken, self._silent = networks.onnx_runtime(), providers, broken, silent
+        self.bits: dict[str, set[int]] = {}
 
     def get_available_providers(self) -> list[str]:
         return self._providers
@@ -58,6 +60,7 @@ class Runtime:
     def InferenceSession(self, content: bytes, _options: Any, providers: list[str]) -> Any:  # noqa: N802
         if providers == [self._broken] and not self._silent:
             raise RuntimeError("no such device")
+        self.bits[providers[0]] = {t.data_type for t in onnx.load_from_string(content).graph.initializer}
         session = self._real.InferenceSession(content, providers=["CPUExecutionProvider"])
         took = "CPUExecutionProvider" if providers == [self._broken] else providers[0]
         return SimpleNamespace(run=session.run, get_inputs=session.get_inputs, get_providers=lambda: [took])
@@ -74,6 +77,9 @@ def test_where_it_does_not_work_the_cpu_colors_and_says_so(
     colorizer = Colorizer.load(starter_folder())
     assert (colorizer.device, colorizer.note) == ("cpu", "coloring on the cpu, since cuda does not work")
     assert np.array_equal(colorizer(gray), expected)
+    # A CPU computes in 32 bits.
+    types = {"CPUExecutionProvider": {onnx.TensorProto.FLOAT}}
+    assert runtime.bits == types | ({CUDA[1]: {onnx.TensorProto.FLOAT16}} if silent else {})
     with pytest.raises(ModelError, match="cannot be loaded"):
         Colorizer.load(starter_folder(), device="cuda")
 

@@ -77,7 +77,8 @@ def test_weights_follow_the_seed_and_leave_the_global_one(params: Params) -> Non
 
 
 # fastai's decoder is large behind wide bodies.
-# One of each kind; the larger of the same kind are slow.
+# One of each way in which layers are taken from a backbone. The others are slow, as is fastai's decoder, which is large
+# behind wide ones.
 SMALL = ("resnet18", "regnety_004", "mobilenetv3_large_100", "convnextv2_atto", "tf_efficientnet_lite0")
 
 

@@ -31,7 +31,7 @@ def dial_model(make_model: MakeModel, tmp_path_factory: pytest.TempPathFactory) 
     return tuned_pair(make_model(noise="input"), tmp_path_factory.mktemp("pair"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(dial_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
