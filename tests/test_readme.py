@@ -34,7 +34,7 @@ BLOCKS = [re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for
 # What a reader types to begin a page with what the last commit has.
 CLEAN = "git checkout params.yaml dvc.lock reports && dvc checkout"
 # What is tried elsewhere: the tests themselves, and what needs a package index.
-ELSEWHERE = ("uv run pytest", "pip install uv && ", 'pip install ".[serve,film,heic]"')
+ELSEWHERE = ("uv run pytest", "pip install uv && ", 'pip install ".[serve,film,heic,sixteen-bit]"')
 
 
 def film(path: Path) -> None:
@@ -52,7 +52,7 @@ def as_typed(block: str, photographs: Path) -> str:
     for old, new in (
         ("uv run pytest                          # the tests\n", ""),
         ("pip install uv && ", ""),
-        ('pip install ".[serve,film,heic]"', ""),
+        ('pip install ".[serve,film,heic,sixteen-bit]"', ""),
         ('pip install ".[hints]"\n', ""),
         ("uv run ", ""),
         ("/absolute/path/to/photographs", str(photographs)),
