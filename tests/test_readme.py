@@ -21,6 +21,7 @@ from tests.helpers import QUICKSTART, ROOT, Project, environment, save_photo
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Of the other pages, those whose commands no test of their own tries.
 OTHERS = (
+    "first-training",
     "how-to/color-photographs",
     "how-to/train-your-own",
     "explanation/reproducible",
