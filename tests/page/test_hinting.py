@@ -15,6 +15,7 @@ from skimage.color import rgb2lab
 from pipeline.inference.hints import Hint, color_of
 from pipeline.page.hinting import parse
 from pipeline.page.palette import PALETTE, color_at, likely_colors
+from tests.helpers import until
 from tests.page.conftest import PATIENCE, downloaded, send
 
 RED = "#c05050"
@@ -97,14 +98,16 @@ def test_colors_are_typed_saved_and_loaded(page: Page, photo: Path, tmp_path: Pa
     lines.focus()
     page.keyboard.type(f"25% 50% {RED} 5%")
     recolored(page, before)
-    expect(page.locator("#save-hints")).to_be_enabled(timeout=PATIENCE)
-    page.wait_for_timeout(1000)  # what was typed last has been colored
+    expected = {"hints": [{"x": "25%", "y": "50%", "color": RED, "radius": "5%"}]}
+
+    def all_is_saved() -> bool:
+        """Whether what was typed last has been colored, and so is saved."""
+        file = downloaded(page, tmp_path, "#save-hints")
+        return file.name == "street.hints.json" and json.loads(file.read_text(encoding="utf-8")) == expected
+
+    until(all_is_saved)
+    file = tmp_path / "street.hints.json"
     assert ab_at(downloaded(page, tmp_path), 80, 120) == pytest.approx(color_of(RED), abs=3)
-    file = downloaded(page, tmp_path, "#save-hints")
-    assert file.name == "street.hints.json"
-    assert json.loads(file.read_text(encoding="utf-8")) == {
-        "hints": [{"x": "25%", "y": "50%", "color": RED, "radius": "5%"}]
-    }
     before = shown(page)
     page.locator("#clear").click()
     recolored(page, before)
