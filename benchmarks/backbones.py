@@ -17,7 +17,7 @@ import json
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import ceil, sqrt
 from pathlib import Path
 
 import torch
@@ -46,9 +46,8 @@ SIZE, BATCH, REPEATS = 64, 32, 12
 FIRST = 0.7
 SETTING = (
     *("sample.source=folder", f"base.image_size={SIZE}", "generator.decoder=halved", "evaluate.hints=0"),
-    *("pretrain.epochs=1", "pretrain.sample_epochs=[1]", f"pretrain.batch_size={BATCH}", "pretrain.lr=0.002"),
-    *("pretrain.crop=0.7", "finetune.epochs=1", "finetune.sample_epochs=[1]", f"finetune.batch_size={BATCH}"),
-    *("finetune.crop=0.7", "finetune.publish=last"),
+    *(f"pretrain.batch_size={BATCH}", "pretrain.lr=0.002", "pretrain.crop=0.7", "pretrain.sample_epochs=[1]"),
+    *(f"finetune.batch_size={BATCH}", "finetune.crop=0.7", "finetune.sample_epochs=[1]", "finetune.publish=last"),
 )
 COLUMNS = (
     *("backbone", "seed", "minutes", "million_parameters", "pretrain_images_s", "finetune_images_s"),
@@ -71,11 +70,11 @@ def main() -> int:
     rows = read(given.csv)
     counts = [f"sample.{split}={given.held_out}" for split in ("valid", "test")]
     sample = [f"sample.path={given.folder.resolve()}", f"sample.train={given.train}", *counts]
-    plans = {name: plan(name, given.minutes, rows) for name in given.backbones}
+    plans = {name: plan(name, given.minutes, given.train, rows) for name in given.backbones}
     for seed in given.seeds:
         for name in given.backbones:
             if not any(is_of(row, name, given.minutes) and row["seed"] == str(seed) for row in rows):
-                rows.append(run(name, seed, sample, plans[name]))
+                rows.append(run(name, seed, sample, given.train, plans[name]))
                 write_csv(given.csv, rows, list(COLUMNS))
     print_table([row for row in rows if any(is_of(row, name, given.minutes) for name in given.backbones)])
     return 0
@@ -92,19 +91,29 @@ def is_of(row: Row, backbone: str, minutes: float) -> bool:
     return row["backbone"] == backbone and float(row["minutes"]) == minutes
 
 
-def plan(name: str, minutes: float, rows: Sequence[Row]) -> Row:
+def plan(name: str, minutes: float, train: int, rows: Sequence[Row]) -> Row:
     """Return the columns that all seeds share: those of a row that is there, else what is timed now."""
     shared = COLUMNS[2:8]
     for row in rows:
         if is_of(row, name, minutes):
             return {column: row[column] for column in shared}
     millions, first, second = measured(name.partition(":")[0])
-    steps = [
-        max(1, round(60 * minutes * share * rate / BATCH)) for share, rate in ((FIRST, first), (1 - FIRST, second))
-    ]
-    values = (f"{minutes:g}", f"{millions:.1f}", f"{first:.0f}", f"{second:.0f}", str(steps[0]), str(steps[1]))
+    steps = []
+    for share, rate in ((FIRST, first), (1 - FIRST, second)):
+        epochs, epoch_steps = in_epochs(max(1, round(60 * minutes * share * rate / BATCH)), train)
+        steps.append(str(epochs * epoch_steps))
+    values = (f"{minutes:g}", f"{millions:.1f}", f"{first:.0f}", f"{second:.0f}", *steps)
     print(f"{name}: {dict(zip(shared, values, strict=True))}", flush=True)
     return dict(zip(shared, values, strict=True))
+
+
+def in_epochs(steps: int, train: int) -> tuple[int, int]:
+    """Return how many epochs, and steps of each, are these steps or a few more; no epoch has more than the photographs.
+
+    For epochs times steps of each it returns the same two numbers.
+    """
+    epochs = ceil(steps / (train // BATCH))
+    return epochs, ceil(steps / epochs)
 
 
 def measured(backbone: str) -> tuple[float, float, float]:
@@ -129,7 +138,7 @@ def measured(backbone: str) -> tuple[float, float, float]:
     return sum(p.numel() for p in first.generator.parameters()) / 1e6, rates[0], rates[1]
 
 
-def run(name: str, seed: int, sample: Sequence[str], planned: Row) -> Row:
+def run(name: str, seed: int, sample: Sequence[str], train: int, planned: Row) -> Row:
     """Run the experiment of a backbone and a seed, and return its row.
 
     Raises:
@@ -142,9 +151,10 @@ def run(name: str, seed: int, sample: Sequence[str], planned: Row) -> Row:
         f"base.seed={seed}",
         f"generator.backbone={backbone}",
         f"generator.weights={weights or 'none'}",
-        f"pretrain.epoch_steps={planned['pretrain_steps']}",
-        f"finetune.epoch_steps={planned['finetune_steps']}",
     ]
+    for stage in ("pretrain", "finetune"):
+        epochs, epoch_steps = in_epochs(int(planned[f"{stage}_steps"]), train)
+        changes += [f"{stage}.epochs={epochs}", f"{stage}.epoch_steps={epoch_steps}"]
     experiment = f"{name.replace(':', '-').replace('_', '-')}-{planned['minutes'].replace('.', '-')}-{seed}"
     if not dvc_project.run_experiment(experiment, changes):
         raise InputError(f"the experiment {experiment} failed (above); those before it are in the CSV file")

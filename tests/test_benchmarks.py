@@ -5,6 +5,7 @@ What they measure is in docs/explanation/speed.md and docs/results/.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -125,18 +126,26 @@ def test_backbones_are_compared_and_what_was_run_is_not_run_again(
     for number in range(40):
         save_photo(tmp_path / f"photographs/{number:02d}.jpg", np.random.default_rng(number), (80, 96))
     words = ["benchmarks.backbones", str(tmp_path / "photographs"), "--train", "32", "--held-out", "4"]
-    words += ["--minutes", "0.002", "--seeds", "1", "2", "--csv", str(tmp_path / "found.csv")]
+    words += ["--minutes", "0.1", "--seeds", "1", "2", "--csv", str(tmp_path / "found.csv")]
     words += ["--backbones", "resnet18", "test_efficientnet"]
     printed = project.run(*words).stdout
     rows = (tmp_path / "found.csv").read_text(encoding="utf-8").splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [
         *(["resnet18", "1"], ["test_efficientnet", "1"], ["resnet18", "2"], ["test_efficientnet", "2"]),
     ]
+    # Ten minutes have more steps than an epoch; a row says how many were trained.
+    for row in csv.DictReader(rows):
+        for stage in ("pretrain", "finetune"):
+            name = f"{row['backbone'].replace('_', '-')}-0-1-{row['seed']}"
+            found = f"$(git for-each-ref --format='%(refname)' 'refs/exps/**/{name}')"
+            trained = project.bash(f"git show {found}:reports/{stage}/steps.csv", 60).stdout.splitlines()
+            assert trained[-1].split(",")[0] == row[f"{stage}_steps"]
+    assert int(row["pretrain_steps"]) > 2
     table = [line for line in printed.splitlines() if line.startswith("| ")]
     assert re.search(r"\| [+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d\) \|", table[-1])
     # The last row is lost, and made again with the steps of the first.
     (tmp_path / "found.csv").write_text("\n".join(rows[:-1]) + "\n", encoding="utf-8")
-    project.dvc("exp", "remove", "test-efficientnet-0-002-2")
+    project.dvc("exp", "remove", "test-efficientnet-0-1-2")
     again = project.run(*words).stdout
     assert again.count("dvc exp run --temp") == 1
     assert (tmp_path / "found.csv").read_text(encoding="utf-8").splitlines() == rows
