@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from pipeline.checkpointing.fingerprint import code_digest
+from pipeline.checkpointing.digests import code_digest
 from pipeline.models.backbones import TESTED
 from stages.dvc import STAGES, code_files
 from tests.helpers import ROOT, Project

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from pipeline.checkpointing.digests import code_digest, files_digest
 from pipeline.models.config import Block
 from pipeline.params.schema import Base
 
@@ -76,38 +75,6 @@ def fingerprint(training: str, accelerator: Accelerator) -> str:
 def sharing(accelerator: Accelerator) -> dict[str, int]:
     """How many threads and processes share a training."""
     return {"threads": torch.get_num_threads(), "processes": accelerator.num_processes}
-
-
-def files_digest(paths: Iterable[Path]) -> str:
-    """One checksum over the names and contents of files, in the order of their paths."""
-    total = hashlib.sha256()
-    for path in sorted(paths):
-        with path.open("rb") as file:
-            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-def code_digest(paths: Iterable[Path]) -> str:
-    """One checksum over what Python files do: comments, docstrings and the texts of errors do not count."""
-    # Not in the order of their paths, which differ between a workspace and an experiment's copy of it.
-    return _hash(sorted(f"{path.name} {_without_texts(path)}" for path in paths))
-
-
-def _without_texts(path: Path) -> str:
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            node.exc.args, node.exc.keywords = [], []
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A string that stands alone: a docstring of a module, class, function or attribute.
-            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    alone = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    return alone and isinstance(statement.value.value, str)  # type: ignore[attr-defined]
 
 
 def _files(path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checkpointing.fingerprint import files_digest
+from pipeline.checkpointing.digests import files_digest
 from pipeline.files import write_json
 
 _RECORD = "finished.json"

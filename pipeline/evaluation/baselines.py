@@ -81,7 +81,7 @@ def baselines(train: Photographs, batch_size: int, bins: int) -> tuple[dict[str,
         total = -(-len(train) // batch_size)
         for batch in progress(plain_batches(train, batch_size), total=total, desc="medians", unit="batch", leave=False):
             lab = rgb_to_lab(batch)
-            prior.add(lab)
+            prior.add(lab[:, 1:].numpy())
             yield lab
 
     medians = MedianColors(labs(), bins)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
-from pipeline.evaluation.classifier import Seen, feature_distance
+from pipeline.evaluation.features import Seen, feature_distance
 from pipeline.models.packaged_weights import CLASSIFIER
 from pipeline.quality.color_statistics import (
     EDGE,

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.classifier import FEWEST
+from pipeline.evaluation.features import FEWEST
 from pipeline.evaluation.metrics import ALL, available, libraries
 from pipeline.evaluation.paired import Difference, difference, fewest, frechet_difference, verdicts
 from pipeline.evaluation.published_metrics import implementation

@@ -14,7 +14,8 @@ from torch import Tensor
 from pipeline.color.tensors import rgb_to_lab
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
-from pipeline.evaluation.classifier import FEWEST, Classifier, frechet_distance, resampled_distances
+from pipeline.evaluation.classifier import Classifier
+from pipeline.evaluation.features import FEWEST, frechet_distance, resampled_distances
 from pipeline.evaluation.metrics import ALL, Photograph, score
 from pipeline.evaluation.paired import mean_interval, spread_interval
 from pipeline.evaluation.published_metrics import Fid, Lpips

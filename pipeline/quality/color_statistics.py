@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.types import Pixels
 
@@ -126,10 +124,10 @@ class ColorPrior:
     def __init__(self) -> None:
         self._counts = np.zeros(_SQUARES * _SQUARES, np.int64)
 
-    def add(self, lab: Tensor) -> None:
-        """Count (N, 3, H, W) L*a*b*."""
-        place = ((lab[:, 1:] + _FARTHEST) / _SQUARE).long().clamp(0, _SQUARES - 1)
-        self._counts += torch.bincount((place[:, 0] * _SQUARES + place[:, 1]).flatten(), minlength=_SQUARES**2).numpy()
+    def add(self, ab: NDArray[Any]) -> None:
+        """Count (N, 2, H, W) ab, Lab units."""
+        place = ((ab + _FARTHEST) / _SQUARE).astype(np.int64).clip(0, _SQUARES - 1)
+        self._counts += np.bincount((place[:, 0] * _SQUARES + place[:, 1]).ravel(), minlength=_SQUARES**2)
 
     def weights(self, ab: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return the inverse frequency of each pixel's color: (H, W, 2) -> (H, W) of mean 1."""

@@ -7,7 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from pipeline.checkpointing.fingerprint import Inputs, code_digest, fingerprint, training_digest
+from pipeline.checkpointing.digests import code_digest
+from pipeline.checkpointing.fingerprint import Inputs, fingerprint, training_digest
 from pipeline.params.schema import Params
 
 CODE = '''"""A module."""

@@ -11,7 +11,8 @@ from skimage.transform import resize
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from pipeline.evaluation.baselines import MedianColors
-from pipeline.evaluation.classifier import FEWEST, Classifier, feature_distance, frechet_distance
+from pipeline.evaluation.classifier import Classifier
+from pipeline.evaluation.features import FEWEST, feature_distance, frechet_distance
 from pipeline.evaluation.metrics import CLASSIFIED, METRICS, Photograph, score
 from pipeline.evaluation.report import comparisons
 from pipeline.evaluation.scoring import Scores
@@ -121,8 +122,7 @@ def test_colors_from_the_table_follow_lightness() -> None:
 def test_rare_colors_count_as_much_as_frequent_ones(photo: Array) -> None:
     """Against the definition, pixel by pixel."""
     prior = ColorPrior()
-    lab = torch.from_numpy(rgb2lab(photo)).permute(2, 0, 1)[None]
-    prior.add(lab)
+    prior.add(ab(photo).transpose(2, 0, 1)[None])
     weights = prior.weights(ab(photo))
     colored = ab(photo) * 0.5
     squares = [tuple(square) for square in ((ab(photo) + 110) // 10).astype(int).reshape(-1, 2).tolist()]
