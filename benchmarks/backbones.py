@@ -156,7 +156,7 @@ def run(name: str, seed: int, sample: Sequence[str], train: int, planned: Row) -
         epochs, epoch_steps = in_epochs(int(planned[f"{stage}_steps"]), train)
         changes += [f"{stage}.epochs={epochs}", f"{stage}.epoch_steps={epoch_steps}"]
     experiment = f"{name.replace(':', '-').replace('_', '-')}-{planned['minutes'].replace('.', '-')}-{seed}"
-    if not dvc_project.run_experiment(experiment, changes):
+    if not dvc_project.run_experiment(experiment, changes, "evaluate"):
         raise InputError(f"the experiment {experiment} failed (above); those before it are in the CSV file")
     scores = json.loads(at_revision(experiment, Path("reports/evaluate/metrics.json")))
     return {

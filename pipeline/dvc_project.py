@@ -90,12 +90,15 @@ def experiments(changes: list[str]) -> list[list[str]]:
     return found
 
 
-def run_experiment(name: str, changes: list[str]) -> bool:
-    """Run an experiment in a copy of the project, with its output shown; returns whether it ended well."""
-    words = [word for change in changes for word in ("-S", change)]
-    print(f"dvc exp run --temp -n {name} {' '.join(words)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *words], check=False)
-    return done.returncode == 0
+def run_experiment(name: str, changes: list[str], *targets: str) -> bool:
+    """Run an experiment in a copy of the project, with its output shown; returns whether it ended well.
+
+    Args:
+        targets: the stages to run, with all before them; without one, all.
+    """
+    words = ["exp", "run", "--temp", "-n", name, *(word for change in changes for word in ("-S", change)), *targets]
+    print("dvc", *words, flush=True)
+    return subprocess.run([sys.executable, "-m", "dvc", *words], check=False).returncode == 0
 
 
 def is_project(folder: Path) -> bool:

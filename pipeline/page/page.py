@@ -160,7 +160,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
                 sessions.keep(key, Kept(tuple(paths or ()), values, spoken, reference, like, earlier))
-                yield {batch: earlier, token: key, said: spoken, **_list(hints, earlier, of, spoken, folder)}
+                yield {batch: earlier, token: key, said: spoken, **_list(hints, earlier, of, spoken)}
                 return
             # Once, at the beginning: somebody may choose another photograph, and say colors for it, meanwhile.
             yield {said: spoken, **_waiting(view, len(task.sources))}
@@ -184,7 +184,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             for now in color_all(task, earlier, worker, folder):
                 result = _looked_at(now, looked_at)
                 # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
-                changed = {} if shown == [result] else _show(view, result) | _list(hints, now, of, spoken, folder)
+                changed = {} if shown == [result] else _show(view, result) | _list(hints, now, of, spoken)
                 shown = [result]
                 sessions.keep(key, Kept(tuple(paths or ()), values, spoken, reference, like, now))
                 yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
@@ -197,7 +197,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
             first = kept.paths[0]
             lines = {hints.whole: gr.Accordion(visible=True), hints.lines: kept.said.get(first, "")}
-            listed = {**lines, **_list(hints, kept.batch, first, kept.said, folder)}
+            listed = {**lines, **_list(hints, kept.batch, first, kept.said), **_save(hints, first, kept.said, folder)}
             states = {batch: kept.batch, said: kept.said, owner: first}
             states |= {hints.reference: kept.reference, hints.like: kept.like} if kept.reference else {}
             return {photos: list(kept.paths), **states, **parts, **shown, **listed}
@@ -219,7 +219,14 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
         def opened(now: Batch, of: str | None, spoken: dict[str, str], lines: str) -> dict[Any, Any]:
             said_before = spoken.get(of or "", "")
             forgotten = {hints.lines: said_before} if said_before != lines else {}
-            return {**forgotten, **_list(hints, now, of, spoken, folder)}
+            return {**forgotten, **_list(hints, now, of, spoken), **_save(hints, of, spoken, folder)}
+
+        def save(lines: str, of: str | None) -> dict[Any, Any]:
+            return _save(hints, of, {of: lines} if of else {}, folder)
+
+        # At once, and not when it has been colored: what is saved is what stands there.
+        hints.lines.change(save, [hints.lines, owner], hints.save, queue=False, show_progress="hidden",
+                           trigger_mode="always_last")  # fmt: skip
 
         # gradio's page forgets what a closed part was given while it was closed.
         hints.whole.expand(opened, [batch, owner, said, hints.lines], listed, show_progress="hidden")
@@ -315,7 +322,8 @@ def _choosing(
             raise _gone()
         source = str(sources[int(event.index)])
         spoken = spoken | ({of: lines} if of else {})
-        listed = {hints.lines: spoken.get(source, ""), **_list(hints, now, source, spoken, folder)}
+        saved_now = _save(hints, source, spoken, folder)
+        listed = {hints.lines: spoken.get(source, ""), **_list(hints, now, source, spoken), **saved_now}
         states = {chosen: source, said: spoken, owner: source, hints.undone: [], hints.likely: gr.HTML(visible=False)}
         return {**_show(view, now.results[Path(source)]), **listed, **states}
 
@@ -404,7 +412,7 @@ def _hints_of(spoken: dict[str, str]) -> dict[Path, tuple[Hint, ...]]:
     return {path: hints for path, hints in found.items() if hints}
 
 
-def _list(hints: HintParts, now: Batch, of: str | None, spoken: dict[str, str], folder: Path) -> dict[Any, Any]:
+def _list(hints: HintParts, now: Batch, of: str | None, spoken: dict[str, str]) -> dict[Any, Any]:
     """Show what was said of a photograph, but for the lines themselves: somebody may be typing there."""
     result = now.results.get(Path(of or ""))
     if of is None or result is None:
@@ -412,9 +420,13 @@ def _list(hints: HintParts, now: Batch, of: str | None, spoken: dict[str, str], 
     found, problems = parse(spoken.get(of, ""))
     return {
         hints.place: str(marked(result.before, found)),
-        hints.save: saved(Path(of), found, folder),
         hints.problem: said_wrong(problems),
     }
+
+
+def _save(hints: HintParts, of: str | None, spoken: dict[str, str], folder: Path) -> dict[Any, Any]:
+    """Offer what was said of a photograph as a file."""
+    return {hints.save: saved(Path(of), parse(spoken.get(of, ""))[0], folder)} if of else {}
 
 
 def _status(text: Any) -> str:
