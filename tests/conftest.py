@@ -56,6 +56,19 @@ sys.addaudithook(_watch)
 # Test processes share the cores; one thread each is fastest in all.
 torch.set_num_threads(1)
 
+# A module goes to one process. The longest begin first (test_readme takes a quarter of an hour), and at the end no
+# process waits for another; by itself, xdist begins with those of the most tests.
+LONGEST = (
+    *("test_readme", "test_anywhere", "test_experiments_howto", "test_benchmarks", "test_pipeline", "test_recipes"),
+    *("test_remotes", "test_queues", "test_check", "test_interruptions", "test_seeds", "test_notebook", "test_merges"),
+    *("test_hinting", "test_page", "test_going_on"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def _deterministic() -> None:

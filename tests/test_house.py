@@ -17,6 +17,7 @@ from pipeline.models.generators import GENERATORS
 from pipeline.params.schema import SourceName
 from pipeline.sampling.sources import SOURCES
 from stages.dvc import STAGES, code_files
+from tests.conftest import LONGEST
 from tests.helpers import QUICKSTART, ROOT
 
 # A room may import the rooms of the lines below its own.
@@ -263,3 +264,7 @@ def test_every_parameter_is_watched_by_a_stage() -> None:
     tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     unwatched = {f"{b}.{key}" for b, keys in tree.items() for key in keys if not {b, f"{b}.{key}"} & watched}
     assert unwatched == {"base.num_workers", "base.save_every_minutes", "base.states", "base.trackers"}
+
+
+def test_the_modules_that_begin_first_are_there() -> None:
+    assert set(LONGEST) <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
