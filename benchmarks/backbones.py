@@ -4,7 +4,8 @@ Each backbone trains both stages on FOLDER's color photographs for the same time
 timed first, and 70 % of the time goes to pretrain. Each run is an experiment of DVC in a copy of the project, which
 must have nothing to commit. Rows are added to the CSV file as they come. One that is there is not run again, and its
 numbers of steps are used for the other seeds, so a machine of the same kind makes the same file again. At the end a
-table is printed.
+table is printed: means over the seeds, and differences with Student's 95 % interval. Memory is the most that a process
+has held, at the batch size that is trained with.
 
 `NAME:imagenet` starts from the packaged ImageNet weights of a backbone.
 """
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from math import ceil, sqrt
+from concurrent.futures import ProcessPoolExecutor
+from math import ceil, isnan, sqrt
 from pathlib import Path
 
 import torch
@@ -28,6 +31,7 @@ from pipeline import dvc_project
 from pipeline.color.tensors import ColorSpace
 from pipeline.devices import start
 from pipeline.errors import InputError, exit_status
+from pipeline.experiments.backbones import peak_megabytes
 from pipeline.experiments.compare import at_revision
 from pipeline.files import write_csv
 from pipeline.models.discriminators import build_discriminator
@@ -50,9 +54,12 @@ SETTING = (
     *(f"finetune.batch_size={BATCH}", "finetune.crop=0.7", "finetune.sample_epochs=[1]", "finetune.publish=last"),
 )
 COLUMNS = (
-    *("backbone", "seed", "minutes", "million_parameters", "pretrain_images_s", "finetune_images_s"),
-    *("pretrain_steps", "finetune_steps", "table_ab_mae", "pretrain_ab_mae", "finetune_ab_mae", "finetune_fd_lite0"),
+    *("backbone", "seed", "minutes", "million_parameters", "memory_mib", "pretrain_images_s", "finetune_images_s"),
+    *("pretrain_steps", "finetune_steps", "table_ab_mae", "pretrain_ab_mae", "finetune_ab_mae"),
+    *("table_fd_lite0", "pretrain_fd_lite0", "finetune_fd_lite0"),
 )
+# Those that all seeds of a backbone share.
+SHARED = COLUMNS[2:9]
 Row = dict[str, str]
 
 
@@ -93,18 +100,20 @@ def is_of(row: Row, backbone: str, minutes: float) -> bool:
 
 def plan(name: str, minutes: float, train: int, rows: Sequence[Row]) -> Row:
     """Return the columns that all seeds share: those of a row that is there, else what is timed now."""
-    shared = COLUMNS[2:8]
     for row in rows:
         if is_of(row, name, minutes):
-            return {column: row[column] for column in shared}
-    millions, first, second = measured(name.partition(":")[0])
+            return {column: row[column] for column in SHARED}
+    # In a process of its own, whose memory is that of this backbone alone.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        millions, mebibytes, first, second = pool.submit(measured, name.partition(":")[0]).result()
     steps = []
     for share, rate in ((FIRST, first), (1 - FIRST, second)):
         epochs, epoch_steps = in_epochs(max(1, round(60 * minutes * share * rate / BATCH)), train)
         steps.append(str(epochs * epoch_steps))
-    values = (f"{minutes:g}", f"{millions:.1f}", f"{first:.0f}", f"{second:.0f}", *steps)
-    print(f"{name}: {dict(zip(shared, values, strict=True))}", flush=True)
-    return dict(zip(shared, values, strict=True))
+    values = (f"{minutes:g}", f"{millions:.1f}", f"{mebibytes:.0f}", f"{first:.0f}", f"{second:.0f}", *steps)
+    planned = dict(zip(SHARED, values, strict=True))
+    print(f"{name}: {planned}", flush=True)
+    return planned
 
 
 def in_epochs(steps: int, train: int) -> tuple[int, int]:
@@ -116,8 +125,8 @@ def in_epochs(steps: int, train: int) -> tuple[int, int]:
     return epochs, ceil(steps / epochs)
 
 
-def measured(backbone: str) -> tuple[float, float, float]:
-    """Return the generator's millions of parameters, and images a second of a step of each stage."""
+def measured(backbone: str) -> tuple[float, float, float, float]:
+    """Return the generator's millions of parameters, the memory of both stages in MiB, and images a second of each."""
     keep_freed_memory()
     params = Params()
     accelerator = start(params.base)
@@ -129,13 +138,17 @@ def measured(backbone: str) -> tuple[float, float, float]:
         return build_generator(block, LAB, SIZE, 0)
 
     judge = build_discriminator(params.discriminator, LAB, 0)
-    first = ContentObjective(generator(), params.pretrain, LAB, accelerator)
-    second = AdversarialObjective(generator(), judge, params.finetune, LAB, accelerator)
-    rates = []
-    for trained in (first, second):
-        times = [timed(lambda: trained.step(*batch, 0), accelerator.device) for _ in range(REPEATS)]  # noqa: B023
-        rates.append(BATCH / statistics.median(times[2:]))
-    return sum(p.numel() for p in first.generator.parameters()) / 1e6, rates[0], rates[1]
+
+    def rate(trained: ContentObjective | AdversarialObjective) -> float:
+        times = [timed(lambda: trained.step(*batch, 0), accelerator.device) for _ in range(REPEATS)]
+        return BATCH / statistics.median(times[2:])
+
+    learner = generator()
+    millions = sum(parameter.numel() for parameter in learner.parameters()) / 1e6
+    first = rate(ContentObjective(learner, params.pretrain, LAB, accelerator))
+    del learner
+    second = rate(AdversarialObjective(generator(), judge, params.finetune, LAB, accelerator))
+    return millions, peak_megabytes(accelerator.device), first, second
 
 
 def run(name: str, seed: int, sample: Sequence[str], train: int, planned: Row) -> Row:
@@ -159,36 +172,35 @@ def run(name: str, seed: int, sample: Sequence[str], train: int, planned: Row) -
     if not dvc_project.run_experiment(experiment, changes, "evaluate"):
         raise InputError(f"the experiment {experiment} failed (above); those before it are in the CSV file")
     scores = json.loads(at_revision(experiment, Path("reports/evaluate/metrics.json")))
-    return {
-        "backbone": name,
-        "seed": str(seed),
-        **planned,
-        "table_ab_mae": f"{scores['lightness_table']['ab_mae']:.3f}",
-        "pretrain_ab_mae": f"{scores['pretrain']['ab_mae']:.3f}",
-        "finetune_ab_mae": f"{scores['finetune']['ab_mae']:.3f}",
-        "finetune_fd_lite0": f"{scores['finetune'].get('fd_lite0', float('nan')):.4f}",
+    found = {
+        f"{column}_{metric}": f"{scores[colorizer].get(metric, float('nan')):.4f}"
+        for metric in ("ab_mae", "fd_lite0")
+        for column, colorizer in (("table", "lightness_table"), ("pretrain", "pretrain"), ("finetune", "finetune"))
     }
+    return {"backbone": name, "seed": str(seed), **planned, **found}
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print means over the seeds; differences are to the first backbone, of the same seed."""
+    """Print means over the seeds, and differences of the same seed to the lightness table and the first backbone."""
     names = list(dict.fromkeys(row["backbone"] for row in rows))
-    print(f"\n| backbone | million parameters | images/s | pretrain | less {names[0]}'s | finetune | fd_lite0 |")
-    print("|---|---|---|---|---|---|---|")
-    table = [float(row["table_ab_mae"]) for row in rows]
-    print(f"| the lightness table | | | {statistics.mean(table):.2f} | | | |")
-    base = by_seed(rows, names[0], "pretrain_ab_mae")
+    print(f"\nDifferences to the lightness table; in the last column to {names[0]}.\n")
+    print(
+        "| backbone | million parameters | MiB | images/s | pretrain's ab_mae | finetune's | pretrain's fd_lite0 "
+        f"| finetune's | pretrain's ab_mae to {names[0]}'s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in names:
         own = next(row for row in rows if row["backbone"] == name)
-        pretrain = by_seed(rows, name, "pretrain_ab_mae")
-        less = (
-            difference([pretrain[seed] - base[seed] for seed in pretrain if seed in base]) if name != names[0] else ""
-        )
-        means = [statistics.mean(by_seed(rows, name, key).values()) for key in ("finetune_ab_mae", "finetune_fd_lite0")]
-        print(
-            f"| {name} | {own['million_parameters']} | {own['pretrain_images_s']}, {own['finetune_images_s']} "
-            f"| {statistics.mean(pretrain.values()):.2f} | {less} | {means[0]:.2f} | {means[1]:.3f} |"
-        )
+        cells = [f"{own['pretrain_images_s']}, {own['finetune_images_s']}"]
+        for metric in ("ab_mae", "fd_lite0"):
+            table = by_seed(rows, name, f"table_{metric}")
+            for stage in ("pretrain", "finetune"):
+                found = by_seed(rows, name, f"{stage}_{metric}")
+                mean = statistics.mean(found.values())
+                cells.append(f"{mean:.4g}: {difference([found[seed] - table[seed] for seed in found])}")
+        mine, first = (by_seed(rows, one, "pretrain_ab_mae") for one in (name, names[0]))
+        cells.append(difference([mine[seed] - first[seed] for seed in mine if seed in first]) if mine != first else "")
+        print(f"| {name} | {own['million_parameters']} | {own['memory_mib']} | {' | '.join(cells)} |")
 
 
 def by_seed(rows: Sequence[Row], name: str, column: str) -> Mapping[str, float]:
@@ -196,12 +208,15 @@ def by_seed(rows: Sequence[Row], name: str, column: str) -> Mapping[str, float]:
 
 
 def difference(values: Sequence[float]) -> str:
-    """Return a mean with Student's 95 % interval over the seeds."""
+    """Return a mean with Student's 95 % interval over the seeds; an interval with 0 in it is no difference."""
     if len(values) < 2:
-        return ""
+        return "one seed"
+    if any(map(isnan, values)):
+        return "not measured"
     margin = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / sqrt(len(values))
     middle = statistics.mean(values)
-    return f"{middle:+.2f} ({middle - margin:+.2f} to {middle + margin:+.2f})"
+    nothing = ", no difference" if abs(middle) <= margin else ""
+    return f"{middle:+.2f} ({middle - margin:+.2f} to {middle + margin:+.2f}{nothing})"
 
 
 if __name__ == "__main__":

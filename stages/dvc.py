@@ -8,27 +8,28 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.files import StageFolders
+from pipeline.params.parts import OWN, other_files
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
 # A training knows the parts that it uses (pipeline/params/parts.py).
-_PARTS = "parts"
-_CODE = (_PARTS, "pipeline", "stages")
+_CODE = (OWN, "pipeline", "stages")
 # Its values are compared themselves: what it does with them changes no result.
 _PARAMS = "pipeline/params"
 
 
 def code_files(stage: str) -> tuple[Path, ...]:
     """Return the Python files that can change what a stage makes, sorted: those in its deps in dvc.yaml."""
-    own = [ROOT / _PARTS, ROOT / _PARAMS]
+    own = [ROOT / OWN, ROOT / _PARAMS]
     return tuple(file for file in watched_files(stage) if not any(file.is_relative_to(folder) for folder in own))
 
 
 def watched_files(stage: str) -> tuple[Path, ...]:
-    """Return all Python files for whose change dvc starts a stage, sorted."""
+    """Return all files of code for whose change dvc starts a stage, and what else lies in parts/, sorted."""
     tree = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     code = [dep for dep in tree["stages"][stage]["deps"] if Path(dep).parts[0] in _CODE]
-    return tuple(sorted(file for dep in code for file in _python_files(ROOT / dep)))
+    found = [file for dep in code for file in _python_files(ROOT / dep)]
+    return tuple(sorted([*found, *(other_files(ROOT / OWN) if OWN in code else ())]))
 
 
 def _python_files(path: Path) -> list[Path]:

@@ -142,7 +142,11 @@ def test_backbones_are_compared_and_what_was_run_is_not_run_again(
             assert trained[-1].split(",")[0] == row[f"{stage}_steps"]
     assert int(row["pretrain_steps"]) > 2
     table = [line for line in printed.splitlines() if line.startswith("| ")]
-    assert re.search(r"\| [+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d\) \|", table[-1])
+    interval = r"[+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d(, no difference)?\)"
+    cells = table[-1].strip("| ").split(" | ")
+    assert re.fullmatch(r"[\d.]+: " + interval, cells[4])
+    assert re.fullmatch(interval, cells[-1])
+    assert 100 < int(cells[2]) < 4000, "MiB"
     # The last row is lost, and made again with the steps of the first.
     (tmp_path / "found.csv").write_text("\n".join(rows[:-1]) + "\n", encoding="utf-8")
     project.dvc("exp", "remove", "test-efficientnet-0-1-2")

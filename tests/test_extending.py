@@ -16,8 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.checkpointing.digests import code_digest
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
+from pipeline.params.parts import part_files
 from pipeline.training.losses import Answer, content_loss
 from pipeline.training.schedules import schedule
 from tests.helpers import ROOT, Project, save_photo
@@ -92,6 +94,34 @@ def test_a_loss_and_a_schedule_of_ones_own(project: Project) -> None:
     (project.folder / "parts/mine.py").write_text(code.replace("1e-6", "1e-3"), encoding="utf-8")
     changed = project.run("stages", "pretrain")
     assert "epoch 2/2" in changed.stdout + changed.stderr
+    # A part may read any file that lies beside it.
+    (project.folder / "parts/table.txt").write_text("1", encoding="utf-8")
+    changed = project.run("stages", "pretrain")
+    assert "epoch 2/2" in changed.stdout + changed.stderr
+
+
+def test_a_part_is_known_by_all_that_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a function, too, which has imported nothing yet when the training is looked up."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    package = tmp_path / "part_of_many"
+    (package / "deep").mkdir(parents=True)
+    for name, code in {
+        "__init__": "",
+        "mine": "import math\ndef loss(answer):\n    from part_of_many.helper import K\n    return K",
+        "helper": "from .deep import inner",
+        "deep/__init__": "",
+        "deep/inner": "def later():\n    from .. import broken",
+        "broken": "1 +",
+        "other": "",
+    }.items():
+        (package / f"{name}.py").write_text(code, encoding="utf-8")
+    found = part_files("losses", ["l1", "part_of_many.mine:loss"])
+    names = {file.relative_to(package).with_suffix("").as_posix() for file in found}
+    assert names == {"__init__", "mine", "helper", "deep/__init__", "deep/inner", "broken"}
+    before = code_digest(found)
+    (package / "broken.py").write_text("2 +", encoding="utf-8")
+    assert code_digest(found) != before
 
 
 def test_a_source_of_ones_own(project: Project, rng: np.random.Generator) -> None:

@@ -19,14 +19,23 @@ def files_digest(paths: Iterable[Path]) -> str:
 
 
 def code_digest(paths: Iterable[Path]) -> str:
-    """One checksum over what Python files do: comments, docstrings and the texts of errors do not count."""
+    """One checksum over what Python files do: comments, docstrings and the texts of errors do not count.
+
+    Of other files the whole content counts.
+    """
     # Not in the order of their paths, which differ between a workspace and an experiment's copy of it.
     described = json.dumps(sorted(f"{path.name} {_without_texts(path)}" for path in paths))
     return hashlib.sha256(described.encode()).hexdigest()
 
 
 def _without_texts(path: Path) -> str:
-    tree = ast.parse(path.read_bytes())
+    content = path.read_bytes()
+    try:
+        tree = ast.parse(content) if path.suffix == ".py" else None
+    except (SyntaxError, ValueError):
+        tree = None
+    if tree is None:
+        return hashlib.sha256(content).hexdigest()
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc.args, node.exc.keywords = [], []

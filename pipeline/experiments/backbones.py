@@ -137,10 +137,10 @@ def measure_step(name: str, params: Params, repeats: int = 3) -> StepCost:
         started = time.perf_counter()
         objective.step(*space.encode(rgb), 0)["content"].item()
         seconds.append(time.perf_counter() - started)
-    return StepCost(min(seconds[1:]), _peak_megabytes(accelerator.device), str(accelerator.device))
+    return StepCost(min(seconds[1:]), peak_megabytes(accelerator.device), str(accelerator.device))
 
 
-def _peak_megabytes(device: torch.device) -> float:
+def peak_megabytes(device: torch.device) -> float:
     """Return the most memory that was in use so far: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pipeline.errors import ParamsError
 
+# The folder of a project for parts of its own.
+OWN = "parts"
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -51,22 +55,71 @@ def load_part(key: str, name: str, *arguments: str) -> Callable[..., Any]:
 
 
 def part_files(key: str, names: Iterable[str]) -> tuple[Path, ...]:
-    """Return the Python files of those names that are parts: a training is known by its code.
+    """Return the files of those names that are parts: a training is known by its code.
 
-    They are the modules that are named, and those of the same package that have been imported: what a part in parts/
-    imports from there counts, and another file of parts/ does not.
+    They are the modules that are named, and those of the same package that have been imported or that an import of
+    theirs names, in a function, too. What a part in parts/ imports from there counts, and another module of parts/ does
+    not. Of files that are no Python, such as a table of numbers, all in parts/ count: any part may read them.
 
     Raises:
         ParamsError: a module cannot be imported.
     """
-    own = [name for name in names if is_part(name)]
-    packages = {_imported(key, name, name.partition(":")[0]).__name__.partition(".")[0] for name in own}
-    files = {
-        getattr(module, "__file__", None) or ""
-        for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in packages
-    }
-    return tuple(Path(file) for file in sorted(files) if file.endswith(".py"))
+    found: set[Path] = set()
+    for name in filter(is_part, names):
+        package = import_module(_imported(key, name, name.partition(":")[0]).__name__.partition(".")[0])
+        loaded = [one for one in sys.modules if one.partition(".")[0] == package.__name__]
+        found |= _reached(package, loaded)
+        if package.__name__ == OWN:
+            found |= set(other_files(Path(package.__file__ or "").parent))
+    return tuple(sorted(found))
+
+
+def other_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that are no Python."""
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.name.endswith((".py", ".pyc")):
+            yield file
+
+
+def _reached(package: ModuleType, modules: Iterable[str]) -> set[Path]:
+    """Return the files of modules of a package, and of all modules of it that an import in these names."""
+    waiting, known, files = list(modules), set(modules), set()
+    while waiting:
+        module = waiting.pop()
+        file = _file(package, module)
+        if file is None:
+            continue
+        files.add(file)
+        for name in _imports(file, module):
+            if name.partition(".")[0] == package.__name__ and name not in known:
+                known.add(name)
+                waiting.append(name)
+    return files
+
+
+def _file(package: ModuleType, module: str) -> Path | None:
+    """Return where a module of a package lies; None for a name that is none, such as that of a function."""
+    top = Path(package.__file__ or "")
+    if module == package.__name__:
+        return top if top.suffix == ".py" else None
+    place = top.parent.joinpath(*module.split(".")[1:])
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+def _imports(file: Path, module: str) -> Iterator[str]:
+    """Yield the full names that the imports in a file may mean."""
+    own = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # it could not be imported, either
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (own or not node.level):
+            base = resolve_name("." * node.level + (node.module or ""), own) if node.level else node.module or ""
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def _imported(key: str, name: str, module: str) -> ModuleType:
