@@ -62,9 +62,7 @@ def _code(stage: str) -> Inputs:
 
 
 def _photographs(params: Params) -> Inputs:
-    """Return size and time of each file of the folder that is sampled."""
-    folder = Path(params.sample.path)
-    if params.sample.source != "folder" or not folder.is_dir():
-        return {}
-    status = ((file, file.stat()) for file in folder.rglob("*") if file.is_file())
+    """Return size and time of what dvc watches of the photographs: of a file, or of each file of a folder."""
+    path = Path(params.sample.path)
+    status = ((file, file.stat()) for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
     return {str(file): (found.st_size, found.st_mtime_ns) for file, found in status}

@@ -233,7 +233,13 @@ def _scores(text: str, side: str) -> Scores:
         for row in csv.DictReader(io.StringIO(text), strict=True):
             # Runs of an earlier version lack some; all have this one.
             numbers = {name: _finite(row[name]) for name in ALL if name in row or name == "ab_mae"}
-            scores.setdefault(row["colorizer"], {})[row["path"]] = numbers
+            own = scores.setdefault(row["colorizer"], {})
+            if row["path"] in own:
+                raise InputError(
+                    f"{_FILE} of {side} has {row['path']} twice, so photographs cannot be paired; give each a name of "
+                    "its own and run dvc repro"
+                )
+            own[row["path"]] = numbers
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{_FILE} of {side} cannot be compared ({error!r}); run dvc repro evaluate") from None
     return scores

@@ -147,7 +147,8 @@ def _measured_on(params: Params, config: ModelConfig) -> str:
             f"On {count} photographs of {split}, which this training has not seen. The model that it went on from was "
             f"trained on {before.photographs} photographs ({before.source}): these may be among them."
         )
-    chosen = bool(not sample.test and params.finetune.publish == "best" and params.finetune.epochs)
+    trained = (params.finetune,) if params.finetune.goes_on else (params.pretrain, params.finetune)
+    chosen = not sample.test and any(block.publish == "best" and block.epochs for block in trained)
     return f"On {count} photographs of {split}, none of which were trained on{_CHOSEN_BY * chosen}."
 
 
@@ -186,7 +187,9 @@ def _first_stage(params: Params) -> str:
     if not params.pretrain.epochs:
         began = params.pretrain.start_from
         return "none of the first: " + ("weights that were drawn" if began == NOTHING else f"the model {began}")
-    learnt = f"{_epochs(params.pretrain.epochs)} of {losses_text(params.pretrain.losses)} alone"
+    most = "up to " if params.pretrain.patience else ""
+    best = ", of which the best is published" if params.pretrain.publish == "best" else ""
+    learnt = f"{most}{_epochs(params.pretrain.epochs)} of {losses_text(params.pretrain.losses)} alone{best}"
     began = "" if params.pretrain.start_from == NOTHING else f" from the model {params.pretrain.start_from}"
     return learnt + began
 

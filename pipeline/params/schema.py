@@ -212,6 +212,7 @@ Losses = Annotated[
     BeforeValidator(weights_by_name),
     AfterValidator(lambda weights: dict(sorted(weights.items()))),
 ]
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_tuple)]
 Fit = Literal["crop", "random", "stretch"]
 Weights = Annotated[
     dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1), BeforeValidator(weights_by_name)
@@ -261,11 +262,15 @@ class Sample(Block):
     """Where photographs come from; path or dataset says which."""
     path: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "pipeline/sampling/bundled.csv"
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
-    files: a CSV with the columns path, split and group, or a text file of paths, relative to it.
+    files: a CSV with the columns path, split, group, weight and caption, or a text file of paths, relative to it.
     webdataset: a .tar, a folder of them, or a text file of their addresses, such as s3://bucket/{000..099}.tar.
     bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
     dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
+    include: Patterns = ()
+    """folder: patterns of paths below it, such as `*.jpg` or `summer/*`, of which one must fit; []: all are taken."""
+    exclude: Patterns = ()
+    """folder: patterns of which none may fit, such as `*-mask.png`."""
     train: Count = 352
     """Photographs that both trainings learn from."""
     valid: Count = 20
@@ -293,7 +298,14 @@ class Sample(Block):
     def _only_folders_have_kinds(self) -> Self:
         if self.source not in ("folder", "files"):
             refuse(self._of_folders_alone())
+        if self.source != "folder":
+            refuse(self._of_a_folder_alone())
         return self
+
+    def _of_a_folder_alone(self) -> Iterator[str]:
+        for key in ("include", "exclude"):
+            if getattr(self, key):
+                yield f"sample.{key} must be [] for sample.source {self.source}; only a folder is searched"
 
     def _of_folders_alone(self) -> Iterator[str]:
         if self.group != "none":

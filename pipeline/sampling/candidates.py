@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.sampling.photographs import Decoded, decode
 from pipeline.types import Box
 
@@ -38,10 +41,18 @@ class Candidates:
         count: how many there are.
         make: the candidate of a number from 0 to count - 1; the same one each time.
         grouped: whether the source says which of them belong together.
+        weights: (count,) how likely each is to be drawn, above 0; None for all alike.
     """
 
-    def __init__(self, count: int, make: Callable[[int], Candidate], *, grouped: bool = False):
-        self._count, self._make, self.grouped = count, make, grouped
+    def __init__(
+        self,
+        count: int,
+        make: Callable[[int], Candidate],
+        *,
+        grouped: bool = False,
+        weights: NDArray[np.float64] | None = None,
+    ):
+        self._count, self._make, self.grouped, self.weights = count, make, grouped, weights
 
     def __len__(self) -> int:
         return self._count

@@ -254,7 +254,12 @@ def _label(sample: Sample) -> str:
 
 def _random_order(candidates: Candidates, seed: int) -> NDArray[np.int64]:
     """Their numbers: first those whose split the source decides, then those that stand in for rejected ones."""
-    order = np.random.default_rng([seed, 0x5A]).permutation(len(candidates))
+    rng = np.random.default_rng([seed, 0x5A])
+    if candidates.weights is None:
+        order = rng.permutation(len(candidates))
+    else:
+        # Efraimidis and Spirakis 2006: the first of the waiting times that the weights give.
+        order = np.argsort(rng.exponential(size=len(candidates)) / candidates.weights, kind="stable")
     decided = np.fromiter((candidate.split is not None for candidate in candidates), bool, len(candidates))
     return np.concatenate([order[decided[order]], order[~decided[order]]])
 

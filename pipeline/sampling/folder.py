@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,13 @@ from pipeline.sampling.candidates import Candidate, Candidates, TemporaryTables
 from pipeline.sampling.photographs import Decoded, decode
 
 
-def folder(root: Path) -> Candidates:
+def folder(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Candidates:
     """Every image file below a directory, sorted by path; links to directories are not followed.
+
+    Args:
+        root: the directory.
+        include: patterns of paths below it, of which one must fit, with * for any text, also with a slash; () for all.
+        exclude: patterns of which none may.
 
     Raises:
         SourceError: no directory, one that cannot be read, or no image files in it.
@@ -23,14 +29,16 @@ def folder(root: Path) -> Candidates:
         problem = "not a directory" if root.exists() else "no such directory"
         raise SourceError(f"sample.path {root}: {problem}; set it to a directory of photographs")
     tables = TemporaryTables("CREATE TABLE found (name TEXT, file BLOB)")
-    files = ((printable(file), os.fsencode(file)) for file in _image_files(root))
+    found = (file for file in _image_files(root) if _wanted(file, include, exclude))
+    files = ((printable(file), os.fsencode(file)) for file in found)
     tables.add("INSERT INTO found VALUES (?, ?)", files)
     # SQLite numbers the rows from 1 in this order.
     tables.run("CREATE TABLE sorted AS SELECT file FROM found ORDER BY name, file")
     tables.run("DROP TABLE found")
     (count,) = tables.run("SELECT count(*) FROM sorted").fetchone()
     if not count:
-        raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it")
+        chosen = " that sample.include and sample.exclude leave" if include or exclude else ""
+        raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it{chosen}")
     return Candidates(count, partial(_candidate, tables, root, partial(_decode_inside, root.resolve())))
 
 
@@ -38,6 +46,11 @@ def _candidate(tables: TemporaryTables, root: Path, reader: partial[Decoded], nu
     (encoded,) = tables.run("SELECT file FROM sorted WHERE rowid = ?", number + 1).fetchone()
     file = os.fsdecode(encoded)
     return Candidate(printable(file), root / file, reader=reader)
+
+
+def _wanted(file: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    included = not include or any(fnmatchcase(file, pattern) for pattern in include)
+    return included and not any(fnmatchcase(file, pattern) for pattern in exclude)
 
 
 def _image_files(root: Path) -> Iterator[str]:

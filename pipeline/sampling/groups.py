@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import SourceError
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 
 # Held-out splits are filled first: asking for more training photographs later leaves them as they were.
@@ -22,7 +23,10 @@ class Groups:
     Args:
         kind: sample.group: none, folder, or how many consecutive file names make a group. With none, those that the
             source states are kept.
-        candidates: all of them, in the order of their names.
+        candidates: all of them.
+
+    Raises:
+        SourceError: the source states different splits for photographs of one group.
     """
 
     def __init__(self, kind: str | int, candidates: Candidates):
@@ -72,11 +76,17 @@ def _own(candidates: Candidates) -> NDArray[np.int32]:
 
 
 def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:
-    """(candidates,): the number of each one's group."""
+    """(candidates,): the number of each one's group.
+
+    Raises:
+        SourceError: the source states different splits for photographs of one group.
+    """
     groups = np.empty(len(candidates), np.int32)
     latest: dict[str, tuple[int, int]] = {}  # by folder: the group that is being filled, and its members so far
+    stated: dict[int, str] = {}
     count = 0
-    for number, candidate in enumerate(candidates):
+    for number in _by_name(candidates):
+        candidate = candidates[number]
         folder = PurePosixPath(candidate.name).parent.as_posix()
         group, members = latest.get(folder, (count, 0))
         if members == kind:
@@ -84,4 +94,16 @@ def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:
         count = max(count, group + 1)
         latest[folder] = (group, members + 1)
         groups[number] = group
+        split = candidate.split
+        if split and stated.setdefault(group, split) != split:
+            raise SourceError(
+                f"sample.group {kind}: {candidate.name} is stated to be in {split}, and another photograph of its "
+                f"group in {stated[group]}; a group stays in one split"
+            )
     return groups
+
+
+def _by_name(candidates: Candidates) -> list[int]:
+    """Return their numbers in the order of their names: a list may have them in any."""
+    names = [candidate.name for candidate in candidates]
+    return sorted(range(len(names)), key=names.__getitem__)

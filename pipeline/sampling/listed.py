@@ -5,23 +5,28 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from functools import partial
+from math import isfinite
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates, TemporaryTables
 
-_COLUMNS = ("path", "split", "group")
+# What a photograph shows is for other programs.
+_COLUMNS = ("path", "split", "group", "weight", "caption")
 _COLUMN_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _FORM = (
-    "expected a CSV with the column path and, where you like, split (train, valid, test or empty) and group; or a text "
-    "file with a path on each line"
+    "expected a CSV with the column path and, where you like, split (train, valid, test or empty), group, weight and "
+    "caption; or a text file with a path on each line"
 )
 
 
 def listed(listing: Path) -> Candidates:
     """List photographs, in the order of the file; their paths are relative to its folder.
 
-    A split that is stated holds. Photographs of one group stay in one split.
+    A split that is stated holds. Photographs of one group stay in one split. One of weight 2 is twice as likely to be
+    drawn as one of weight 1, which one without a weight has. Captions are not read.
 
     Raises:
         SourceError: the file cannot be read, is malformed, lists nothing, or names a photograph twice.
@@ -29,8 +34,8 @@ def listed(listing: Path) -> Candidates:
     tables = TemporaryTables("CREATE TABLE listed (path TEXT UNIQUE, split TEXT, grp INTEGER)")
     groups: dict[str, int] = {}
     sides: dict[int, str] = {}
-    count = 0
-    for number, path, split, group in _rows(listing):
+    weights: list[float] = []
+    for number, path, split, group, weight in _rows(listing):
         if split not in ("", *SPLITS):
             allowed = ", ".join(SPLITS)
             raise SourceError(f"sample.path {listing}: line {number}: split must be one of {allowed}, got {split!r}")
@@ -40,10 +45,22 @@ def listed(listing: Path) -> Candidates:
             raise SourceError(f"sample.path {listing}: line {number}: a group stays in one split, and {stated}")
         if not tables.run("INSERT OR IGNORE INTO listed VALUES (?, ?, ?)", path, split or None, own).rowcount:
             raise SourceError(f"sample.path {listing}: line {number}: {path} is listed twice")
-        count += 1
-    if not count:
+        weights.append(_weight(listing, number, weight))
+    if not weights:
         raise SourceError(f"sample.path {listing}: lists no photographs; {_FORM}")
-    return Candidates(count, partial(_candidate, tables, listing.parent), grouped=bool(groups))
+    weighted = np.array(weights) if any(weight != 1 for weight in weights) else None
+    make = partial(_candidate, tables, listing.parent)
+    return Candidates(len(weights), make, grouped=bool(groups), weights=weighted)
+
+
+def _weight(listing: Path, number: int, text: str) -> float:
+    try:
+        weight = float(text or 1)
+    except ValueError:
+        weight = 0.0
+    if not (isfinite(weight) and weight > 0):
+        raise SourceError(f"sample.path {listing}: line {number}: weight must be a number above 0, got {text!r}")
+    return weight
 
 
 def _candidate(tables: TemporaryTables, root: Path, number: int) -> Candidate:
@@ -52,8 +69,8 @@ def _candidate(tables: TemporaryTables, root: Path, number: int) -> Candidate:
     return Candidate(path, root / path, split=split, group=group)
 
 
-def _rows(listing: Path) -> Iterator[tuple[int, str, str, str]]:
-    """Yield the number of each line, and its path, split and group.
+def _rows(listing: Path) -> Iterator[tuple[int, str, str, str, str]]:
+    """Yield the number of each line, and its path, split, group and weight.
 
     Raises:
         SourceError: the file cannot be read, or is malformed.
@@ -66,7 +83,7 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str]]:
             if separator is None:
                 for number, line in enumerate(file, 1):
                     if line.strip():
-                        yield number, line.rstrip("\r\n"), "", ""
+                        yield number, line.rstrip("\r\n"), "", "", ""
                 return
             reader = csv.DictReader(file, delimiter=separator)
             unknown = set(reader.fieldnames or ()) - set(_COLUMNS)
@@ -74,9 +91,16 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str]]:
                 found = ", ".join(reader.fieldnames or ()) or "nothing"
                 raise SourceError(f"sample.path {listing}: {_FORM}; found the columns {found}")
             for row in reader:
+                at = reader.line_num
+                if None in row:
+                    beyond = ", ".join(row[None])  # type: ignore[call-overload]
+                    raise SourceError(
+                        f"sample.path {listing}: line {at}: has more fields than the first line ({beyond!r}); put what "
+                        "has a comma in it between double quotes"
+                    )
                 if not row["path"]:
-                    raise SourceError(f"sample.path {listing}: line {reader.line_num}: path is empty")
-                yield reader.line_num, row["path"], row.get("split") or "", row.get("group") or ""
+                    raise SourceError(f"sample.path {listing}: line {at}: path is empty")
+                yield at, row["path"], row.get("split") or "", row.get("group") or "", row.get("weight") or ""
     except OSError as error:
         raise SourceError(f"sample.path {listing}: cannot be read: {error.strerror}") from None
     except (ValueError, csv.Error) as error:

@@ -18,7 +18,7 @@ from pipeline.sampling.webdataset import webdataset
 
 SOURCES: dict[str, Callable[[Sample, int], Candidates]] = {
     "bundled": lambda sample, seed: bundled(Path(sample.path), seed),
-    "folder": lambda sample, _seed: folder(Path(sample.path)),
+    "folder": lambda sample, _seed: folder(Path(sample.path), sample.include, sample.exclude),
     "files": lambda sample, _seed: listed(Path(sample.path)),
     "fastai": fastai_photographs,
     "stl10": lambda sample, _seed: stl10(Path(sample.path)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,7 +38,7 @@ def webdataset(path: Path) -> Candidates:
         SourceError: no shards, or one that cannot be read or is no whole tar file.
     """
     tables = TemporaryTables("CREATE TABLE listed (name TEXT, shard TEXT, start INTEGER, size INTEGER)")
-    for shown, shard in _shards(path):
+    for shown, shard in _told_apart(path, _shards(path)):
         tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shown, shard))
     (count,) = tables.run("SELECT count(*) FROM listed").fetchone()
     if not count:
@@ -72,6 +73,17 @@ def _shards(path: Path) -> Iterator[tuple[str, str]]:
                 else:
                     # No path of this machine goes into the manifest.
                     yield Path(address).name if Path(address).is_absolute() else address, str(path.parent / address)
+
+
+def _told_apart(path: Path, shards: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield shards with names of their own: of two of one name, in different folders, the second is named NAME (2)."""
+    addresses, names = set[str](), Counter[str]()
+    for shown, address in shards:
+        if address in addresses:
+            raise SourceError(f"sample.path {path}: {shown} is listed twice")
+        addresses.add(address)
+        names[shown] += 1
+        yield f"{shown} ({names[shown]})" if names[shown] > 1 else shown, address
 
 
 def _expanded(address: str) -> Iterator[str]:

@@ -198,6 +198,8 @@ def test_what_cannot_be_compared_is_said(repository: Path) -> None:
         assert "per_image.csv" in refused.stderr
         assert "run dvc repro evaluate" in refused.stderr
         assert "Traceback" not in refused.stderr
+    scores.write_text("\n".join([*lines, lines[-1]]), encoding="utf-8")
+    assert "twice, so photographs cannot be paired" in twotone(repository, "compare").stderr
     scores.unlink()
     assert "run dvc repro evaluate" in twotone(repository, "compare").stderr
 

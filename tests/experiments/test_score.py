@@ -77,6 +77,20 @@ def test_copies_of_another_size_are_resized_to_the_photograph(true: Path, tmp_pa
     assert 0 < scored(tmp_path, "--colored", "large")["large"]["ab_mae"] < 6
 
 
+def test_a_perfect_copy_of_a_large_photograph_has_no_error(tmp_path: Path) -> None:
+    """Both are reduced, and by the same filter."""
+    rng = np.random.default_rng(1)
+    for folder in ("true", "same"):
+        (tmp_path / folder).mkdir()
+    for name in ("one.png", "two.png"):
+        noise = Image.fromarray(rng.integers(0, 256, (600, 800, 3), dtype=np.uint8))
+        noise.save(tmp_path / "true" / name)
+        noise.save(tmp_path / "same" / name)
+    means = scored(tmp_path, "--colored", "same", "--size", "64")
+    assert means["same"]["ab_mae"] == 0
+    assert means["same"]["psnr_rgb"] == 100
+
+
 @pytest.mark.usefixtures("true")
 def test_a_model_is_scored_and_a_result_replaced_by_a_result_alone(tmp_path: Path) -> None:
     means = scored(tmp_path, "--model", "starter")

@@ -44,6 +44,11 @@ def test_photographs_that_chose_the_epoch_are_not_called_unseen(tmp_path: Path, 
     folder = {"source": "folder", "path": "photos", "test": 0}
     chosen = card(tmp_path, params, sample=folder, finetune={"publish": "best"})
     assert "photographs of the validation split, none of which were trained on, and by which the published" in chosen
+    first = card(tmp_path, params, sample=folder, pretrain={"publish": "best", "patience": 3}, finetune=NOTHING)
+    assert "none of which were trained on, and by which the published" in first
+    assert "up to 10 epochs of 1 l1 alone, of which the best is published" in first
+    last = card(tmp_path, params, sample=folder, finetune=NOTHING)
+    assert "and by which the published" not in last
     config = ModelConfig.describe(params.generator, "lab", 32)
     scores = Scores(photographs=6, ab_mae=8.0, lightness_table_ab_mae=9.0, validation=True)
     assert "on 6 validation photographs" in config.model_copy(update={"scores": scores}).summary()

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from pipeline.data.shards import Photographs, split_names
-from pipeline.errors import SourceError
-from pipeline.params.schema import Params
+from pipeline.errors import ParamsError, SourceError
+from pipeline.params.schema import Params, parse
 from pipeline.sampling.draw import draw, resize_to_square
 from pipeline.sampling.folder import folder
 from tests.helpers import save_photo
@@ -174,3 +174,16 @@ def test_crop_keeps_proportions_and_stretch_keeps_all() -> None:
     stretched = resize_to_square(wide, 10, "stretch")
     assert stretched[5, 0].max() < 20
     assert stretched[5, 5].min() > 180
+
+
+def test_patterns_say_which_files_of_a_folder_are_candidates(photo_folder: Path, params: Params) -> None:
+    names = {candidate.name for candidate in folder(photo_folder)}
+    assert {one.name for one in folder(photo_folder, ["more/*"])} == {n for n in names if n.startswith("more/")}
+    assert {one.name for one in folder(photo_folder, (), ["*-0?.png"])} == {"photo-10.png", "photo-11.png"}
+    assert [one.name for one in folder(photo_folder, ["*1.png"], ["more/*"])] == ["photo-01.png", "photo-11.png"]
+    with pytest.raises(SourceError, match=r"below it that sample\.include and sample\.exclude leave"):
+        folder(photo_folder, ["*.jpg"])
+    tree = params.model_dump(mode="json")
+    tree["sample"] |= {"source": "files", "exclude": ["*-mask.png"]}
+    with pytest.raises(ParamsError, match=r"sample\.exclude must be \[\] for sample\.source files; only a folder is"):
+        parse(tree)

@@ -9,7 +9,9 @@ import pytest
 from pipeline.data.shards import split_names
 from pipeline.errors import SourceError
 from pipeline.params.schema import Params
-from pipeline.sampling.draw import draw
+from pipeline.sampling.candidates import Candidates
+from pipeline.sampling.draw import _random_order, draw
+from pipeline.sampling.groups import Groups
 from pipeline.sampling.listed import listed
 from tests.helpers import save_photo
 
@@ -58,6 +60,36 @@ def test_a_text_file_and_tabs_are_lists_too(box: Path) -> None:
     assert (one.file, one.split, one.group) == (box / "box/02.png", "valid", None)
 
 
+def test_a_heavier_photograph_is_drawn_first_more_often(box: Path) -> None:
+    """Of two of weights 3 and 1, the first comes first in three of four draws (Efraimidis and Spirakis 2006)."""
+    rows = [{"path": f"box/{n:02d}.png", "weight": "3" if n < 10 else "", "caption": "a, b"} for n in range(20)]
+    candidates = listed(write(box / "list.csv", rows))
+    assert candidates.weights is not None
+    assert candidates.weights.tolist() == [3] * 10 + [1] * 10
+    pair = Candidates(2, candidates.__getitem__, weights=np.array([3.0, 1.0]))
+    first = [_random_order(pair, seed)[0] for seed in range(2000)]
+    # Two thousand draws have a standard deviation of a hundredth.
+    assert np.mean(np.array(first) == 0) == pytest.approx(0.75, abs=0.04)
+    plain = write(box / "plain.csv", [{"path": row["path"]} for row in rows])
+    assert listed(plain).weights is None
+
+
+def test_neighbors_by_name_are_a_group_in_a_list_of_any_order(box: Path) -> None:
+    order = np.random.default_rng(3).permutation(20)
+    candidates = listed(write(box / "list.csv", [{"path": f"box/{n:02d}.png"} for n in order]))
+    sides = Groups(4, candidates).together(np.arange(20))
+    found = {candidate.name: candidate.group for candidate in sides}
+    together = [{found[f"box/{n:02d}.png"] for n in range(start, start + 4)} for start in range(0, 20, 4)]
+    assert all(len(group) == 1 for group in together)
+    assert len(set.union(*together)) == 5
+
+
+def test_splits_that_tear_a_folder_apart_are_refused(box: Path) -> None:
+    rows = [{"path": "box/00.png", "split": "train"}, {"path": "box/01.png", "split": "test"}]
+    with pytest.raises(SourceError, match=r"box/01\.png is stated to be in test, and another .* of its group in train"):
+        Groups("folder", listed(write(box / "list.csv", rows)))
+
+
 def test_a_photograph_that_is_not_there_is_rejected_with_its_reason(box: Path, params: Params) -> None:
     (box / "list.txt").write_text("".join(f"box/{n:02d}.png\n" for n in range(21)), encoding="utf-8")
     sample = params.sample.model_copy(
@@ -77,7 +109,10 @@ def test_a_photograph_that_is_not_there_is_rejected_with_its_reason(box: Path, p
         ("gone.csv", None, "no such file; expected a CSV with the column path"),
         ("empty.csv", "path\n", "lists no photographs"),
         ("names.csv", "file,split\na.png,train\n", "found the columns file, split"),
-        ("more.csv", "path,caption\na.png,a cat\n", "found the columns path, caption"),
+        ("more.csv", "path,grup\na.png,a cat\n", "found the columns path, grup"),
+        ("cut.csv", "path\nDSC1, final.png\n", "line 2: has more fields than the first line"),
+        ("zero.csv", "path,weight\na.png,0\n", "line 2: weight must be a number above 0, got '0'"),
+        ("word.csv", "path,weight\na.png,often\n", "weight must be a number above 0, got 'often'"),
         (
             "split.csv",
             "path,split\na.png,training\n",

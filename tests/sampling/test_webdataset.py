@@ -66,6 +66,21 @@ def test_a_folder_a_shard_and_a_list_with_ranges(shards: Path) -> None:
     assert [candidate.name for candidate in webdataset(shards / "00001.tar")] == names[8:16]
 
 
+def test_shards_of_one_name_are_told_apart(shards: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    """img2dataset calls them 00000.tar in every folder, and no absolute path goes into the manifest."""
+    (tmp_path / "more").mkdir()
+    shard(tmp_path / "more/00000.tar", rng, 2)
+    listing = tmp_path / "all.txt"
+    listing.write_text(f"{shards}/00000.tar\n{tmp_path}/more/00000.tar\n", encoding="utf-8")
+    names = [candidate.name for candidate in webdataset(listing)]
+    assert len(set(names)) == len(names) == 10
+    assert names[0] == "00000.tar/000000000.jpg"
+    assert names[8] == "00000.tar (2)/000000000.jpg"
+    listing.write_text(f"{shards}/00000.tar\n{shards}/00000.tar\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="listed twice"):
+        webdataset(listing)
+
+
 def test_what_is_read_is_what_tarfile_reads(shards: Path) -> None:
     candidates = webdataset(shards)
     with tarfile.open(shards / "00001.tar") as archive:
