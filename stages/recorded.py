@@ -41,7 +41,7 @@ def as_it_began(stage: str, params: Params) -> Iterator[None]:
 
 
 def _inputs(stage: str, params: Params) -> Inputs:
-    return {**_watched(stage, params), **_code(stage), **(_photographs(params) if stage == "sample" else {})}
+    return {**_watched(stage, params), **_code(stage), **_photographs(stage, params)}
 
 
 def _watched(stage: str, params: Params) -> Inputs:
@@ -61,8 +61,10 @@ def _code(stage: str) -> Inputs:
     }
 
 
-def _photographs(params: Params) -> Inputs:
+def _photographs(stage: str, params: Params) -> Inputs:
     """Return size and time of what dvc watches of the photographs: of a file, or of each file of a folder."""
-    path = Path(params.sample.path)
+    if stage not in ("sample", "evaluate"):
+        return {}
+    path = Path(params.sample.path if stage == "sample" else params.evaluate.photographs)
     status = ((file, file.stat()) for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
     return {str(file): (found.st_size, found.st_mtime_ns) for file, found in status}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
+from skimage.color import rgb2lab
 
 from pipeline.models.config import read_config
 from tests.helpers import ROOT, Project, save_photo, twotone
@@ -220,6 +225,55 @@ def test_kept_epochs_color_and_are_measured(project: Project, nursery: Nursery) 
     assert metrics["pretrain-epoch-0001"]["ab_mae"] != metrics["pretrain"]["ab_mae"]
     protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text(encoding="utf-8"))
     assert protocol["colorizers"]["pretrain-epoch-0001"] == f"the generator of {kept}"
+
+
+def test_photographs_from_outside_are_measured_beside_the_split(
+    project: Project, nursery: Nursery, rng: np.random.Generator
+) -> None:
+    """One cannot be read, one has no color, and training has seen one."""
+    outside = project.folder / "outside"
+    outside.mkdir()
+    for name in ("one.png", "two.png"):
+        save_photo(outside / name, rng, (64, 48))
+    (outside / "broken.jpg").write_bytes(b"\xff\xd8no")
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(outside / "gray.png")
+    with (project.folder / "data/sample/manifest.csv").open(encoding="utf-8") as file:
+        region = next(row["path"] for row in csv.DictReader(file) if row["split"] == "train")
+    package, _, inside = region.partition("#")[0].partition("/")
+    seen = Path(import_module(package).__file__ or "").parent / inside
+    shutil.copy(seen, outside / f"seen{seen.suffix}")
+    nursery.run(project.folder, "evaluate")
+    results = project.folder / "reports/evaluate"
+    assert json.loads((results / "outside/metrics.json").read_text(encoding="utf-8")) == {}
+    of_the_split = (results / "metrics.json").read_bytes()
+    project.change(evaluate={"photographs": "outside"})
+    nursery.run(project.folder, "evaluate")
+    assert (results / "metrics.json").read_bytes() == of_the_split
+    assert {file.name for file in results.iterdir() if file.is_file()} - {".gitignore"} == {
+        file.name for file in (results / "outside").iterdir() if file.name != "manifest.csv"
+    }
+    with (results / "outside/manifest.csv").open(encoding="utf-8") as file:
+        reasons = {row["path"]: row["reason"].split(":")[0] for row in csv.DictReader(file)}
+    assert reasons == {
+        "broken.jpg": "unreadable",
+        "gray.png": "hardly any color",
+        "one.png": "",
+        f"seen{seen.suffix}": "training has seen it",
+        "two.png": "",
+    }
+    # Gray's error is the truth's color, by scikit-image.
+    squares = [
+        ImageOps.fit(Image.open(outside / name), (32, 32), Image.Resampling.BICUBIC) for name in ("one.png", "two.png")
+    ]
+    expected = np.mean([np.abs(rgb2lab(np.asarray(square))[..., 1:]).mean() for square in squares])
+    metrics = json.loads((results / "outside/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["gray"]["ab_mae"] == pytest.approx(expected, abs=0.01)
+    protocol = json.loads((results / "outside/protocol.json").read_text(encoding="utf-8"))
+    assert (protocol["photographs"]["count"], protocol["photographs"]["split"]) == (2, "outside")
+    project.change(evaluate={"photographs": "nowhere"})
+    refused = nursery.start(project.folder, "evaluate").wait()
+    assert refused.returncode == 1
+    assert "evaluate.photographs nowhere: no such directory" in refused.stdout
 
 
 def test_without_a_test_split_evaluate_says_what_it_measures_on(project: Project, nursery: Nursery) -> None:

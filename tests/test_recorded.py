@@ -13,19 +13,28 @@ from stages.recorded import as_it_began
 from tests.helpers import QUICKSTART
 
 
-@pytest.mark.parametrize(("source", "path"), [("folder", "box"), ("webdataset", "box"), ("files", "box/list.txt")])
+@pytest.mark.parametrize(
+    ("stage", "source", "path"),
+    [
+        ("sample", "folder", "box"),
+        ("sample", "webdataset", "box"),
+        ("sample", "files", "box/list.txt"),
+        ("evaluate", "folder", "elsewhere"),
+    ],
+)
 def test_photographs_that_change_while_they_are_sampled(
-    source: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, source: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "box").mkdir()
     (tmp_path / "box/list.txt").write_text("one.jpg\n", encoding="utf-8")
     tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     tree["sample"] |= {"source": source, "path": path}
+    tree["evaluate"]["photographs"] = "box"
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(tree, file)
-    with as_it_began("sample", parse(tree)):
+    with as_it_began(stage, parse(tree)):
         pass
-    changed = pytest.raises(InputError, match=r"box/list\.txt: changed while sample ran, and dvc would record")
-    with changed, as_it_began("sample", parse(tree)):
+    changed = pytest.raises(InputError, match=r"box/list\.txt: changed while \w+ ran, and dvc would record")
+    with changed, as_it_began(stage, parse(tree)):
         (tmp_path / "box/list.txt").write_text("one.jpg\ntwo.jpg\n", encoding="utf-8")

@@ -221,6 +221,8 @@ StartFolder = Annotated[str, Field(min_length=1), AfterValidator(check_path), Af
 WeightsFile = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
 NOTHING = "none"
 """What start_from says where a training starts from nothing. DVC watches checkpoints/none then, so that must exist."""
+NO_PHOTOGRAPHS = f"checkpoints/{NOTHING}"
+"""What evaluate.photographs says where there are none."""
 
 
 def _only_l1(weight: float) -> dict[str, float]:
@@ -487,6 +489,9 @@ class Finetune(Block):
 
 
 class Evaluate(Block):
+    photographs: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = NO_PHOTOGRAPHS
+    """A folder of other color photographs to measure on beside the split, watched by DVC; the results are in
+    reports/evaluate/outside. checkpoints/none: there are none."""
     batch_size: Count = 32
     """Photographs that are colored at a time."""
     lightness_bins: Annotated[int, Field(ge=1, le=1001)] = 101

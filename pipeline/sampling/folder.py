@@ -14,22 +14,25 @@ from pipeline.sampling.candidates import Candidate, Candidates, TemporaryTables
 from pipeline.sampling.photographs import Decoded, decode
 
 
-def folder(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Candidates:
+def folder(
+    root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), *, key: str = "sample.path"
+) -> Candidates:
     """Every image file below a directory, sorted by path; links to directories are not followed.
 
     Args:
         root: the directory.
         include: patterns of paths below it, of which one must fit, with * for any text, also with a slash; () for all.
         exclude: patterns of which none may.
+        key: of params.yaml, that names the directory.
 
     Raises:
         SourceError: no directory, one that cannot be read, or no image files in it.
     """
     if not root.is_dir():
         problem = "not a directory" if root.exists() else "no such directory"
-        raise SourceError(f"sample.path {root}: {problem}; set it to a directory of photographs")
+        raise SourceError(f"{key} {root}: {problem}; set it to a directory of photographs")
     tables = TemporaryTables("CREATE TABLE found (name TEXT, file BLOB)")
-    found = (file for file in _image_files(root) if _wanted(file, include, exclude))
+    found = (file for file in _image_files(root, key) if _wanted(file, include, exclude))
     files = ((printable(file), os.fsencode(file)) for file in found)
     tables.add("INSERT INTO found VALUES (?, ?)", files)
     # SQLite numbers the rows from 1 in this order.
@@ -38,8 +41,8 @@ def folder(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = ())
     (count,) = tables.run("SELECT count(*) FROM sorted").fetchone()
     if not count:
         chosen = " that sample.include and sample.exclude leave" if include or exclude else ""
-        raise SourceError(f"sample.path {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it{chosen}")
-    return Candidates(count, partial(_candidate, tables, root, partial(_decode_inside, root.resolve())))
+        raise SourceError(f"{key} {root}: no image files ({', '.join(sorted(SUFFIXES))}) below it{chosen}")
+    return Candidates(count, partial(_candidate, tables, root, partial(_decode_inside, root.resolve(), key)))
 
 
 def _candidate(tables: TemporaryTables, root: Path, reader: partial[Decoded], number: int) -> Candidate:
@@ -53,7 +56,7 @@ def _wanted(file: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     return included and not any(fnmatchcase(file, pattern) for pattern in exclude)
 
 
-def _image_files(root: Path) -> Iterator[str]:
+def _image_files(root: Path, key: str) -> Iterator[str]:
     """Paths relative to the root, in no order."""
     waiting = [""]
     while waiting:
@@ -66,14 +69,14 @@ def _image_files(root: Path) -> Iterator[str]:
                     elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
                         yield f"{below}{entry.name}"
         except OSError as error:
-            message = f"sample.path: folder {root / below} cannot be read: {error.strerror}"
+            message = f"{key}: folder {root / below} cannot be read: {error.strerror}"
             raise SourceError(message) from None
 
 
-def _decode_inside(root: Path, file: Path, max_pixels: int, side: int) -> Decoded:
+def _decode_inside(root: Path, key: str, file: Path, max_pixels: int, side: int) -> Decoded:
     # A link that leads in a circle to itself leads nowhere.
     if file.is_symlink() and root not in Path(os.path.realpath(file)).parents:
-        raise ImageError("a link to outside of sample.path")
+        raise ImageError(f"a link to outside of {key}")
     return decode(file, max_pixels, side)
 
 
