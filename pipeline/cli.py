@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -60,8 +61,14 @@ def options(
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not say how far long work is.")] = False,
 ) -> None:
     """Color black-and-white photographs, and train the models that do."""
+    if quiet:
+        from pipeline.progress import QUIET
+
+        # A variable, because `twotone seeds` starts other processes.
+        os.environ[QUIET] = "1"
 
 
 def main() -> None:

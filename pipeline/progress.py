@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -10,15 +11,18 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 SECONDS_A_LINE = 60.0
+# tqdm's own variable: with it, nothing says how far it is.
+QUIET = "TQDM_DISABLE"
 
 
 def progress(items: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
-    """Show how far a loop is, on stderr.
+    """Show how far a loop is, on stderr; nothing where the variable TQDM_DISABLE is set.
 
     Args:
         items: what the loop goes through; None where `update` counts.
         options: of tqdm, such as total, desc and unit.
     """
+    options = {"disable": bool(os.environ.get(QUIET)), **options}
     if sys.stderr is None or sys.stderr.isatty():
         return tqdm(items, **options)
     return _Log(items, **{**options, "file": _Lines(sys.stderr), "dynamic_ncols": False})

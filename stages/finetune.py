@@ -13,7 +13,7 @@ from pipeline.models.checkpoint import digest, load_discriminator, load_generato
 from pipeline.models.config import ModelConfig, Training
 from pipeline.models.discriminators import build_discriminator
 from pipeline.params.parts import part_files
-from pipeline.params.schema import Params, start_folder
+from pipeline.params.schema import Params, own_parts, start_folder
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.trainer import TrainConfig, Trainer
@@ -36,7 +36,7 @@ def run(params: Params) -> None:
         scored=True,
         started_from=_learnt_before(params, model, parents),
     )
-    code = (*code_files("finetune"), *part_files("finetune", [*block.losses, block.schedule]))
+    code = (*code_files("finetune"), *part_files("finetune", own_parts(block)))
     watched = watched_files("finetune")
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code, watched)
     Trainer(config, objective, inputs, model, folders("finetune")).run()

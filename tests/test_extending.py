@@ -15,14 +15,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 from pipeline.checkpointing.digests import code_digest
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
 from pipeline.params.parts import part_files
+from pipeline.params.schema import own_parts, parse
+from pipeline.sampling.sources import list_candidates
 from pipeline.training.losses import Answer, content_loss
 from pipeline.training.schedules import schedule
-from tests.helpers import ROOT, Project, save_photo
+from tests.helpers import QUICKSTART, ROOT, Project, save_photo
 from tests.nursery import Nursery
 
 TEXT = (ROOT / "docs/how-to/extending.md").read_text(encoding="utf-8")
@@ -116,7 +119,7 @@ def test_a_part_is_known_by_all_that_it_imports(tmp_path: Path, monkeypatch: pyt
         "other": "",
     }.items():
         (package / f"{name}.py").write_text(code, encoding="utf-8")
-    found = part_files("losses", ["l1", "part_of_many.mine:loss"])
+    found = part_files("losses", ["part_of_many.mine:loss"])
     names = {file.relative_to(package).with_suffix("").as_posix() for file in found}
     assert names == {"__init__", "mine", "helper", "deep/__init__", "deep/inner", "broken"}
     before = code_digest(found)
@@ -164,6 +167,40 @@ def test_parts_that_cannot_be_used_are_sentences(
     with pytest.raises(ParamsError) as raised:
         content_loss(f"{module}:loss")(Answer(ab, ab, ab[:, :1], space))
     assert sentence.format(name=f"{module}:loss", module=module) in str(raised.value)
+
+
+def test_an_installed_package_offers_parts_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By entry points, as setuptools writes them beside an installed package."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "part_offered.py").write_text(
+        "def charbonnier(answer): return (answer.output - answer.target).abs().mean()\n"
+        "def half(step, total): return 0.5\n"
+        "def none(path, seed): return 3\n",
+        encoding="utf-8",
+    )
+    described = tmp_path / "part_offered-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: part-offered\nVersion: 1.0\n", encoding="utf-8")
+    groups = {"losses": "charbonnier", "schedules": "half", "sources": "none"}
+    (described / "entry_points.txt").write_text(
+        "".join(f"[twotone.{kind}]\n{name} = part_offered:{name}\n" for kind, name in groups.items())
+        + "l1 = part_offered:charbonnier\n",
+        encoding="utf-8",
+    )
+    tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
+    tree["pretrain"] |= {"losses": {"l1": 1.0, "charbonnier": 1.0}, "schedule": "half"}
+    tree["sample"]["source"] = "none"
+    params = parse(tree)
+    # This project's own names stay its own.
+    assert own_parts(params.pretrain) == ["part_offered:charbonnier", "part_offered:half"]
+    ones, zeros = torch.ones(2, 2, 32, 32), torch.zeros(2, 2, 32, 32)
+    assert content_loss("charbonnier")(Answer(ones, zeros, zeros[:, :1], ColorSpace("lab"))).item() == 1
+    assert schedule("half", "pretrain.schedule")(0, 9) == 0.5
+    with pytest.raises(ParamsError, match="sample.source: none must return Candidates, got int"):
+        list_candidates(params.sample, 0)
+    tree["pretrain"]["losses"] = {"charboner": 1.0}
+    with pytest.raises(ParamsError, match="charboner"):
+        parse(tree)
 
 
 def test_a_schedule_that_gives_no_factor_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,11 @@ import pty
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
-from tests.helpers import ROOT
+import numpy as np
+
+from tests.helpers import ROOT, save_photo, twotone
 
 LOOP = """
 import time
@@ -29,6 +32,20 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     assert all(line.startswith("work: ") for line in lines)
     assert "100%" in lines[-1]
     assert "300/300" in lines[-1]
+
+
+def test_quiet_says_nothing_of_how_far_it_is(tmp_path: Path, rng: np.random.Generator) -> None:
+    (tmp_path / "box").mkdir()
+    for name in ("one.jpg", "two.jpg"):
+        save_photo(tmp_path / "box" / name, rng)
+    said = [twotone(tmp_path, *words, "colorize", "box", "-o", "out", "--overwrite") for words in ([], ["--quiet"])]
+    assert [done.returncode for done in said] == [0, 0]
+    assert "100%" in said[0].stderr
+    assert "%" not in said[1].stderr
+    assert said[1].stdout == said[0].stdout
+    loop = {**os.environ, "TQDM_DISABLE": "1"}
+    done = subprocess.run([sys.executable, "-c", LOOP], capture_output=True, cwd=ROOT, check=True, env=loop)
+    assert done.stderr == b""
 
 
 def test_a_terminal_gets_a_bar() -> None:

@@ -57,17 +57,17 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
 
 def _own_parts(params: Params) -> str:
     """Import the losses and schedules of one's own; a source has been used by then."""
-    from pipeline.params.parts import is_part
+    from pipeline.params.schema import own_parts, part_of
     from pipeline.training.losses import content_loss
     from pipeline.training.schedules import schedule
 
     used = []
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         schedule(block.schedule, f"{key}.schedule")(0, 1)
-        own = [name for name in block.losses if is_part(name)]
-        for name in own:
-            content_loss(name)
-        used += [*own, block.schedule] if is_part(block.schedule) else own
+        for name in block.losses:
+            if part_of("losses", name):
+                content_loss(name)
+        used += own_parts(block)
     return f"parts of your own: {', '.join(used) or 'none'}"
 
 

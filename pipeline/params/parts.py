@@ -1,4 +1,4 @@
-"""Parts of one's own: a loss, a schedule or a source that params.yaml names as module:function."""
+"""Parts of one's own: a loss, a schedule or a source, named as module:function or by an entry point."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
@@ -20,9 +21,15 @@ OWN = "parts"
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def is_part(name: str) -> bool:
-    """Whether a name is written as module:function."""
-    return bool(_NAME.fullmatch(name))
+def find_part(kind: str, name: str) -> str:
+    """Return a part as module:function; "" for a name that is neither that nor an entry point of a package.
+
+    Args:
+        kind: losses, schedules or sources: packages offer theirs in the groups twotone.losses, ...
+    """
+    if _NAME.fullmatch(name):
+        return name
+    return next((found.value for found in entry_points(group=f"twotone.{kind}", name=name)), "")
 
 
 def load_part(key: str, name: str, *arguments: str) -> Callable[..., Any]:
@@ -54,8 +61,8 @@ def load_part(key: str, name: str, *arguments: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def part_files(key: str, names: Iterable[str]) -> tuple[Path, ...]:
-    """Return the files of those names that are parts: a training is known by its code.
+def part_files(key: str, parts: Iterable[str]) -> tuple[Path, ...]:
+    """Return the files of parts, each module:function: a training is known by its code.
 
     They are the modules that are named, and those of the same package that have been imported or that an import of
     theirs names, in a function, too. What a part in parts/ imports from there counts, and another module of parts/ does
@@ -65,7 +72,7 @@ def part_files(key: str, names: Iterable[str]) -> tuple[Path, ...]:
         ParamsError: a module cannot be imported.
     """
     found: set[Path] = set()
-    for name in filter(is_part, names):
+    for name in parts:
         package = import_module(_imported(key, name, name.partition(":")[0]).__name__.partition(".")[0])
         loaded = [one for one in sys.modules if one.partition(".")[0] == package.__name__]
         found |= _reached(package, loaded)

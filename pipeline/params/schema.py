@@ -21,7 +21,7 @@ from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ParamsError
 from pipeline.files import CONFLICT, has_conflict
 from pipeline.models.config import Block, Discriminator, Generator, check_path
-from pipeline.params.parts import is_part
+from pipeline.params.parts import find_part
 
 _RULES = {
     "greater_than": "must be > {gt}",
@@ -181,8 +181,17 @@ OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay", "cosine", "warmup_cosine"]
 
 
-def _known_or_own(known: tuple[str, ...], value: str) -> str:
-    if value in known or is_part(value):
+PartKind = Literal["losses", "schedules", "sources"]
+
+
+def part_of(kind: PartKind, name: str) -> str:
+    """Return a part of one's own as module:function; "" for one of this project's, and for what nobody has."""
+    return "" if name in _KNOWN[kind] else find_part(kind, name)
+
+
+def _known_or_own(kind: PartKind, value: str) -> str:
+    known = _KNOWN[kind]
+    if value in known or part_of(kind, value):
         return value
     raise ValueError(f"must be {', '.join(map(repr, known))} or module:function of a part of your own")
 
@@ -191,10 +200,10 @@ def _listed(known: tuple[str, ...]) -> WithJsonSchema:
     return WithJsonSchema({"enum": [*known, "module:function"]})
 
 
-_LOSSES, _SCHEDULES, _SOURCES = get_args(LossName), get_args(Schedule), get_args(SourceName)
-LossKey = Annotated[str, AfterValidator(partial(_known_or_own, _LOSSES)), _listed(_LOSSES)]
-ScheduleKey = Annotated[str, AfterValidator(partial(_known_or_own, _SCHEDULES)), _listed(_SCHEDULES)]
-SourceKey = Annotated[str, AfterValidator(partial(_known_or_own, _SOURCES)), _listed(_SOURCES)]
+_KNOWN = {"losses": get_args(LossName), "schedules": get_args(Schedule), "sources": get_args(SourceName)}
+LossKey = Annotated[str, AfterValidator(partial(_known_or_own, "losses")), _listed(_KNOWN["losses"])]
+ScheduleKey = Annotated[str, AfterValidator(partial(_known_or_own, "schedules")), _listed(_KNOWN["schedules"])]
+SourceKey = Annotated[str, AfterValidator(partial(_known_or_own, "sources")), _listed(_KNOWN["sources"])]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
@@ -486,6 +495,12 @@ class Finetune(Block):
     def judged(self) -> bool:
         """Whether there is a discriminator."""
         return self.adversarial_loss != "none"
+
+
+def own_parts(block: Pretrain | Finetune) -> list[str]:
+    """Return the losses of one's own that a training uses, and its schedule, each as module:function."""
+    named = [*(part_of("losses", name) for name in block.losses), part_of("schedules", block.schedule)]
+    return [part for part in named if part]
 
 
 class Evaluate(Block):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import ParamsError
-from pipeline.params.parts import is_part, load_part
-from pipeline.params.schema import Sample
+from pipeline.params.parts import load_part
+from pipeline.params.schema import Sample, part_of
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.bundled import bundled
 from pipeline.sampling.candidates import Candidates
@@ -35,9 +35,10 @@ def list_candidates(sample: Sample, seed: int) -> Candidates:
         ParamsError: a part cannot be used.
         SourceError: names the path, what was expected and what was found.
     """
-    if not is_part(sample.source):
+    part = part_of("sources", sample.source)
+    if not part:
         return SOURCES[sample.source](sample, seed)
-    found = load_part("sample.source", sample.source, "path", "seed")(Path(sample.path), seed)
+    found = load_part("sample.source", part, "path", "seed")(Path(sample.path), seed)
     if not isinstance(found, Candidates):
         raise ParamsError(f"sample.source: {sample.source} must return Candidates, got {type(found).__name__}")
     return found

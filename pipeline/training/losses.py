@@ -15,8 +15,8 @@ from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
 from pipeline.models.imagenet_features import ImagenetFeatures
-from pipeline.params.parts import is_part, load_part
-from pipeline.params.schema import AdversarialLoss
+from pipeline.params.parts import load_part
+from pipeline.params.schema import AdversarialLoss, part_of
 
 # Lab units of chroma at which a pixel weighs twice as much as a gray one in l1_chromatic.
 _TWICE = 20.0
@@ -138,9 +138,10 @@ def content_loss(name: str) -> Loss:
     Raises:
         ParamsError: a part cannot be used.
     """
-    if not is_part(name):
+    part = part_of("losses", name)
+    if not part:
         return LOSSES[name]
-    function = load_part("losses", name, "answer")
+    function = load_part("losses", part, "answer")
 
     def loss(answer: Answer) -> Tensor:
         found: Tensor = function(answer)

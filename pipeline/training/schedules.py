@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from pipeline.errors import ParamsError
-from pipeline.params.parts import is_part, load_part
+from pipeline.params.parts import load_part
+from pipeline.params.schema import part_of
 
 # The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
 # Its momentum, which fastai moves the other way, stays where it is here.
@@ -26,9 +27,10 @@ def schedule(name: str, key: str) -> Callable[[int, int], float]:
     Raises:
         ParamsError: a part cannot be used.
     """
-    if not is_part(name):
+    part = part_of("schedules", name)
+    if not part:
         return partial(lr_factor, name)
-    own = load_part(key, name, "step", "total")
+    own = load_part(key, part, "step", "total")
 
     def factor(step: int, total: int) -> float:
         given = own(step, total)
