@@ -290,12 +290,15 @@ def score(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the results.")] = Path("score"),
     size: Annotated[int, typer.Option(min=32, max=2048, help="Short side at most that is compared, pixels.")] = 256,
     classifier: Annotated[bool, typer.Option(help="Also ask an ImageNet classifier; needs the extra weights.")] = True,
+    lpips_weights: Annotated[str, typer.Option(help="none, fetch, or a path, as evaluate.lpips_weights.")] = "none",
+    fid_weights: Annotated[str, typer.Option(help="none, fetch, or a path, as evaluate.fid_weights.")] = "none",
 ) -> None:
     """Measure colored photographs of any colorizer against the true ones, and compare colorizers."""
     from pipeline.experiments.score import ScoreRequest
     from pipeline.experiments.score import score as measure
 
-    measure(ScoreRequest(true, tuple(colored or ()), tuple(model or ()), out, size, classifier))
+    folders, models = tuple(colored or ()), tuple(model or ())
+    measure(ScoreRequest(true, folders, models, out, size, classifier, lpips_weights, fid_weights))
 
 
 @app.command(rich_help_panel=_COMPARE, epilog="Example: twotone report ../main -o report")

@@ -105,6 +105,7 @@ def _measure(
         Fid(block.fid_weights) if block.fid_weights != "none" else None,
     )
     scores = score_all(colorizers.predictors, photographs, names, judges, block.batch_size)
+    scores.fid = judges.fid.distances() if judges.fid else {}
     shown: dict[str, Predictor] = {name: colorizers.predictors[name] for name in ("gray", "pretrain", "finetune")}
     final = generators["finetune"]
     if final.config.generator.noise != "none":

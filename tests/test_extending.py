@@ -196,7 +196,7 @@ def test_an_installed_package_offers_parts_by_name(tmp_path: Path, monkeypatch: 
     ones, zeros = torch.ones(2, 2, 32, 32), torch.zeros(2, 2, 32, 32)
     assert content_loss("charbonnier")(Answer(ones, zeros, zeros[:, :1], ColorSpace("lab"))).item() == 1
     assert schedule("half", "pretrain.schedule")(0, 9) == 0.5
-    with pytest.raises(ParamsError, match="sample.source: none must return Candidates, got int"):
+    with pytest.raises(ParamsError, match=r"sample\.source: none must return Candidates, got int"):
         list_candidates(params.sample, 0)
     tree["pretrain"]["losses"] = {"charboner": 1.0}
     with pytest.raises(ParamsError, match="charboner"):

@@ -39,18 +39,19 @@ class Lpips:
 
     Args:
         asked: `fetch`, or the path of the file that torchvision publishes.
+        wanted_by: the key or option that asks, for messages.
 
     Raises:
         WeightsError: the extra `perceptual` is missing, or the file is, cannot be fetched, or is another one.
     """
 
-    def __init__(self, asked: str):
-        _require_packages("evaluate.lpips_weights")
+    def __init__(self, asked: str, wanted_by: str = "evaluate.lpips_weights"):
+        _require_packages(wanted_by)
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
         from torchvision.models import AlexNet_Weights
 
         url = AlexNet_Weights.DEFAULT.url
-        self.weights = _published(asked, url, "evaluate.lpips_weights")
+        self.weights = _published(asked, url, wanted_by)
         before = torch.hub.get_dir()
         with TemporaryDirectory() as hub:
             # torchvision takes no path: it looks for the name in the hub's folder.
@@ -75,17 +76,18 @@ class Fid:
 
     Args:
         asked: `fetch`, or the path of the file that torch-fidelity publishes.
+        wanted_by: the key or option that asks, for messages.
 
     Raises:
         WeightsError: the extra `perceptual` is missing, or the file is, cannot be fetched, or is another one.
     """
 
-    def __init__(self, asked: str):
-        _require_packages("evaluate.fid_weights")
+    def __init__(self, asked: str, wanted_by: str = "evaluate.fid_weights"):
+        _require_packages(wanted_by)
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        self.weights = _published(asked, URL_INCEPTION_V3, "evaluate.fid_weights")
+        self.weights = _published(asked, URL_INCEPTION_V3, wanted_by)
         # Without antialiasing: the resizing of TensorFlow, with which published numbers were made.
         self._true = FrechetInceptionDistance(feature_extractor_weights_path=str(self.weights.path), antialias=False)
         self._colored: dict[str, Any] = {}
@@ -129,7 +131,7 @@ def _published(asked: str, url: str, key: str) -> Weights:
 
     Args:
         asked: `fetch`, or a path.
-        key: of params.yaml, for messages.
+        key: the key or option that asks, for messages.
     """
     name = Path(url).name
     start = _start_of_hash(name)

@@ -165,9 +165,7 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         if model.generator.noise != "none"
         else None,
         "metrics": defined,
-        "classifier": {"name": CLASSIFIER, "sha256": judges.classifier.sha256} if judges.classifier else None,
-        "lpips": implementation("AlexNet of torchvision", judges.lpips.weights) if judges.lpips else None,
-        "fid": implementation("Inception of torch-fidelity", judges.fid.weights) if judges.fid else None,
+        **networks(judges),
         "colorizers": {
             "gray": "ab = 0",
             "constant": "the median a and b of all training pixels",
@@ -180,6 +178,15 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         },
         "weights": measured.weights,
         "libraries": libraries(),
+    }
+
+
+def networks(judges: Judges) -> dict[str, dict[str, str] | None]:
+    """Name the networks that judge, for protocol.json."""
+    return {
+        "classifier": {"name": CLASSIFIER, "sha256": judges.classifier.sha256} if judges.classifier else None,
+        "lpips": implementation("AlexNet of torchvision", judges.lpips.weights) if judges.lpips else None,
+        "fid": implementation("Inception of torch-fidelity", judges.fid.weights) if judges.fid else None,
     }
 
 

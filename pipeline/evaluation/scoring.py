@@ -96,7 +96,7 @@ def score_all(
     Args:
         test: the photographs.
         names: theirs, in their order.
-        judges: what measures besides the pixels.
+        judges: what measures besides the pixels; its FID looks at each, and has a value once all have been seen.
         batch_size: how many photographs are colored at a time.
     """
     found, index = Scores(), 0
@@ -118,8 +118,6 @@ def score_all(
                 ]
                 index += 1
                 bar.update()
-    if judges.fid:
-        found.fid = judges.fid.distances()
     return found
 
 

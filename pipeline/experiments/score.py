@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,17 @@ from pipeline.errors import ImageError, InputError
 from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.metrics import ALL
-from pipeline.evaluation.report import compared, definitions, how, rounded, write_scores
+from pipeline.evaluation.published_metrics import Fid, Lpips
+from pipeline.evaluation.report import compared, definitions, how, networks, rounded, write_scores
 from pipeline.evaluation.scoring import Judges, Scores, score_all
 from pipeline.files import fresh_folder, replacing, require_writable, write_json
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
 from pipeline.media.writing import eight_bits, over_white
-from pipeline.models.packaged_weights import CLASSIFIER
+from pipeline.params.schema import FEWEST_FOR_FID
 from pipeline.progress import progress
+from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.grids import Row, save_grid
 from pipeline.quality.predictor import Predictor
 from pipeline.sampling.photographs import decode
@@ -39,6 +41,7 @@ from pipeline.tables import print_table
 from pipeline.types import Pixels
 
 MAX_PIXELS = 10**8
+NONE = "none"
 BASELINES = ("gray", "constant", "lightness_table")
 PROTOCOL, _MADE_BY = "protocol.json", "twotone score"
 # Rows of the lightness table, as in recipes/quickstart.yaml.
@@ -49,7 +52,10 @@ PARTS = 20
 _PROPORTIONS = 0.01
 # What `twotone colorize` appends to a name.
 _SUFFIX = "-color"
-_SHOWN = ("ab_mae", "psnr_rgb", "ssim", "ciede2000", "colorfulness", "auc_rebalanced", "top1", "fd_lite0")
+_SHOWN = (
+    *("ab_mae", "psnr_rgb", "ssim", "ciede2000", "colorfulness", "auc_rebalanced", "top1", "fd_lite0"),
+    *("lpips", "fid"),
+)
 # Photographs in each row of the pictures, and their side.
 _EXTREMES, _SIDE = 8, 128
 
@@ -69,6 +75,10 @@ class ScoreRequest:
     """Short side at most at which all is compared, pixels."""
     classifier: bool = True
     """Whether an ImageNet classifier says what it sees."""
+    lpips_weights: str = NONE
+    """As evaluate.lpips_weights."""
+    fid_weights: str = NONE
+    """As evaluate.fid_weights."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ def score(request: ScoreRequest) -> None:
         ModelError: a model cannot be loaded.
     """
     _require_place(request.out)
-    judge = Classifier("--classifier (--no-classifier leaves it out)") if request.classifier else None
+    judges = _judges(request)
     names = _names([*request.colored, *request.models])
     folders = dict(zip(names, request.colored, strict=False))
     models = dict(zip(names[len(folders) :], map(_loaded, request.models), strict=True))
@@ -117,15 +127,29 @@ def score(request: ScoreRequest) -> None:
             f"the path of its photograph below its folder, with any ending, or with {_SUFFIX} after the name"
         )
     predictors = {name: list(own.values()) for name, own in matched.colored.items()}
-    scores = measure(matched.true, predictors, judge)
+    if judges.fid and len(matched.true) < FEWEST_FOR_FID:
+        raise InputError(
+            f"--fid-weights: {len(matched.true)} photographs can be compared, and FID needs {FEWEST_FOR_FID:,}"
+        )
+    scores = measure(matched.true, predictors, judges)
     pairs = _comparisons(scores, names)
     with replacing(request.out) as hidden:
         write_scores(fresh_folder(hidden), scores)
         write_json(hidden / "comparisons.json", rounded(pairs))
         save_grid(hidden / "extremes.png", _extremes(scores, matched))
-        write_json(hidden / PROTOCOL, _protocol(request, matched, scores, judge))
+        write_json(hidden / PROTOCOL, _protocol(request, matched, scores, judges))
     _print(scores, pairs)
     print(f"{len(matched.true)} photographs, {len(matched.left_out)} left out; {request.out} has all of it")
+
+
+def _judges(request: ScoreRequest) -> Judges:
+    """Return what measures; the frequencies of colors are those of other photographs each time."""
+    return Judges(
+        ColorPrior(),
+        Classifier("--classifier (--no-classifier leaves it out)") if request.classifier else None,
+        Lpips(request.lpips_weights, "--lpips-weights") if request.lpips_weights != NONE else None,
+        Fid(request.fid_weights, "--fid-weights") if request.fid_weights != NONE else None,
+    )
 
 
 def _require_place(out: Path) -> None:
@@ -248,12 +272,13 @@ def as_gray(rgb: Pixels) -> Pixels:
     return np.asarray((gray_level(lightness(rgb)) * 255).round().astype(np.uint8))
 
 
-def measure(true: Mapping[str, Pixels], colored: Mapping[str, Sequence[Pixels]], judge: Classifier | None) -> Scores:
+def measure(true: Mapping[str, Pixels], colored: Mapping[str, Sequence[Pixels]], judges: Judges) -> Scores:
     """Score each colorizer, gray and the tables; the tables of each photograph are made of other ones.
 
     Args:
         true: (H, W, 3) uint8 by name; two at least.
         colored: by colorizer, in the same order, of the same sizes.
+        judges: what measures besides the pixels; how frequent colors are is counted here.
     """
     found, names = Scores(), list(true)
     parts = min(PARTS, len(names))
@@ -263,10 +288,11 @@ def measure(true: Mapping[str, Pixels], colored: Mapping[str, Sequence[Pixels]],
         predictors, prior = baselines(others, 1, BINS)  # type: ignore[arg-type]
         predictors |= {by: _in_turn([pictures[number] for number in own]) for by, pictures in colored.items()}
         test, test_names = InMemory([true[names[number]] for number in own]), [names[number] for number in own]
-        scores = score_all(predictors, test, test_names, Judges(prior, judge), batch_size=1)  # type: ignore[arg-type]
+        scores = score_all(predictors, test, test_names, replace(judges, prior=prior), batch_size=1)  # type: ignore[arg-type]
         found.rows += scores.rows
         for by, features in scores.features.items():
             found.features.setdefault(by, []).extend(features)
+    found.fid = judges.fid.distances() if judges.fid else {}
     place = {name: number for number, name in enumerate(names)}
     found.rows = sorted((row | {"index": place[row["path"]]} for row in found.rows), key=lambda row: row["index"])
     return found
@@ -308,18 +334,19 @@ def _square(pixels: Pixels) -> Pixels:
     return np.asarray(ImageOps.fit(Image.fromarray(pixels), (_SIDE, _SIDE), Image.Resampling.BICUBIC))
 
 
-def _protocol(request: ScoreRequest, matched: Matched, scores: Scores, judge: Classifier | None) -> dict[str, object]:
+def _protocol(request: ScoreRequest, matched: Matched, scores: Scores, judges: Judges) -> dict[str, object]:
     """Say how the numbers were made."""
+    asked = [judge is not None for judge in (judges.classifier, judges.lpips, judges.fid)]
     return {
         "made_by": _MADE_BY,
         "photographs": {"count": len(matched.true), "left_out": matched.left_out, "short_side_at_most": request.size},
         "sizes": "a true photograph is reduced to the short side (bicubic), a colored copy resized to its width and "
         "height (bicubic); a model sees the lightness of the reduced photograph",
-        **how(judge is not None),
+        **how(*asked[:2]),
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer, of 8-bit pictures as they are: where a "
         "colorizer changes the lightness, the metrics of sRGB see it",
-        "metrics": definitions(judge is not None),
-        "classifier": {"name": CLASSIFIER, "sha256": judge.sha256} if judge else None,
+        "metrics": definitions(*asked),
+        **networks(judges),
         "colorizers": {
             "gray": "ab = 0",
             "constant": "the median a and b of the other photographs",
@@ -331,12 +358,15 @@ def _protocol(request: ScoreRequest, matched: Matched, scores: Scores, judge: Cl
     }
 
 
+def _interval(ends: tuple[float, float] | None) -> str:
+    return f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+
+
 def _print(scores: Scores, pairs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     means, intervals = scores.means(), scores.intervals()
     shown = [name for name in _SHOWN if name in next(iter(means.values()))]
     rows = [
-        (by, *(f"{own[name]:.3f} ({intervals[by][name][0]:.3f} to {intervals[by][name][1]:.3f})" for name in shown))
-        for by, own in means.items()
+        (by, *(f"{own[name]:.3f}{_interval(intervals[by].get(name))}" for name in shown)) for by, own in means.items()
     ]
     print_table(("colorizer", *shown), rows)
     known = [name for name in ALL if name in shown]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lpips
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,9 +22,10 @@ from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchvision.models import alexnet
 
-from pipeline.errors import ParamsError, WeightsError
+from pipeline.errors import InputError, ParamsError, WeightsError
 from pipeline.evaluation import published_metrics
 from pipeline.evaluation.published_metrics import Fid, Lpips
+from pipeline.experiments.score import ScoreRequest, score
 from pipeline.params.schema import Params, parse
 from tests.helpers import Project, environment
 
@@ -103,6 +105,44 @@ def test_fid_is_that_of_torch_fidelity(inception_file: Path, pictures: tuple[Ten
     found = fid.distances()
     assert found["other"] == pytest.approx(expected, rel=1e-3)
     assert found["true"] < expected / 100
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_any_weights")
+def test_score_has_them_too(
+    alexnet_file: Path,
+    inception_file: Path,
+    pictures: tuple[Tensor, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of folders, as of the tensors in them; FID of all photographs and not of a part."""
+    true, other = pictures
+    for name, batch in (("true", true), ("other", other)):
+        (tmp_path / name).mkdir()
+        for number, pixels in enumerate(batch):
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{number}.png")
+    request = ScoreRequest(
+        tmp_path / "true",
+        (tmp_path / "other",),
+        (),
+        tmp_path / "out",
+        96,
+        False,
+        str(alexnet_file),
+        str(inception_file),
+    )
+    with pytest.raises(InputError, match="--fid-weights: 8 photographs can be compared, and FID needs 2,048"):
+        score(request)
+    monkeypatch.setattr("pipeline.experiments.score.FEWEST_FOR_FID", 2)
+    score(request)
+    means = json.loads((tmp_path / "out/metrics.json").read_text(encoding="utf-8"))
+    assert means["other"]["lpips"] == pytest.approx(np.mean(Lpips(str(alexnet_file)).distances(other, true)), abs=1e-4)
+    fid = Fid(str(inception_file))
+    fid.look({"other": other}, true)
+    assert means["other"]["fid"] == pytest.approx(fid.distances()["other"], rel=1e-3)
+    protocol = json.loads((tmp_path / "out/protocol.json").read_text(encoding="utf-8"))
+    assert protocol["fid"]["sha256"] == fid.weights.sha256
 
 
 def test_other_weights_are_refused(alexnet_file: Path, inception_file: Path) -> None:
