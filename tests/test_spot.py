@@ -126,7 +126,28 @@ def test_of_a_damaged_state_the_one_before_counts(
     loaded = other.load()
     assert loaded is not None
     assert loaded.batches == 2
-    assert "000001-00000003.state is damaged: its checksum does not match" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "000001-00000003.state is damaged: its checksum does not match" in said.err
+    assert f"1 file(s) of this training in {disk} have not been uploaded to their end" in said.out
+
+
+def test_what_is_kept_anew_replaces_what_is_there(tmp_path: Path, disk: Path) -> None:
+    """Without base.deterministic, a machine that goes on makes other weights of the same name."""
+    other = states_of(tmp_path / "b", disk)
+    other.fetch()
+    there = disk / "pretrain" / KEY / "kept-epoch-1.tar"
+    before = there.stat().st_mtime_ns
+    with other:
+        other.save(state(4))
+    assert there.stat().st_mtime_ns == before
+    with other.keeping("epoch-1") as folder:
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"anew")
+    with other:
+        other.save(state(5))
+    third = states_of(tmp_path / "c", disk)
+    third.fetch()
+    assert (third.kept()["epoch-1"] / "weights").read_bytes() == b"anew"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +198,14 @@ def test_a_training_of_another_count_of_threads_is_mentioned(
     ours = {"training": "one", "threads": 4, "processes": 1}
     mention_others(SavedStates(tmp_path / "c/.resume/pretrain" / ("cd" * 32), 300, ours, Remote(str(disk))))
     assert "was begun with 1 thread(s) and begins anew with 4" in capsys.readouterr().out
+
+
+def test_the_states_of_another_training_are_said_to_be_where_they_are(
+    tmp_path: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = {"training": "another", "threads": 1, "processes": 1}
+    mention_others(SavedStates(tmp_path / "c/.resume/pretrain" / ("cd" * 32), 300, ours, Remote(str(disk))))
+    assert f"note: {disk} holds saved state of other parameters, data or code" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

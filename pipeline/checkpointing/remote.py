@@ -73,6 +73,8 @@ class Remote:
             raise SavedStateError(f"base.states {address}: {needed}") from None
         self._files: AbstractFileSystem = found[0]
         self._root = str(found[1]).rstrip("/")
+        self._uploaded: dict[Path, int] = {}
+        """When each kept folder was written that is there as it is here."""
         protocol = self._files.protocol
         names = {protocol} if isinstance(protocol, str) else set(protocol)
         # A bucket has no folders, and s3fs would make the bucket itself where somebody has mistyped its name.
@@ -139,11 +141,19 @@ class Remote:
             names = self._names(self._place(folder))
             # First what the states need: whoever is killed in between fetches the rest the next time.
             for name in names:
-                if name.startswith(KEPT) and not (folder / _folder_name(name)).exists():
+                kept = folder / _folder_name(name)
+                if name.startswith(KEPT) and not kept.exists():
                     self._get(self._place(folder, name), folder / name)
+                    self._uploaded[kept] = kept.stat().st_mtime_ns
             wanted = [name for name in names if _is_state(name) and name > own]
             for name in wanted:
                 self._get(self._place(folder, name), folder / name)
+            cut_off = set(self._names(self._place(folder), hidden=True)) - set(names)
+        if cut_off:
+            tqdm.write(
+                f"note: {len(cut_off)} file(s) of this training in {self.address} have not been uploaded to their end, "
+                "and do not count"
+            )
         return len(wanted)
 
     def copy(self, path: Path, keep: int) -> None:
@@ -155,8 +165,11 @@ class Remote:
         with self._tried(f"{path.name} could not be copied"):
             there = self._names(self._place(path.parent))
             for kept in sorted(path.parent.glob(f"{KEPT}*")):
-                if f"{kept.name}{_ARCHIVE}" not in there:
+                # One of the same name may be that of a machine before, which this one has trained anew.
+                written = kept.stat().st_mtime_ns
+                if f"{kept.name}{_ARCHIVE}" not in there or self._uploaded.get(kept) != written:
                     self._put_folder(kept)
+                    self._uploaded[kept] = written
             self._put(path, self._place(path.parent, path.name))
             for old in sorted({*filter(_is_state, there), path.name})[:-keep]:
                 self._files.rm_file(self._place(path.parent, old))

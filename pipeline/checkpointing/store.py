@@ -224,7 +224,7 @@ def require_no_other_count(states: SavedStates) -> None:
         SavedStateError: there is a state of this very training, from another number of processes.
     """
     ours = states.inputs
-    for theirs in _others(states):
+    for theirs in (*_others_here(states), *_others_there(states)):
         if _same_training(theirs, ours) and theirs["processes"] != ours["processes"]:
             raise SavedStateError(
                 f"this training was begun by {theirs['processes']} processes and cannot go on with "
@@ -235,8 +235,8 @@ def require_no_other_count(states: SavedStates) -> None:
 
 def mention_others(states: SavedStates) -> None:
     """Say what other states there are where a training begins anew, and why it does not go on with them."""
-    ours, others = states.inputs, list(_others(states))
-    for theirs in others:
+    ours, here, there = states.inputs, list(_others_here(states)), list(_others_there(states))
+    for theirs in (*here, *there):
         if _same_training(theirs, ours) and theirs.get("threads", ours["threads"]) != ours["threads"]:
             tqdm.write(
                 f"note: this training was begun with {theirs['threads']} thread(s) and begins anew with "
@@ -244,17 +244,25 @@ def mention_others(states: SavedStates) -> None:
                 "would go on with its state"
             )
             return
-    if others:
+    places = [str(states.folder.parent)] if here else []
+    if there and states.remote:
+        places.append(states.remote.address)
+    if places:
+        held = "holds" if len(places) == 1 else "hold"
         tqdm.write(
-            f"note: {states.folder.parent} holds saved state of other parameters, data or code; see `twotone states`"
+            f"note: {' and '.join(places)} {held} saved state of other parameters, data or code; see `twotone states`"
         )
 
 
-def _others(states: SavedStates) -> Iterator[dict[str, Any]]:
-    """Yield the inputs of each other training of the stage that has a saved state."""
+def _others_here(states: SavedStates) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of each other training of the stage that has a saved state in .resume/."""
     for folder in sorted(states.folder.parent.glob("*")):
         if folder != states.folder and SavedStates(folder, 0).files():
             yield read_inputs(folder)
+
+
+def _others_there(states: SavedStates) -> Iterator[dict[str, Any]]:
+    """Yield those of each that has one in base.states."""
     if states.remote:
         stage, own = states.folder.parent.name, states.folder.name
         for one in states.remote.trainings():
