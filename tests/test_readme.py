@@ -66,6 +66,7 @@ def as_typed(block: str, photographs: Path) -> str:
             "pretrain.epochs=10 -S 'pretrain.sample_epochs=[1,10]'",
             "pretrain.epochs=2 -S 'pretrain.sample_epochs=[1,2]'",
         ),
+        ("pretrain.micro_batch=8", "pretrain.micro_batch=2"),
         # Two small experiments are enough to see that it runs.
         ("twotone seeds 123 124 125", "twotone seeds 123 124"),
         (
