@@ -22,7 +22,8 @@ def progress(items: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
         items: what the loop goes through; None where `update` counts.
         options: of tqdm, such as total, desc and unit.
     """
-    options = {"disable": bool(os.environ.get(QUIET)), **options}
+    if os.environ.get(QUIET):
+        options["disable"] = True
     if sys.stderr is None or sys.stderr.isatty():
         return tqdm(items, **options)
     return _Log(items, **{**options, "file": _Lines(sys.stderr), "dynamic_ncols": False})

@@ -22,7 +22,7 @@ from pipeline.files import fresh_folder, publish, write_csv, write_json
 from pipeline.models.checkpoint import LoadedGenerator, load_generator
 from pipeline.models.config import GENERATOR_FILE
 from pipeline.models.mixing import mixed
-from pipeline.params.schema import NO_PHOTOGRAPHS, Params
+from pipeline.params.schema import FEWEST_FOR_FID, NO_PHOTOGRAPHS, Params
 from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.predictor import Predictor, once, predictor
 from pipeline.quality.saturation import Knob, mean_colorfulness, saturated
@@ -102,7 +102,8 @@ def _measure(
         colorizers.prior,
         Classifier() if block.classifier != "none" else None,
         Lpips(block.lpips_weights) if block.lpips_weights != "none" else None,
-        Fid(block.fid_weights) if block.fid_weights != "none" else None,
+        # The split has enough (pipeline/params/schema.py).
+        Fid(block.fid_weights) if block.fid_weights != "none" and len(photographs) >= FEWEST_FOR_FID else None,
     )
     scores = score_all(colorizers.predictors, photographs, names, judges, block.batch_size)
     scores.fid = judges.fid.distances() if judges.fid else {}

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from pipeline.checkpointing.digests import code_digest
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
-from pipeline.params.parts import part_files
+from pipeline.params.parts import other_files, part_files
 from pipeline.params.schema import own_parts, parse
 from pipeline.sampling.sources import list_candidates
 from pipeline.training.losses import Answer, content_loss
@@ -112,7 +112,7 @@ def test_a_part_is_known_by_all_that_it_imports(tmp_path: Path, monkeypatch: pyt
     for name, code in {
         "__init__": "",
         "mine": "import math\ndef loss(answer):\n    from part_of_many.helper import K\n    return K",
-        "helper": "from .deep import inner",
+        "helper": "from .deep import inner\nif False:\n    from ..beyond import nothing",
         "deep/__init__": "",
         "deep/inner": "def later():\n    from .. import broken",
         "broken": "1 +",
@@ -122,7 +122,11 @@ def test_a_part_is_known_by_all_that_it_imports(tmp_path: Path, monkeypatch: pyt
     found = part_files("losses", ["part_of_many.mine:loss"])
     names = {file.relative_to(package).with_suffix("").as_posix() for file in found}
     assert names == {"__init__", "mine", "helper", "deep/__init__", "deep/inner", "broken"}
-    before = code_digest(found)
+    (package / "mine.py").write_text("def loss(answer):\n    import part_of_many.deep.inner", encoding="utf-8")
+    found = part_files("losses", ["part_of_many.mine:loss"])
+    assert package / "deep/__init__.py" in found, "a module brings the packages that it is in"
+    before = code_digest([*found, package / "broken.py"])
+    found = (*found, package / "broken.py")
     (package / "broken.py").write_text("2 +", encoding="utf-8")
     assert code_digest(found) != before
 
@@ -167,6 +171,21 @@ def test_parts_that_cannot_be_used_are_sentences(
     with pytest.raises(ParamsError) as raised:
         content_loss(f"{module}:loss")(Answer(ab, ab, ab[:, :1], space))
     assert sentence.format(name=f"{module}:loss", module=module) in str(raised.value)
+
+
+def test_a_part_of_a_package_without_an_init_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "part_spaces/losses").mkdir(parents=True)
+    for name, code in (("mine", "def loss(answer):\n    from part_spaces.losses import helper"), ("helper", "")):
+        (tmp_path / f"part_spaces/losses/{name}.py").write_text(code, encoding="utf-8")
+    found = part_files("losses", ["part_spaces.losses.mine:loss"])
+    assert {file.name for file in found} == {"mine.py", "helper.py"}
+
+
+def test_what_editors_leave_is_no_part(tmp_path: Path) -> None:
+    for name in ("table.npy", "mine.py", ".mine.py.swp", "mine.py~", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"")
+    assert [file.name for file in other_files(tmp_path)] == ["table.npy"]
 
 
 def test_an_installed_package_offers_parts_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

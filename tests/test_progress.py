@@ -17,7 +17,7 @@ LOOP = """
 import time
 from pipeline import progress
 progress.SECONDS_A_LINE = 0.2
-for _ in progress.progress(range(300), desc="work", unit="thing"):
+for _ in progress.progress(range(300), desc="work", unit="thing", disable=False):
     time.sleep(0.002)
 """
 

@@ -139,16 +139,17 @@ class Remote:
         """
         with self._readable():
             names = self._names(self._place(folder))
-            # First what the states need: whoever is killed in between fetches the rest the next time.
-            for name in names:
-                kept = folder / _folder_name(name)
-                if name.startswith(KEPT) and not kept.exists():
-                    self._get(self._place(folder, name), folder / name)
-                    self._uploaded[kept] = kept.stat().st_mtime_ns
             wanted = [name for name in names if _is_state(name) and name > own]
+            # First what the states need: whoever is killed in between fetches the rest the next time. What newer states
+            # have kept is newer, too.
+            for name in names:
+                if name.startswith(KEPT) and (wanted or not (folder / _folder_name(name)).exists()):
+                    self._get(self._place(folder, name), folder / name)
+            self._uploaded = {kept: kept.stat().st_mtime_ns for kept in folder.glob(f"{KEPT}*")}
             for name in wanted:
                 self._get(self._place(folder, name), folder / name)
-            cut_off = set(self._names(self._place(folder), hidden=True)) - set(names)
+            everything = self._names(self._place(folder), hidden=True)
+            cut_off = [name for name in everything if name.startswith(HIDDEN)]
         if cut_off:
             tqdm.write(
                 f"note: {len(cut_off)} file(s) of this training in {self.address} have not been uploaded to their end, "

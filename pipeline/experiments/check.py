@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,9 @@ def check_project(path: Path, changes: list[str]) -> None:
         missing = absent(recipes.current(path), params)
         if missing:
             print(f"{path}: not in it, and taken as in quickstart: {', '.join(missing)}")
+        needed = [entry for entry in missing if entry.partition(":")[0] in _read_by_dvc()]
+        if needed:
+            raise InputError(f"{path}: lacks what dvc.yaml reads; add to it {', '.join(needed)}")
         for sentence in without_effect(params):
             print(f"without effect: {sentence}")
         checks = (_device, _source, _generator, _starts, _own_parts, _judges, _plans, _known_to_git)
@@ -45,6 +49,12 @@ def check_project(path: Path, changes: list[str]) -> None:
         if problems:
             hint = as_one_value(path, changes)
             raise InputError("; ".join(filter(None, [words if several else "", *problems, hint])))
+
+
+def _read_by_dvc() -> set[str]:
+    """Return the keys whose values stand in dvc.yaml as ${block.key}; none where this is no project."""
+    file = Path("dvc.yaml")
+    return set(re.findall(r"\$\{([\w.]+)\}", file.read_text(encoding="utf-8"))) if file.is_file() else set()
 
 
 def _problem(check: Callable[[Params], str], params: Params) -> str:
@@ -102,13 +112,13 @@ def _source(params: Params) -> str:
         require_dataset(sample.dataset)
         return f"sample: fastai's {sample.dataset}, which is downloaded when it is sampled"
     if sample.source == "folder":
-        _require_what_dvc_takes(Path(sample.path))
+        _require_what_dvc_takes("sample.path", Path(sample.path))
     candidates = list_candidates(sample, params.base.seed)
     refuse_impossible(candidates, sample)
     return f"sample: {len(candidates)} photographs or regions in {sample.path}, not yet decoded"
 
 
-def _require_what_dvc_takes(folder: Path) -> None:
+def _require_what_dvc_takes(key: str, folder: Path) -> None:
     """Refuse a folder that dvc does not take.
 
     Raises:
@@ -118,13 +128,13 @@ def _require_what_dvc_takes(folder: Path) -> None:
     for out in map(Path, _OUTS):
         place = out.resolve()
         if real == place or real in place.parents or place in real.parents:
-            raise InputError(f"sample.path {folder}: must neither hold nor lie in {out}/, which the stages write")
+            raise InputError(f"{key} {folder}: must neither hold nor lie in {out}/, which the stages write")
     odd = [file for file in folder.rglob("*") if not str(file).isprintable() or not file.exists()]
     odd = [file for file in odd if not _is_utf8(file) or file.is_symlink()]
     if odd:
         what = "a link to nothing" if odd[0].is_symlink() else "a name that is no UTF-8"
         more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
-        raise InputError(f"sample.path: {str(odd[0])!a} is {what}{more}; dvc stops there: rename it or delete it")
+        raise InputError(f"{key}: {str(odd[0])!a} is {what}{more}; dvc stops there: rename it or delete it")
 
 
 def _is_utf8(file: Path) -> bool:
@@ -194,6 +204,8 @@ def _judges(params: Params) -> str:
     from pipeline.evaluation.classifier import Classifier
     from pipeline.evaluation.published_metrics import Fid, Lpips
     from pipeline.models.imagenet_features import imagenet_classifier
+    from pipeline.params.schema import NO_PHOTOGRAPHS
+    from pipeline.sampling.folder import folder
 
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         if block.epochs and "feature_lite0" in block.losses:
@@ -204,8 +216,12 @@ def _judges(params: Params) -> str:
         Lpips(params.evaluate.lpips_weights)
     if params.evaluate.fid_weights != "none":
         Fid(params.evaluate.fid_weights)
-    asked = params.evaluate
-    return f"evaluate: classifier {asked.classifier}, LPIPS {asked.lpips_weights}, FID {asked.fid_weights}"
+    asked, outside = params.evaluate, ""
+    if asked.photographs != NO_PHOTOGRAPHS:
+        found = folder(Path(asked.photographs), key="evaluate.photographs")
+        _require_what_dvc_takes("evaluate.photographs", Path(asked.photographs))
+        outside = f", {len(found)} photograph(s) in {asked.photographs}"
+    return f"evaluate: classifier {asked.classifier}, LPIPS {asked.lpips_weights}, FID {asked.fid_weights}{outside}"
 
 
 def _plans(params: Params) -> str:

@@ -52,6 +52,8 @@ PARTS = 20
 _PROPORTIONS = 0.01
 # What `twotone colorize` appends to a name.
 _SUFFIX = "-color"
+# AlexNet makes nothing of a smaller picture.
+_LPIPS_LEAST = 32
 _SHOWN = (
     *("ab_mae", "psnr_rgb", "ssim", "ciede2000", "colorfulness", "auc_rebalanced", "top1", "fd_lite0"),
     *("lpips", "fid"),
@@ -118,7 +120,7 @@ def score(request: ScoreRequest) -> None:
     names = _names([*request.colored, *request.models])
     folders = dict(zip(names, request.colored, strict=False))
     models = dict(zip(names[len(folders) :], map(_loaded, request.models), strict=True))
-    matched = match(request.true, folders, models, request.size)
+    matched = match(request.true, folders, models, request.size, _LPIPS_LEAST if judges.lpips else 1)
     for name, why in matched.left_out.items():
         tqdm.write(f"left out: {name}: {why}")
     if len(matched.true) < 2:
@@ -189,7 +191,9 @@ def _loaded(path: Path) -> Colorizer:
     return Colorizer.load(choose_model(path))
 
 
-def match(true: Path, folders: Mapping[str, Path], models: Mapping[str, Colorizer], size: int) -> Matched:
+def match(
+    true: Path, folders: Mapping[str, Path], models: Mapping[str, Colorizer], size: int, least: int = 1
+) -> Matched:
     """Read the photographs that all folders have, and let the models color them.
 
     A true photograph is reduced (bicubic) to a short side of `size` at most. A colored copy is resized (bicubic) to the
@@ -206,6 +210,8 @@ def match(true: Path, folders: Mapping[str, Path], models: Mapping[str, Colorize
     for name, file in progress(originals.items(), desc="read", unit="photo", leave=False):
         try:
             pixels = reduced(decode(file, MAX_PIXELS).pixels, size)
+            if min(pixels.shape[:2]) < least:
+                raise ImageError(f"a short side of {min(pixels.shape[:2])} pixels, and LPIPS needs {least}")
             colored = {by: _read_copy(name, by, files, file, pixels) for by, files in copies.items()}
         except ImageError as error:
             found.left_out[name] = str(error)

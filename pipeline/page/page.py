@@ -426,7 +426,8 @@ def _list(hints: HintParts, now: Batch, of: str | None, spoken: dict[str, str]) 
 
 def _save(hints: HintParts, of: str | None, spoken: dict[str, str], folder: Path) -> dict[Any, Any]:
     """Offer what was said of a photograph as a file."""
-    return {hints.save: saved(Path(of), parse(spoken.get(of, ""))[0], folder)} if of else {}
+    said = parse(spoken.get(of or "", ""))[0]
+    return {hints.save: saved(Path(of or ""), said, folder)}
 
 
 def _status(text: Any) -> str:

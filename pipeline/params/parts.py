@@ -18,6 +18,8 @@ from pipeline.errors import ParamsError
 
 # The folder of a project for parts of its own.
 OWN = "parts"
+# What .dvcignore names, too.
+_LEFT = (".pyc", ".nbi", ".nbc", ".swp", "~", "Thumbs.db", "desktop.ini")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -77,14 +79,15 @@ def part_files(key: str, parts: Iterable[str]) -> tuple[Path, ...]:
         loaded = [one for one in sys.modules if one.partition(".")[0] == package.__name__]
         found |= _reached(package, loaded)
         if package.__name__ == OWN:
-            found |= set(other_files(Path(package.__file__ or "").parent))
+            found |= {file for folder in package.__path__ for file in other_files(Path(folder))}
     return tuple(sorted(found))
 
 
 def other_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder that are no Python."""
+    """Yield the files of a folder that are no Python, and not what editors, file managers and caches leave."""
     for file in folder.rglob("*"):
-        if file.is_file() and not file.name.endswith((".py", ".pyc")):
+        left = file.name.startswith(".") or file.name.endswith(_LEFT) or file.name in _LEFT
+        if file.is_file() and file.suffix != ".py" and not left:
             yield file
 
 
@@ -97,20 +100,25 @@ def _reached(package: ModuleType, modules: Iterable[str]) -> set[Path]:
         if file is None:
             continue
         files.add(file)
-        for name in _imports(file, module):
-            if name.partition(".")[0] == package.__name__ and name not in known:
-                known.add(name)
-                waiting.append(name)
+        # A module brings the packages that it is in.
+        named = [name.split(".") for name in _imports(file, module)]
+        within = {
+            ".".join(name[:end]) for name in named if name[0] == package.__name__ for end in range(1, len(name) + 1)
+        }
+        within -= known
+        known |= within
+        waiting += sorted(within)
     return files
 
 
 def _file(package: ModuleType, module: str) -> Path | None:
     """Return where a module of a package lies; None for a name that is none, such as that of a function."""
-    top = Path(package.__file__ or "")
-    if module == package.__name__:
-        return top if top.suffix == ".py" else None
-    place = top.parent.joinpath(*module.split(".")[1:])
-    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+    if module in sys.modules:
+        found = Path(getattr(sys.modules[module], "__file__", None) or "")
+        return found if found.suffix == ".py" else None
+    places = [Path(root).joinpath(*module.split(".")[1:]) for root in getattr(package, "__path__", [])]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
 
 
 def _imports(file: Path, module: str) -> Iterator[str]:
@@ -124,7 +132,10 @@ def _imports(file: Path, module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (own or not node.level):
-            base = resolve_name("." * node.level + (node.module or ""), own) if node.level else node.module or ""
+            try:
+                base = resolve_name("." * node.level + (node.module or ""), own) if node.level else node.module or ""
+            except ImportError:  # beyond the package, as for a checker of types alone
+                continue
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
 

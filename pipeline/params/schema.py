@@ -279,7 +279,8 @@ class Sample(Block):
     dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""
     include: Patterns = ()
-    """folder: patterns of paths below it, such as `*.jpg` or `summer/*`, of which one must fit; []: all are taken."""
+    """folder: patterns of paths below it, such as `*.jpg` or `summer/*`, of which one must fit, in letters of
+    any case; []: all are taken."""
     exclude: Patterns = ()
     """folder: patterns of which none may fit, such as `*-mask.png`."""
     train: Count = 352

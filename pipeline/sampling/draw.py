@@ -128,7 +128,7 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     duplicates = DuplicateFinder()
     groups = Groups(sample.group, candidates)
-    ordered = groups.together(_random_order(candidates, seed))
+    ordered = groups.together(_random_order(candidates, seed, sample.valid + sample.test))
     pool = (candidate for candidate in ordered if _split_for(candidate, groups, quotas))
     # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
     work, threads = partial(examine, sample=sample, size=size), cores()
@@ -252,14 +252,19 @@ def _label(sample: Sample) -> str:
     return sample.dataset if sample.source == "fastai" else sample.path
 
 
-def _random_order(candidates: Candidates, seed: int) -> NDArray[np.int64]:
-    """Their numbers: first those whose split the source decides, then those that stand in for rejected ones."""
+def _random_order(candidates: Candidates, seed: int, held_out: int) -> NDArray[np.int64]:
+    """Their numbers: first those whose split the source decides, then those that stand in for rejected ones.
+
+    Args:
+        held_out: how many are wanted for validation and test, which are filled first; weights do not count for them.
+    """
     rng = np.random.default_rng([seed, 0x5A])
-    if candidates.weights is None:
-        order = rng.permutation(len(candidates))
-    else:
-        # Efraimidis and Spirakis 2006: the first of the waiting times that the weights give.
-        order = np.argsort(rng.exponential(size=len(candidates)) / candidates.weights, kind="stable")
+    order = rng.permutation(len(candidates))
+    if candidates.weights is not None:
+        rest = order[held_out:]
+        # Efraimidis and Spirakis 2006: in the order of the waiting times that the weights give.
+        waiting = rng.exponential(size=len(rest)) / candidates.weights[rest]
+        order[held_out:] = rest[np.argsort(waiting, kind="stable")]
     decided = np.fromiter((candidate.split is not None for candidate in candidates), bool, len(candidates))
     return np.concatenate([order[decided[order]], order[~decided[order]]])
 

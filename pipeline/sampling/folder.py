@@ -21,7 +21,8 @@ def folder(
 
     Args:
         root: the directory.
-        include: patterns of paths below it, of which one must fit, with * for any text, also with a slash; () for all.
+        include: patterns of paths below it, of which one must fit, in letters of any case, with * for any text, also
+            with a slash; () for all.
         exclude: patterns of which none may.
         key: of params.yaml, that names the directory.
 
@@ -52,8 +53,9 @@ def _candidate(tables: TemporaryTables, root: Path, reader: partial[Decoded], nu
 
 
 def _wanted(file: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    included = not include or any(fnmatchcase(file, pattern) for pattern in include)
-    return included and not any(fnmatchcase(file, pattern) for pattern in exclude)
+    name = file.lower()
+    included = not include or any(fnmatchcase(name, pattern.lower()) for pattern in include)
+    return included and not any(fnmatchcase(name, pattern.lower()) for pattern in exclude)
 
 
 def _image_files(root: Path, key: str) -> Iterator[str]:

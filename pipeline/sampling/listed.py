@@ -26,7 +26,7 @@ def listed(listing: Path) -> Candidates:
     """List photographs, in the order of the file; their paths are relative to its folder.
 
     A split that is stated holds. Photographs of one group stay in one split. One of weight 2 is twice as likely to be
-    drawn as one of weight 1, which one without a weight has. Captions are not read.
+    drawn for training as one of weight 1, which one without a weight has. Captions are not read.
 
     Raises:
         SourceError: the file cannot be read, is malformed, lists nothing, or names a photograph twice.

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
-from tests.helpers import ROOT, Project, environment, twotone
+from tests.helpers import ROOT, Project, environment, save_photo, twotone
 from tests.nursery import Nursery
 
 
@@ -139,6 +140,27 @@ def test_what_is_not_in_params_yaml_is_named(project: Project) -> None:
     (project.folder / "params.yaml").write_text(text.replace("  license: other\n", ""), encoding="utf-8")
     done = twotone(project.folder, "check")
     assert 'params.yaml: not in it, and taken as in quickstart: export.license: "other"\n' in done.stdout
+
+
+def test_what_dvc_reads_must_be_in_params_yaml(project: Project) -> None:
+    text = (project.folder / "params.yaml").read_text(encoding="utf-8")
+    (project.folder / "params.yaml").write_text(text.replace("  photographs: checkpoints/none\n", ""), encoding="utf-8")
+    refused = twotone(project.folder, "check")
+    assert refused.returncode == 2
+    assert 'lacks what dvc.yaml reads; add to it evaluate.photographs: "checkpoints/none"' in refused.stderr
+
+
+def test_other_photographs_are_looked_at(project: Project) -> None:
+    for place, sentence in (
+        ("nowhere", "evaluate.photographs nowhere: no such directory"),
+        ("pipeline", "evaluate.photographs pipeline: no image files"),
+    ):
+        refused = twotone(project.folder, "check", "-S", f"evaluate.photographs={place}")
+        assert refused.returncode == 2
+        assert sentence in refused.stderr
+    (project.folder / "mine").mkdir()
+    save_photo(project.folder / "mine/one.jpg", np.random.default_rng(0))
+    assert "1 photograph(s) in mine" in twotone(project.folder, "check", "-S", "evaluate.photographs=mine").stdout
 
 
 def test_a_tilde_is_refused_in_words(project: Project) -> None:

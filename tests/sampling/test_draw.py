@@ -180,7 +180,7 @@ def test_patterns_say_which_files_of_a_folder_are_candidates(photo_folder: Path,
     names = {candidate.name for candidate in folder(photo_folder)}
     assert {one.name for one in folder(photo_folder, ["more/*"])} == {n for n in names if n.startswith("more/")}
     assert {one.name for one in folder(photo_folder, (), ["*-0?.png"])} == {"photo-10.png", "photo-11.png"}
-    assert [one.name for one in folder(photo_folder, ["*1.png"], ["more/*"])] == ["photo-01.png", "photo-11.png"]
+    assert [one.name for one in folder(photo_folder, ["*1.PNG"], ["MORE/*"])] == ["photo-01.png", "photo-11.png"]
     with pytest.raises(SourceError, match=r"below it that sample\.include and sample\.exclude leave"):
         folder(photo_folder, ["*.jpg"])
     tree = params.model_dump(mode="json")

@@ -67,9 +67,12 @@ def test_a_heavier_photograph_is_drawn_first_more_often(box: Path) -> None:
     assert candidates.weights is not None
     assert candidates.weights.tolist() == [3] * 10 + [1] * 10
     pair = Candidates(2, candidates.__getitem__, weights=np.array([3.0, 1.0]))
-    first = [_random_order(pair, seed)[0] for seed in range(2000)]
+    first = [_random_order(pair, seed, 0)[0] for seed in range(2000)]
     # Two thousand draws have a standard deviation of a hundredth.
     assert np.mean(np.array(first) == 0) == pytest.approx(0.75, abs=0.04)
+    # Held-out photographs are drawn alike.
+    held_out = [_random_order(candidates, seed, 5)[:5] for seed in range(400)]
+    assert np.mean(np.array(held_out) < 10) == pytest.approx(0.5, abs=0.05)
     plain = write(box / "plain.csv", [{"path": row["path"]} for row in rows])
     assert listed(plain).weights is None
 
