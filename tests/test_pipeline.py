@@ -162,7 +162,8 @@ def test_parameters_rerun_only_what_reads_them(done: Project) -> None:
         "finetune": ({"losses": {"l1": 50.0}}, {"finetune", "export"}),
         "discriminator": ({"conditional": False}, {"finetune", "export"}),
         "pretrain": ({"lr": 0.0005}, {"pretrain", "export"}),
-        "sample": ({"min_chroma": 3.0}, {"sample", "export"}),
+        # evaluate.photographs are chosen as those of the sample.
+        "sample": ({"min_chroma": 3.0}, {"sample", "evaluate", "export"}),
         "export": ({"variant": "fp16"}, {"export"}),
     }
     for block, (keys, stages) in cases.items():
