@@ -2,10 +2,10 @@
 
 Each backbone trains both stages on FOLDER's color photographs for the same time on this machine: a step of each is
 timed first, and 70 % of the time goes to pretrain. Each run is an experiment of DVC in a copy of the project, which
-must have nothing to commit. Rows are added to the CSV file as they come. One that is there is not run again, and its
-numbers of steps are used for the other seeds, so a machine of the same kind makes the same file again. At the end a
-table is printed: means over the seeds, and differences with Student's 95 % interval. Memory is the most that a process
-has held, at the batch size that is trained with.
+must have nothing to commit. Rows are added to the CSV file as they come, and one that is there is not run again. What
+was timed is in a second file, NAME-plan.csv. Its numbers of steps count wherever it lies, so another machine may go on,
+and one of the same kind makes the same file again. At the end a table is printed: means over the seeds, and differences
+with Student's 95 % interval. Memory is the most that a process has held, at the batch size that is trained with.
 
 `NAME:imagenet` starts from the packaged ImageNet weights of a backbone.
 """
@@ -53,13 +53,14 @@ SETTING = (
     *(f"pretrain.batch_size={BATCH}", "pretrain.lr=0.002", "pretrain.crop=0.7", "pretrain.sample_epochs=[1]"),
     *(f"finetune.batch_size={BATCH}", "finetune.crop=0.7", "finetune.sample_epochs=[1]", "finetune.publish=last"),
 )
+PLANNED = (
+    *("backbone", "minutes", "million_parameters", "memory_mib", "pretrain_images_s", "finetune_images_s"),
+    *("pretrain_steps", "finetune_steps"),
+)
 COLUMNS = (
-    *("backbone", "seed", "minutes", "million_parameters", "memory_mib", "pretrain_images_s", "finetune_images_s"),
-    *("pretrain_steps", "finetune_steps", "table_ab_mae", "pretrain_ab_mae", "finetune_ab_mae"),
+    *("backbone", "minutes", "seed", "table_ab_mae", "pretrain_ab_mae", "finetune_ab_mae"),
     *("table_fd_lite0", "pretrain_fd_lite0", "finetune_fd_lite0"),
 )
-# Those that all seeds of a backbone share.
-SHARED = COLUMNS[2:9]
 Row = dict[str, str]
 
 
@@ -74,16 +75,23 @@ def main() -> int:
     parser.add_argument("--held-out", type=int, default=250, help="photographs of validation, and as many of test")
     parser.add_argument("--csv", type=Path, default=Path("docs/results/backbones.csv"))
     given = parser.parse_args()
-    rows = read(given.csv)
+    rows, plan_file = read(given.csv), given.csv.with_name(f"{given.csv.stem}-plan.csv")
     counts = [f"sample.{split}={given.held_out}" for split in ("valid", "test")]
     sample = [f"sample.path={given.folder.resolve()}", f"sample.train={given.train}", *counts]
-    plans = {name: plan(name, given.minutes, given.train, rows) for name in given.backbones}
+    plans = read(plan_file)
+    for name in given.backbones:
+        if not any(is_of(planned, name, given.minutes) for planned in plans):
+            plans.append(plan(name, given.minutes, given.train))
+            write_csv(plan_file, plans, list(PLANNED))
+    chosen = {
+        name: next(planned for planned in plans if is_of(planned, name, given.minutes)) for name in given.backbones
+    }
     for seed in given.seeds:
         for name in given.backbones:
             if not any(is_of(row, name, given.minutes) and row["seed"] == str(seed) for row in rows):
-                rows.append(run(name, seed, sample, given.train, plans[name]))
+                rows.append(run(name, seed, sample, given.train, chosen[name]))
                 write_csv(given.csv, rows, list(COLUMNS))
-    print_table([row for row in rows if any(is_of(row, name, given.minutes) for name in given.backbones)])
+    print_table(chosen, [row for row in rows if any(is_of(row, name, given.minutes) for name in given.backbones)])
     return 0
 
 
@@ -98,11 +106,8 @@ def is_of(row: Row, backbone: str, minutes: float) -> bool:
     return row["backbone"] == backbone and float(row["minutes"]) == minutes
 
 
-def plan(name: str, minutes: float, train: int, rows: Sequence[Row]) -> Row:
-    """Return the columns that all seeds share: those of a row that is there, else what is timed now."""
-    for row in rows:
-        if is_of(row, name, minutes):
-            return {column: row[column] for column in SHARED}
+def plan(name: str, minutes: float, train: int) -> Row:
+    """Time a backbone, and return how many steps of each stage the minutes have."""
     # In a process of its own, whose memory is that of this backbone alone.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         millions, mebibytes, first, second = pool.submit(measured, name.partition(":")[0]).result()
@@ -110,9 +115,9 @@ def plan(name: str, minutes: float, train: int, rows: Sequence[Row]) -> Row:
     for share, rate in ((FIRST, first), (1 - FIRST, second)):
         epochs, epoch_steps = in_epochs(max(1, round(60 * minutes * share * rate / BATCH)), train)
         steps.append(str(epochs * epoch_steps))
-    values = (f"{minutes:g}", f"{millions:.1f}", f"{mebibytes:.0f}", f"{first:.0f}", f"{second:.0f}", *steps)
-    planned = dict(zip(SHARED, values, strict=True))
-    print(f"{name}: {planned}", flush=True)
+    values = (name, f"{minutes:g}", f"{millions:.1f}", f"{mebibytes:.0f}", f"{first:.0f}", f"{second:.0f}", *steps)
+    planned = dict(zip(PLANNED, values, strict=True))
+    print(planned, flush=True)
     return planned
 
 
@@ -177,10 +182,10 @@ def run(name: str, seed: int, sample: Sequence[str], train: int, planned: Row) -
         for metric in ("ab_mae", "fd_lite0")
         for column, colorizer in (("table", "lightness_table"), ("pretrain", "pretrain"), ("finetune", "finetune"))
     }
-    return {"backbone": name, "seed": str(seed), **planned, **found}
+    return {"backbone": name, "minutes": planned["minutes"], "seed": str(seed), **found}
 
 
-def print_table(rows: Sequence[Row]) -> None:
+def print_table(plans: Mapping[str, Row], rows: Sequence[Row]) -> None:
     """Print means over the seeds, and differences of the same seed to the lightness table and the first backbone."""
     names = list(dict.fromkeys(row["backbone"] for row in rows))
     print(f"\nDifferences to the lightness table; in the last column to {names[0]}.\n")
@@ -190,7 +195,7 @@ def print_table(rows: Sequence[Row]) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in names:
-        own = next(row for row in rows if row["backbone"] == name)
+        own = plans[name]
         cells = [f"{own['pretrain_images_s']}, {own['finetune_images_s']}"]
         for metric in ("ab_mae", "fd_lite0"):
             table = by_seed(rows, name, f"table_{metric}")

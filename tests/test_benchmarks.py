@@ -130,17 +130,19 @@ def test_backbones_are_compared_and_what_was_run_is_not_run_again(
     words += ["--backbones", "resnet18", "test_efficientnet"]
     printed = project.run(*words).stdout
     rows = (tmp_path / "found.csv").read_text(encoding="utf-8").splitlines()
-    assert [row.split(",")[:2] for row in rows[1:]] == [
-        *(["resnet18", "1"], ["test_efficientnet", "1"], ["resnet18", "2"], ["test_efficientnet", "2"]),
+    assert [(row["backbone"], row["seed"]) for row in csv.DictReader(rows)] == [
+        *(("resnet18", "1"), ("test_efficientnet", "1"), ("resnet18", "2"), ("test_efficientnet", "2")),
     ]
+    with (tmp_path / "found-plan.csv").open(encoding="utf-8") as file:
+        plans = {row["backbone"]: row for row in csv.DictReader(file)}
     # Ten minutes have more steps than an epoch; a row says how many were trained.
     for row in csv.DictReader(rows):
         for stage in ("pretrain", "finetune"):
             name = f"{row['backbone'].replace('_', '-')}-0-1-{row['seed']}"
             found = f"$(git for-each-ref --format='%(refname)' 'refs/exps/**/{name}')"
             trained = project.bash(f"git show {found}:reports/{stage}/steps.csv", 60).stdout.splitlines()
-            assert trained[-1].split(",")[0] == row[f"{stage}_steps"]
-    assert int(row["pretrain_steps"]) > 2
+            assert trained[-1].split(",")[0] == plans[row["backbone"]][f"{stage}_steps"]
+    assert int(plans["test_efficientnet"]["pretrain_steps"]) > 2
     table = [line for line in printed.splitlines() if line.startswith("| ")]
     interval = r"[+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d(, no difference)?\)"
     cells = table[-1].strip("| ").split(" | ")
