@@ -268,7 +268,7 @@ def test_queued_experiments(make_project: Callable[[str], Project]) -> None:
 
 
 RERUNS = {
-    "pipeline/media/decoding.py": {"sample"},
+    "pipeline/media/decoding.py": {"sample", "evaluate"},
     "pipeline/training/losses.py": {"pretrain", "finetune", "export"},
     "pipeline/evaluation/metrics.py": {"evaluate"},
     "pipeline/params/schema.py": set(STAGES),
