@@ -31,7 +31,7 @@ from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
 from pipeline.media.writing import eight_bits, over_white
-from pipeline.params.schema import FEWEST_FOR_FID
+from pipeline.params.schema import FEWEST_FOR_FID, NOTHING
 from pipeline.progress import progress
 from pipeline.quality.color_statistics import ColorPrior
 from pipeline.quality.grids import Row, save_grid
@@ -41,7 +41,6 @@ from pipeline.tables import print_table
 from pipeline.types import Pixels
 
 MAX_PIXELS = 10**8
-NONE = "none"
 BASELINES = ("gray", "constant", "lightness_table")
 PROTOCOL, _MADE_BY = "protocol.json", "twotone score"
 # Rows of the lightness table, as in recipes/quickstart.yaml.
@@ -77,9 +76,9 @@ class ScoreRequest:
     """Short side at most at which all is compared, pixels."""
     classifier: bool = True
     """Whether an ImageNet classifier says what it sees."""
-    lpips_weights: str = NONE
+    lpips_weights: str = NOTHING
     """As evaluate.lpips_weights."""
-    fid_weights: str = NONE
+    fid_weights: str = NOTHING
     """As evaluate.fid_weights."""
 
 
@@ -149,8 +148,8 @@ def _judges(request: ScoreRequest) -> Judges:
     return Judges(
         ColorPrior(),
         Classifier("--classifier (--no-classifier leaves it out)") if request.classifier else None,
-        Lpips(request.lpips_weights, "--lpips-weights") if request.lpips_weights != NONE else None,
-        Fid(request.fid_weights, "--fid-weights") if request.fid_weights != NONE else None,
+        Lpips(request.lpips_weights, "--lpips-weights") if request.lpips_weights != NOTHING else None,
+        Fid(request.fid_weights, "--fid-weights") if request.fid_weights != NOTHING else None,
     )
 
 

@@ -69,6 +69,14 @@ def pictures() -> tuple[Tensor, Tensor]:
     return true.to(torch.uint8), other.to(torch.uint8)
 
 
+def save(folder: Path, **batches: Tensor) -> None:
+    """Save each batch of pictures into a folder of its name."""
+    for name, batch in batches.items():
+        (folder / name).mkdir()
+        for number, pixels in enumerate(batch):
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / name / f"{number}.png")
+
+
 @pytest.mark.usefixtures("_any_weights")
 def test_lpips_is_that_of_its_authors(alexnet_file: Path, pictures: tuple[Tensor, Tensor]) -> None:
     true, other = pictures
@@ -89,10 +97,7 @@ def test_lpips_is_that_of_its_authors(alexnet_file: Path, pictures: tuple[Tensor
 @pytest.mark.usefixtures("_any_weights")
 def test_fid_is_that_of_torch_fidelity(inception_file: Path, pictures: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     true, other = pictures
-    for name, batch in (("true", true), ("other", other)):
-        (tmp_path / name).mkdir()
-        for number, pixels in enumerate(batch):
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{number}.png")
+    save(tmp_path, true=true, other=other)
     expected = calculate_metrics(
         input1=str(tmp_path / "other"), input2=str(tmp_path / "true"), fid=True, cuda=False, verbose=False, cache=False,
         feature_extractor_weights_path=str(inception_file), batch_size=4,
@@ -118,10 +123,7 @@ def test_score_has_them_too(
 ) -> None:
     """Of folders, as of the tensors in them; FID of all photographs and not of a part."""
     true, other = pictures
-    for name, batch in (("true", true), ("other", other)):
-        (tmp_path / name).mkdir()
-        for number, pixels in enumerate(batch):
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{number}.png")
+    save(tmp_path, true=true, other=other)
     request = ScoreRequest(
         tmp_path / "true",
         (tmp_path / "other",),
