@@ -260,13 +260,21 @@ def _random_order(candidates: Candidates, seed: int, held_out: int) -> NDArray[n
     """
     rng = np.random.default_rng([seed, 0x5A])
     order = rng.permutation(len(candidates))
-    if candidates.weights is not None:
-        rest = order[held_out:]
-        # Efraimidis and Spirakis 2006: in the order of the waiting times that the weights give.
-        waiting = rng.exponential(size=len(rest)) / candidates.weights[rest]
-        order[held_out:] = rest[np.argsort(waiting, kind="stable")]
     decided = np.fromiter((candidate.split is not None for candidate in candidates), bool, len(candidates))
-    return np.concatenate([order[decided[order]], order[~decided[order]]])
+    stated, others = order[decided[order]], order[~decided[order]]
+    if candidates.weights is not None:
+        held = np.fromiter((candidate.split not in (None, "train") for candidate in candidates), bool, len(candidates))
+        weights = np.where(held, 1.0, candidates.weights)
+        alike, rest = np.split(others, [max(0, held_out - int(held.sum()))])
+        stated = _by_weight(stated, weights, rng)
+        others = np.concatenate([alike, _by_weight(rest, weights, rng)])
+    return np.concatenate([stated, others])
+
+
+def _by_weight(numbers: NDArray[np.int64], weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Order by the waiting times that the weights give (Efraimidis and Spirakis 2006)."""
+    waiting = rng.exponential(size=len(numbers)) / weights[numbers]
+    return numbers[np.argsort(waiting, kind="stable")]
 
 
 def refuse_impossible(candidates: Candidates, sample: Sample) -> None:

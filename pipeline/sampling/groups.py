@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -75,8 +75,11 @@ def _own(candidates: Candidates) -> NDArray[np.int32]:
     return groups
 
 
-def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:
+def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | None = None) -> NDArray[np.int32]:
     """(candidates,): the number of each one's group.
+
+    Args:
+        order: numbers of the candidates in the order of their names; None to try whether they are in it.
 
     Raises:
         SourceError: the source states different splits for photographs of one group.
@@ -84,9 +87,12 @@ def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:
     groups = np.empty(len(candidates), np.int32)
     latest: dict[str, tuple[int, int]] = {}  # by folder: the group that is being filled, and its members so far
     stated: dict[int, str] = {}
-    count = 0
-    for number in _by_name(candidates):
+    count, before = 0, ""
+    for number in range(len(candidates)) if order is None else order:
         candidate = candidates[number]
+        if candidate.name < before:  # a list may have them in any order
+            return _numbered(kind, candidates, _by_name(candidates))
+        before = candidate.name
         folder = PurePosixPath(candidate.name).parent.as_posix()
         group, members = latest.get(folder, (count, 0))
         if members == kind:
@@ -104,6 +110,6 @@ def _numbered(kind: str | int, candidates: Candidates) -> NDArray[np.int32]:
 
 
 def _by_name(candidates: Candidates) -> list[int]:
-    """Return their numbers in the order of their names: a list may have them in any."""
+    """Return their numbers in the order of their names, which are all in memory meanwhile."""
     names = [candidate.name for candidate in candidates]
     return sorted(range(len(names)), key=names.__getitem__)

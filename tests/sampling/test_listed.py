@@ -73,6 +73,11 @@ def test_a_heavier_photograph_is_drawn_first_more_often(box: Path) -> None:
     # Held-out photographs are drawn alike.
     held_out = [_random_order(candidates, seed, 5)[:5] for seed in range(400)]
     assert np.mean(np.array(held_out) < 10) == pytest.approx(0.5, abs=0.05)
+    # With stated splits, too, of which none needs to be drawn alike.
+    both = [row | {"split": "train" if n % 2 else "test"} for n, row in enumerate(rows)]
+    stated = listed(write(box / "stated.csv", both))
+    orders = [[n for n in _random_order(stated, seed, 10) if n % 2] for seed in range(400)]
+    assert np.mean([order[0] < 10 for order in orders]) == pytest.approx(0.75, abs=0.09)
     plain = write(box / "plain.csv", [{"path": row["path"]} for row in rows])
     assert listed(plain).weights is None
 
