@@ -60,8 +60,10 @@ def test_what_a_training_asks_for_is_allowed(recipe: str, words: list[str], tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("words", SCRIPTS)
 def test_a_script_knows_its_options(words: list[str]) -> None:
+    # `python scripts/one.py`, or a module: `python -m benchmarks.backbones`.
+    script = words[1:3] if words[1] == "-m" else words[1:2]
     said = subprocess.run(
-        [sys.executable, words[1], "--help"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+        [sys.executable, *script, "--help"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
-    for option in (word for word in words[2:] if word.startswith("-")):
+    for option in (word for word in words[1 + len(script) :] if word.startswith("-")):
         assert option in said.stdout
