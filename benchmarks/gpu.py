@@ -4,7 +4,7 @@ The rates of both kinds of step in the shape of recipes/two_stage_resnet18.yaml 
 what they come to for its 20 + 20 epochs without validation, their share of the device's matrix rate, how long the
 device waits for batches, what determinism, precisions and torch.compile do to them, and whether a killed training of
 either stage goes on to the same bytes. Variants that would begin after `--minutes` are left out, and said. `--size`,
-`--batch-size` and `--steps` make it small enough to try on a CPU.
+`--batch-size`, `--steps` and `--variants` make it small enough to try on a CPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,12 +129,12 @@ def batch_sizes(params: Params) -> dict[str, int]:
     return {"L1": params.pretrain.batch_size, "adversarial": params.finetune.batch_size}
 
 
-def rates(params: Params, photographs: Photographs, steps: int, until: float) -> None:
+def rates(params: Params, variants: Sequence[Variant], photographs: Photographs, steps: int, until: float) -> None:
     """until: when no other variant is begun, by time.monotonic."""
     operations = operations_of(params, photographs)
     print("| variant | step | ms a step | images/s | waits for batches | of the matrix rate | 20 epochs, min |")
     print("|---|---|---|---|---|---|---|")
-    for variant in VARIANTS:
+    for variant in variants:
         if time.monotonic() > until:
             print(f"| {variant.name} | left out: no time | | | | | |", flush=True)
             continue
@@ -227,6 +227,8 @@ def main() -> None:
     parser.add_argument("--photographs", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, help="that of the recipe by default")
     parser.add_argument("--steps", type=int, default=100, help="timed steps of each variant")
+    names = [variant.name for variant in VARIANTS]
+    parser.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="of the table")
     parser.add_argument("--minutes", type=float, default=17, help="when no other variant is begun; resuming follows")
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
@@ -244,7 +246,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photographs = generated(folder / "data/sample", given.photographs, given.size)
-        rates(params, photographs, given.steps, until)
+        variants = [variant for variant in VARIANTS if variant.name in given.variants]
+        rates(params, variants, photographs, given.steps, until)
         tree["base"].update(save_every_minutes=1e-6)
         for stage in ("pretrain", "finetune"):
             tree[stage].update(epochs=1, sample_epochs=[])
