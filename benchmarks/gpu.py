@@ -4,7 +4,7 @@ The rates of both kinds of step in the shape of recipes/two_stage_resnet18.yaml 
 what they come to for its 20 + 20 epochs without validation, their share of the device's matrix rate, how long the
 device waits for batches, what determinism, precisions and torch.compile do to them, and whether a killed training of
 either stage goes on to the same bytes. Variants that would begin after `--minutes` are left out, and said. `--size`,
-`--batch-size`, `--steps` and `--variants` make it small enough to try on a CPU.
+`--batch-size`, `--steps`, `--variants` and `--resumed-steps` make it small enough to try on a CPU.
 """
 
 from __future__ import annotations
@@ -230,6 +230,7 @@ def main() -> None:
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variants", nargs="+", choices=names, default=names, metavar="NAME", help="of the table")
     parser.add_argument("--minutes", type=float, default=17, help="when no other variant is begun; resuming follows")
+    parser.add_argument("--resumed-steps", type=int, default=20, help="of the trainings that are killed")
     given = parser.parse_args()
     until = time.monotonic() + 60 * given.minutes
     tree = compose(ROOT / "recipes", "two_stage_resnet18")
@@ -252,7 +253,7 @@ def main() -> None:
         for stage in ("pretrain", "finetune"):
             tree[stage].update(epochs=1, sample_epochs=[])
         shutil.rmtree(folder / "data/sample")
-        generated(folder / "data/sample", 20 * params.pretrain.batch_size, given.size)
+        generated(folder / "data/sample", given.resumed_steps * params.pretrain.batch_size, given.size)
         write(tree, folder / "params.yaml")
         for stage in ("pretrain", "finetune"):
             print(f"{stage} killed and run again, base.deterministic true: {resume(folder, stage)}", flush=True)

@@ -88,6 +88,7 @@ def test_memory_by_number_of_photographs() -> None:
 
 def test_what_is_to_be_run_on_a_gpu_runs_here() -> None:
     small = ["--size", "32", "--photographs", "16", "--batch-size", "2", "--steps", "1"]
+    small += ["--resumed-steps", "8"]
     # Without torch.compile, which alone takes minutes on a CPU.
     variants = ["as the recipe is", "precision bf16", "deterministic: false", "precision tf32"]
     printed = python("-m", "benchmarks.gpu", *small, "--variants", *variants)
