@@ -15,6 +15,8 @@ from pipeline.inference.colorizer import ColoringOptions
 from pipeline.inference.hints import Hint
 from pipeline.media.video_reader import CONTAINERS
 
+_DELETED = "deleted after an hour; send it again"
+
 
 @dataclass(frozen=True)
 class Controls:
@@ -128,7 +130,10 @@ def _done(task: Task, earlier: Batch) -> dict[Path, Item]:
 
 
 def _is_there(item: Item) -> bool:
-    return item.result is None or all(path.exists() for path in item.result.full)
+    if item.result is None:
+        # What was deleted may have been sent again.
+        return not (item.problem.endswith(_DELETED) and item.source.exists())
+    return all(path.exists() for path in item.result.full)
 
 
 def _ordered(sources: Sequence[Path], done: dict[Path, Item]) -> Batch:
@@ -138,7 +143,7 @@ def _ordered(sources: Sequence[Path], done: dict[Path, Item]) -> Batch:
 def _color(item: Item, worker: Worker, folder: Path) -> Item:
     name, controls = item.source.name, item.controls
     if not item.source.exists():
-        return replace(item, problem=f"{name}: deleted after an hour; send it again")
+        return replace(item, problem=f"{name}: {_DELETED}")
     if item.source.suffix.lower() in CONTAINERS:
         reason = f"a film; this page colors photographs, and `twotone colorize {name}` colors films"
         return replace(item, problem=f"{name}: {reason}")

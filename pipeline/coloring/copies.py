@@ -12,8 +12,8 @@ from pipeline.media.video_reader import CONTAINERS, is_colored_film
 MARK = "-color"
 # With the numbers that other photographs of one name, seeds and comparisons add.
 _COPY = re.compile(rf"(?P<name>.+){MARK}(-\d+)*(-compare)?")
-# Films and BMP have no XMP.
-UNMARKED = (*CONTAINERS, ".bmp")
+# It has room for nothing that says who has colored it.
+UNMARKED = (".bmp",)
 
 
 def comparison(target: Path) -> Path:
@@ -24,12 +24,11 @@ def comparison(target: Path) -> Path:
 def original(file: Path) -> Path | None:
     """Return the photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
 
-    Its name says so, and its XMP. Films and BMP have none: of them, the name counts alone.
+    Its name says so, and its XMP or a film's comment. BMP has none: of those, the name counts alone.
     """
     match = _COPY.fullmatch(file.stem)
     if match is None or not file.is_file():
         return None
-    # Films of earlier versions do not say it.
     marked = file.suffix.lower() in UNMARKED or is_colored(file)
     return file.with_name(match["name"]) if marked else None
 

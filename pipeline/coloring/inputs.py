@@ -50,7 +50,7 @@ def find(
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            folder, found = path, [(file, file.relative_to(path)) for file in _below(path, unreadable)]
+            folder, found = path, [(file, file.relative_to(path)) for file in _below(path, left_out, unreadable)]
         elif text == "-":
             raise InputError("- is standard input, and is colored alone; a file of that name is ./-")
         elif path.exists():
@@ -75,8 +75,11 @@ def find(
                 yield Found(file, inside)
 
 
-def _below(folder: Path, unreadable: dict[Path, str]) -> list[Path]:
-    """Find the files in a folder and in those inside it, sorted; note which cannot be looked into."""
+def _below(folder: Path, left_out: Counter[str], unreadable: dict[Path, str]) -> list[Path]:
+    """Find the files in a folder and in those inside it, sorted; note which cannot be looked into.
+
+    Links to folders are counted and not followed: some lead back to where they are.
+    """
 
     def note(error: OSError) -> None:
         parts = Path(error.filename).relative_to(folder).parts
@@ -85,7 +88,10 @@ def _below(folder: Path, unreadable: dict[Path, str]) -> list[Path]:
             unreadable[Path(error.filename)] = str(error.strerror)
 
     found: list[Path] = []
-    for root, _, names in os.walk(folder, onerror=note):
+    for root, folders, names in os.walk(folder, onerror=note):
+        linked = sum(os.path.islink(os.path.join(root, name)) for name in folders if not name.startswith("."))
+        if linked:
+            left_out["links to folders"] += linked
         if names and not os.access(root, os.X_OK):
             note(PermissionError(EACCES, os.strerror(EACCES), root))
         else:

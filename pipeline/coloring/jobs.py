@@ -71,7 +71,12 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     sources: dict[Path, Found] = {}
     out = naming.out
     for found in find(inputs, out, selection.left_out, selection.unreadable):
-        sources.setdefault(real_path(found.source), found)
+        real = real_path(found.source)
+        earlier = sources.setdefault(real, found)
+        if earlier.source.absolute() != found.source.absolute():
+            selection.left_out["links to what is colored"] += 1
+            if os.path.islink(earlier.source):
+                sources[real] = found
     for key in _copies_among(sources, naming):
         del sources[key]
         selection.left_out[COPIES] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -193,18 +194,21 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
         notes.append(f"colors of {options.like.name} where frames match")
         origin = origin and with_setting(origin, "colors of a reference picture")
     for seed, target in targets.items():
-        made_by = origin.line if origin else ""
+        keep = target.is_file() and not options.overwrite
         video = VideoOptions(
             replace(coloring, seed=seed),
             options.smoothing,
             options.max_pixels,
             options.naming.compare,
-            made_by,
+            keep,
+            origin.line if origin else "",
             like,
         )
         report = color_video(job.source, target, colorizer, video)
+        if keep:
+            notes.append(f"{target} was there already, and was kept; beside it are the colors that it would get now")
         texts.append(
-            f"{report.frames} frames, shots: {report.shots} -> {target}, "
+            f"{report.frames} frames, shots: {report.shots} -> {comparison(target) if keep else target}, "
             f"flicker {report.flicker:.2f} ({report.flicker_without:.2f} without smoothing)"
         )
         notes.extend(note for note in report.notes if note not in notes)
@@ -212,7 +216,8 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
 
 
 def all_there(target: Path, options: BatchOptions) -> bool:
-    return target.is_file() and (not options.naming.compare or comparison(target).is_file())
+    # By `os`: pathlib raises where a name is too long, and that is for the photograph's own turn to say.
+    return os.path.isfile(target) and (not options.naming.compare or os.path.isfile(comparison(target)))
 
 
 def _name_notes(job: Job) -> list[str]:

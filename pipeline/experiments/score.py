@@ -155,6 +155,8 @@ def _judges(request: ScoreRequest) -> Judges:
 
 def _require_place(out: Path) -> None:
     """Refuse to replace what is no result of this command, and a place that cannot be written."""
+    if out.name in ("", ".."):
+        raise InputError(f"--out {out}: the folder is written as a whole, in place of another; give it a name")
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not _is_result(out):
         raise InputError(f"--out {out}: exists, and is no result of `twotone score`; name another folder")
@@ -224,13 +226,18 @@ def match(
 def _files(folder: Path) -> dict[str, Path]:
     """Return the picture files below a folder by their relative paths without endings, sorted.
 
+    Hidden ones are left out, and those in results of this command.
+
     Raises:
         InputError: no such folder, or two files of one name.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    results = {file.parent for file in folder.rglob(PROTOCOL) if file.parent != folder and _is_result(file.parent)}
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts) or results & set(file.parents):
+            continue
         if file.suffix.lower() in SUFFIXES and file.is_file() and not is_hints(file):
             name = file.relative_to(folder).with_suffix("").as_posix()
             if name in found:

@@ -90,6 +90,16 @@ def color_of(text: str, name: str = "hint") -> tuple[float, float]:
     Raises:
         HintError: it is none, or it is transparent.
     """
+    a, b = chromaticity(np.array(rgb_of(text, name), np.float32).reshape(3, 1, 1) / np.float32(255)).ravel()
+    return float(a), float(b)
+
+
+def rgb_of(text: str, name: str = "hint") -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of a color as CSS writes it.
+
+    Raises:
+        HintError: it is none, or it is transparent.
+    """
     # CSS counts alpha to 1, and Pillow to 255.
     opaque = re.sub(r"^(rgb|hsl)a(\(.*),\s*(1(\.0*)?|100%)\s*\)$", r"\1\2)", text.strip(), flags=re.IGNORECASE)
     try:
@@ -102,8 +112,7 @@ def color_of(text: str, name: str = "hint") -> tuple[float, float]:
         raise HintError(f"{name}: {text!r} is transparent; a hint's color covers what is there")
     if max(red, green, blue) > 255:
         raise HintError(f"{name}: {text!r} is beyond the colors of sRGB; {_FORMS}")
-    a, b = chromaticity(np.array([red, green, blue], np.float32).reshape(3, 1, 1) / np.float32(255)).ravel()
-    return float(a), float(b)
+    return red, green, blue
 
 
 def said_by(hints: Sequence[Hint] | Painted, pixels: Samples, small: tuple[int, int], *, required: bool = True) -> Said:

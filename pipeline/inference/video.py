@@ -86,6 +86,8 @@ class VideoOptions:
     """Most pixels of a frame."""
     compare: bool
     """Also write a film with before and after side by side."""
+    keep: bool = False
+    """Whether the film itself is there and stays; the one with before and after is written alone."""
     made_by: str = ""
     """What the film's comment says of its colors."""
     like: Samples | None = None
@@ -106,7 +108,7 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
         import av
     except ImportError:
         raise VideoError(missing_extra("films need PyAV", "film")) from None
-    targets = [target]
+    targets = [] if options.keep else [target]
     if options.compare:
         targets.append(target.with_stem(f"{target.stem}-compare"))
     try:
@@ -146,10 +148,14 @@ def _color(
     ):
         for part in painted:
             if not isinstance(part, _Painted):
-                writers[0].copy(part)
+                if not options.keep:
+                    writers[0].copy(part)
                 continue
             frame = part.frame
-            for writer, picture in zip(writers, (part.rgb, np.hstack([frame.pixels, part.rgb])), strict=False):
+            pictures = [] if options.keep else [part.rgb]
+            if options.compare:
+                pictures.append(np.hstack([frame.pixels, part.rgb]))
+            for writer, picture in zip(writers, pictures, strict=True):
                 writer.add(picture, frame)
             frames, shown = frames + 1, float(frame.pts * frame.time_base)
             lasting = float(frame.duration * frame.time_base) or (0.0 if last is None else shown - last)

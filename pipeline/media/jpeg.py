@@ -107,6 +107,9 @@ def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Ima
 def _without_fill(content: bytes, found: Coded | None) -> bytes:
     """Return the headers and the data; without the zeros that some file of its length ends with."""
     data = content[: found.end] if found and found.alone else content
+    if found and found.alone and found.end + len(_END) <= len(content):
+        # A marker follows, so these zeros are data: a flat area may be coded as nothing else.
+        return data
     if data.endswith(_END):
         return data
     # A marker of which half is there would make one of what follows.

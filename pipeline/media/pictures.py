@@ -103,7 +103,8 @@ def _plain(
         samples, alpha, unused = _samples(image, whole, deep, content)
         # What Pillow has cut has no tags, and what is cut off cannot be decoded again.
         tagged = whole if whole.format else image
-        turn = orientation(image)
+        # A TIFF was turned while it was decoded, and does not say so any more.
+        turn = int(page.tags.get(tiff.ORIENTATION, 1)) if page else orientation(image)
         exif, unread = _exif(tagged.getexif, image.format == "TIFF", turn)
         xmp, dpi = xmp_of(tagged, content), _turned_dpi(resolution(tagged), turn)
         left_out = (*unread, *lost(tagged, content, xmp, page, further, turn > 1))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageDraw
 
 from pipeline.coloring.hint_files import MARK, read_hints, write_hints
 from pipeline.coloring.worker import PREVIEW, Worker
 from pipeline.errors import ColoringError, HintError
-from pipeline.inference.hints import Hint, Painted, require_hints
+from pipeline.inference.hints import Hint, Painted, require_hints, rgb_of
 from pipeline.inference.reference import can_compare
 from pipeline.page.palette import PALETTE, color_at, likely_colors
 
@@ -278,7 +278,7 @@ def marked(before: Path, hints: Sequence[Hint]) -> Path:
             float(share.rstrip("% ")) / 100 * length
             for share, length in zip((hint.x, hint.y), picture.size, strict=True)
         )
-        for rim, color in ((2, "black"), (1, "white"), (0, ImageColor.getrgb(hint.color)[:3])):
+        for rim, color in ((2, "black"), (1, "white"), (0, rgb_of(hint.color))):
             draw.rectangle((x - side / 2 - rim, y - side / 2 - rim, x + side / 2 + rim, y + side / 2 + rim), fill=color)
     picture.save(path, **PREVIEW)
     return path

@@ -68,8 +68,9 @@ def decode_content(content: bytes, max_pixels: int, side: int = 0) -> Decoded:
     if colored_here(content):
         raise ImageError("colored by this program, as its XMP says: its colors are a guess, and none to learn from")
     digest = hashlib.sha256(content).hexdigest()
-    if content.startswith(_JPEG):
-        return _decode_jpeg(content, digest, max_pixels, side)
+    decoded = _decode_jpeg(content, digest, max_pixels, side) if content.startswith(_JPEG) else None
+    if decoded is not None:
+        return decoded
     picture = decode_picture(content, max_pixels, LONGEST)
     samples = eight_bits(picture.pixels)
     if picture.alpha is not None:
@@ -78,7 +79,8 @@ def decode_content(content: bytes, max_pixels: int, side: int = 0) -> Decoded:
     return Decoded(image, digest, image.width, image.height)
 
 
-def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Decoded:
+def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Decoded | None:
+    """Decode at a part of its size, if that is enough; None for gray and inks with a color profile of their own."""
     with opened(content, max_pixels, longest=LONGEST) as image:
         width, height = image.size
         if side:
@@ -87,6 +89,8 @@ def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Dec
         if orientation(image) >= _FIRST_TURNED:
             width, height = height, width
         profile = image.info.get("icc_profile") or profiles.of_exif(image)
-        if profile and turned.mode == "RGB":
+        if profile and turned.mode != "RGB":
+            return None
+        if profile:
             turned = Image.fromarray(profiles.to_srgb(np.asarray(turned), profile)[0])
         return Decoded(turned if turned.mode == "RGB" else turned.convert("RGB"), digest, width, height)

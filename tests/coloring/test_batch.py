@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.coloring.batch import Batch, Controls, Task, color_all
+from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
 from pipeline.coloring.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
 from tests.helpers import save_photo
@@ -73,3 +73,8 @@ def test_what_was_deleted_meanwhile_is_named(tmp_path: Path, sources: list[Path]
     (batch,) = [list(color_all(task, Batch(), Copying(), tmp_path / "results"))[-1]]
     assert batch.problems == ["c.png: deleted after an hour; send it again"]
     assert list((tmp_path / "results").iterdir()) == []
+    assert is_done(task, batch)
+    save_photo(sources[3], np.random.default_rng(0), (8, 6))
+    assert not is_done(task, batch)
+    (batch,) = [list(color_all(task, batch, Copying(), tmp_path / "results"))[-1]]
+    assert batch.problems == []

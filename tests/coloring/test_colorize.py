@@ -247,6 +247,21 @@ def test_what_is_left_out_is_counted_by_kind(box: Path, model: Path, rng: np.ran
     assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
 
 
+def test_links_are_counted_and_a_photograph_comes_before_its_link(
+    box: Path, model: Path, rng: np.random.Generator
+) -> None:
+    (box / "elsewhere").mkdir()
+    save_photo(box / "elsewhere/three.png", rng)
+    (box / "box/linked").symlink_to(box / "elsewhere")
+    (box / "box/again.png").symlink_to("one.png")
+    (box / "box/inner/broken.jpg").unlink()
+    done = colorize(box, "box", "-o", "out", "--model", str(model))
+    assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
+    assert "1 links to folders, 1 links to what is colored" in done.stdout
+    assert (box / "out/one.png").exists()
+    assert not (box / "out/again.png").exists()
+
+
 @pytest.mark.slow
 def test_the_output_can_be_a_file(box: Path, model: Path) -> None:
     words = ("--model", str(model))
@@ -289,6 +304,9 @@ def test_names_that_no_copy_can_have_or_no_terminal_can_show(box: Path, model: P
     save_photo(box / "names" / ("x" * 250 + ".png"), rng)
     save_photo(Path(os.fsdecode(os.fsencode(box) + b"/names/caf\xe9.png")), rng)
     save_photo(box / "names/zzz.png", rng)
+    planned = twotone(box, "colorize", "names", "--dry-run", env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert planned.returncode == 0, planned.stderr
+    assert "names/zzz-color.png" in planned.stdout
     (box / "names/circle.png").symlink_to("circle.png")
     done = twotone(box, "colorize", "names", "--model", str(model), env={"PYTHONIOENCODING": "utf-8:strict"})
     assert done.returncode == 1

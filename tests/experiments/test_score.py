@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,11 @@ def test_a_model_is_scored_and_a_result_replaced_by_a_result_alone(tmp_path: Pat
     first = (tmp_path / "score/metrics.json").read_bytes()
     scored(tmp_path, "--model", "starter")
     assert (tmp_path / "score/metrics.json").read_bytes() == first
+    # With what lies in the folder itself, the place of results by default.
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden/0.png").write_bytes((tmp_path / "true/a/0.png").read_bytes())
+    done = twotone(tmp_path, "score", "--true", ".", "--model", "starter", "--no-classifier")
+    assert "6 photographs, 0 left out" in done.stdout
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years")
     done = twotone(tmp_path, "score", "--true", "true", "--model", "starter", "-o", "mine", "--no-classifier")
@@ -126,6 +132,7 @@ def test_what_cannot_be_compared_is_left_out_with_its_reason(true: Path, tmp_pat
         (("--colored", "empty"), "true: 0 photographs can be compared, and 2 are the least"),
         (("--colored", "half", "--colored", "half"), "half is named twice"),
         (("--colored", "twice"), "has the same name"),
+        (("--colored", "half", "-o", "."), "--out .: the folder is written as a whole"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(true: Path, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
@@ -137,6 +144,14 @@ def test_what_cannot_be_scored_is_refused(true: Path, tmp_path: Path, words: tup
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "score").exists()
+
+
+def test_a_name_that_is_no_utf_8_is_written_all_the_same(true: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    (true / "a/0.png").rename(true / "a" / odd)
+    copies(true, tmp_path / "half", 0.5)
+    scored(tmp_path, "--colored", "half")
+    assert "caf\\udce9" in "".join(file.read_text("utf-8") for file in (tmp_path / "score").rglob("*.csv"))
 
 
 def test_copies_beside_their_photographs_are_no_photographs(true: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pipeline.inference.colorizer import ColoringOptions
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.smoothing import Flicker, Smoother
 from pipeline.inference.video import VideoOptions, VideoReport, color_video
+from tests.helpers import twotone
 from tests.media.test_video_frames import moving, write
 
 FRAMES = 10
@@ -310,6 +311,35 @@ def test_what_is_no_film_is_named_and_leaves_nothing(tmp_path: Path, colorizer: 
         color(tmp_path / "good.mp4", tmp_path / "nowhere/out.mp4", colorizer)
     assert not list(tmp_path.glob("*out*"))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_film_that_is_there_stays_while_its_comparison_is_written(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "out").mkdir()
+    film(tmp_path / "trip.mp4", [scene(0)])
+    film(tmp_path / "out/trip.mp4", [scene(1)])
+    mine = (tmp_path / "out/trip.mp4").read_bytes()
+    words = ("trip.mp4", "-o", "out", "--model", str(model), "--compare")
+    done = twotone(tmp_path, "colorize", *words)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/trip.mp4").read_bytes() == mine
+    assert "-> out/trip-compare.mp4" in done.stdout
+    assert "out/trip.mp4 was there already, and was kept" in done.stdout
+    assert contents(tmp_path / "out/trip-compare.mp4")[0][0].shape == (64, 192, 3)
+    assert twotone(tmp_path, "colorize", *words, "--overwrite").returncode == 0
+    assert (tmp_path / "out/trip.mp4").read_bytes() != mine
+
+
+def test_a_film_that_is_only_called_like_a_copy_is_none(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "films").mkdir()
+    for number, name in enumerate(("trip.mp4", "trip-color.mp4")):
+        film(tmp_path / "films" / name, [scene(number)])
+    mine = (tmp_path / "films/trip-color.mp4").read_bytes()
+    words = ("--model", str(model), "--overwrite")
+    assert "-> films/trip-color-2.mp4" in twotone(tmp_path, "colorize", "films/trip.mp4", *words).stdout
+    assert (tmp_path / "films/trip-color.mp4").read_bytes() == mine
+    done = twotone(tmp_path, "colorize", "films", "-o", "out", *words)
+    assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
+    assert "1 colored copies" in done.stdout
 
 
 def test_damaged_frames_are_counted(tmp_path: Path, colorizer: Colorizer) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from skimage import data
 
 from pipeline.errors import CutOffError, ImageError
 from pipeline.media.pictures import decode_picture
@@ -90,6 +91,22 @@ def test_a_tail_that_was_filled_up_is_missing(photograph: Array, fill: bytes) ->
     whole = decode_picture(content, LIMIT).pixels
     assert 80 < len(picture.pixels) < 160
     assert np.array_equal(picture.pixels, whole[: len(picture.pixels)])
+
+
+def test_a_jpeg_whose_data_ends_in_zeros_is_whole() -> None:
+    """A flat area, where the tables of a file call each block by zeros alone."""
+    ends = 0
+    photo = Image.fromarray(data.coffee()).convert("L").resize((320, 300), Image.Resampling.BICUBIC)
+    for width in range(904, 936, 2):
+        page = Image.new("L", (width, 900), 255)
+        page.paste(photo, (300, 300))
+        pixels = np.asarray(page)
+        content = encoded(pixels, "JPEG", quality=75, optimize=True)
+        ends += content.endswith(b"\0" * 8 + b"\xff\xd9")
+        picture = decode_picture(content, LIMIT)
+        assert picture.pixels.shape == pixels.shape
+        assert not picture.notes
+    assert ends, "one of them is such a file"
 
 
 @pytest.mark.parametrize("bits", [8, 16])

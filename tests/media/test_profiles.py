@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageChops, ImageCms
 
 from pipeline.errors import ImageError
 from pipeline.media import profiles
@@ -213,6 +214,50 @@ def test_training_sees_the_colors_of_a_wide_profile(tmp_path: Path) -> None:
     stored = integers(srgb_of(light(COLOR) @ inverse.T), 8)
     Image.fromarray(stored).save(tmp_path / "in.jpg", quality=100, subsampling=0, icc_profile=made)
     assert np.abs(decode(tmp_path / "in.jpg", LIMIT).pixels / 255 - COLOR).mean() < 0.004
+
+
+def test_training_and_scores_see_the_colors_of_a_gray_profile(tmp_path: Path) -> None:
+    made = profiles._profile(profiles.SRGB_PRIMARIES, (0, (1.0,)), gray=True)
+    Image.fromarray(integers(light(GRAY), 8)).save(tmp_path / "in.jpg", quality=100, icc_profile=made)
+    found = decode(tmp_path / "in.jpg", LIMIT).pixels / 255
+    assert np.abs(found - GRAY[..., None]).mean() < 0.01
+
+
+def test_training_and_scores_see_the_colors_of_printing_inks(tmp_path: Path) -> None:
+    """By a profile in which each ink darkens as much as it covers, unlike Pillow's rule."""
+    gray = Image.fromarray(integers(GRAY, 8))
+    nothing = Image.new("L", gray.size)
+    inks = Image.merge("CMYK", (nothing, nothing, nothing, ImageChops.invert(gray)))
+    inks.save(tmp_path / "in.jpg", quality=100, icc_profile=ink_profile())
+    with Image.open(tmp_path / "in.jpg") as opened:
+        through = ImageCms.profileToProfile(
+            opened, io.BytesIO(ink_profile()), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    assert through is not None
+    pixels = decode(tmp_path / "in.jpg", LIMIT).pixels
+    assert np.array_equal(pixels, np.asarray(through))
+    with Image.open(tmp_path / "in.jpg") as opened:
+        assert np.abs(pixels - np.asarray(opened.convert("RGB")).astype(float)).mean() > 5
+
+
+def ink_profile() -> bytes:
+    """Return an ICC profile of CMYK whose table has the corners alone: L* from 95 by the sum of the inks."""
+    corners = itertools.product((0, 1), repeat=4)
+    lab = [(max(0, 95 - 30 * (c + m + y) - 80 * k), 128, 128) for c, m, y, k in corners]
+    table = bytes(part for lightness, a, b in lab for part in (round(lightness * 2.55), a, b))
+    identity, matrix = bytes(range(256)), struct.pack(">9i", *(65536 * (place % 4 == 0) for place in range(9)))
+    tags = {
+        b"A2B0": b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + matrix + identity * 4 + table + identity * 3,
+        b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061),
+    }
+    bodies = [body + b"\0" * (-len(body) % 4) for body in tags.values()]
+    places = itertools.accumulate(map(len, bodies[:-1]), initial=132 + 12 * len(tags))
+    listed = b"".join(
+        name + struct.pack(">2I", place, len(body)) for name, place, body in zip(tags, places, bodies, strict=True)
+    )
+    rest = struct.pack(">I", len(tags)) + listed + b"".join(bodies)
+    head = struct.pack(">I4xI", 128 + len(rest), 0x02100000) + b"prtrCMYKLab " + b"\0" * 12 + b"acsp" + b"\0" * 28
+    return (head + struct.pack(">3i", 63190, 65536, 54061)).ljust(128, b"\0") + rest
 
 
 def test_code_points_of_avif(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from skimage import data
 from skimage.color import rgb2lab
 
-from pipeline.inference.hints import Hint, color_of
-from pipeline.page.hinting import parse
+from pipeline.inference.hints import Hint, color_of, rgb_of
+from pipeline.page.hinting import marked, parse
 from pipeline.page.palette import PALETTE, color_at, likely_colors
 from tests.helpers import until
 from tests.page.conftest import PATIENCE, downloaded, send
@@ -179,6 +179,15 @@ def test_a_place_outside_is_said_and_can_be_mended(page: Page, photo: Path) -> N
 )
 def test_a_line_is_a_hint(line: str, hint: Hint) -> None:
     assert parse(f"\n  {line}  \n") == ((hint,), [])
+
+
+def test_what_is_said_in_any_notation_is_drawn(photo: Path) -> None:
+    """Pillow counts alpha to 255, and knows no hsla."""
+    for color in ("rgba(139, 26, 26, 1.0)", "hsla(30, 40%, 50%, 1)", "rgba(139,26,26,100%)"):
+        hints, _ = parse(f"50% 50% {color}")
+        with Image.open(marked(photo, hints)) as drawn:
+            middle = drawn.convert("RGB").getpixel((drawn.width // 2, drawn.height // 2))
+        assert middle == pytest.approx(rgb_of(color), abs=12)
 
 
 @pytest.mark.parametrize(
