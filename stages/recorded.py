@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.checkpointing.finished import publish_again
-from pipeline.errors import InputError
+from pipeline.errors import InputError, TwotoneError
 from pipeline.params.schema import Params, read
 from stages.dvc import ROOT, watched_files
 
@@ -28,8 +30,7 @@ def as_it_began(stage: str, params: Params) -> Iterator[None]:
     """
     before = _inputs(stage, params)
     yield
-    now = _inputs(stage, read(Path("params.yaml")))
-    changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    changed = _changed(stage, before)
     if changed:
         kept = publish_again(Path("logs", stage))
         back = "; with the old state put back, it publishes these results again in seconds" if kept else ""
@@ -38,6 +39,15 @@ def as_it_began(stage: str, params: Params) -> Iterator[None]:
             f"{named}: changed while {stage} ran, and dvc would record the new state for results of the old one. `dvc "
             f"repro` runs the stage again{back}"
         )
+
+
+def _changed(stage: str, before: Inputs) -> list[str]:
+    """Return the names of the inputs that are others now; of a file that cannot be read any more, why."""
+    try:
+        now = _inputs(stage, read(Path("params.yaml")))
+    except (TwotoneError, YAMLError, OSError, LookupError, TypeError, AttributeError) as error:
+        return [f"params.yaml or dvc.yaml ({' '.join(str(error).split())})"]
+    return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
 
 
 def _inputs(stage: str, params: Params) -> Inputs:
@@ -62,9 +72,24 @@ def _code(stage: str) -> Inputs:
 
 
 def _photographs(stage: str, params: Params) -> Inputs:
-    """Return size and time of what dvc watches of the photographs: of a file, or of each file of a folder."""
+    """Return size and time of what dvc watches of the photographs: of a file, or of each file of a folder.
+
+    A file manager may leave its own files among them, which dvc looks past, too.
+    """
     if stage not in ("sample", "evaluate"):
         return {}
     path = Path(params.sample.path if stage == "sample" else params.evaluate.photographs)
-    status = ((file, file.stat()) for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
-    return {str(file): (found.st_size, found.st_mtime_ns) for file, found in status}
+    files = [file for file in path.rglob("*") if not _is_ignored(file)] if path.is_dir() else [path]
+    found = Inputs()
+    for file in files:
+        with suppress(FileNotFoundError):  # deleted since it was listed
+            if file.is_file():
+                status = file.stat()
+                found[str(file)] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def _is_ignored(file: Path) -> bool:
+    """Whether .dvcignore names a file or a folder that it lies in."""
+    lines = (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
+    return any(fnmatch(part, line) for line in lines if line and not line.startswith("#") for part in file.parts)

@@ -304,6 +304,9 @@ def test_what_is_changed_while_a_stage_runs_is_not_recorded(trainings: Trainings
     changes = (
         (params, values.replace(b"  lr: 0.001", b"  lr: 0.5", 1), "pretrain.lr: changed while pretrain ran"),
         (losses, code + b"# more\n", "pipeline/training/losses.py: changed while pretrain ran"),
+        # Half typed, or for an experiment that is to come.
+        (params, values.replace(b"  lr: 0.001", b"  lr: 2", 1), "pretrain.lr must be <= 1, got 2): changed while"),
+        (params, values + b"pretrain: {", "params.yaml or dvc.yaml (params.yaml: "),
     )
     for file, content, sentence in changes:
         before = file.read_bytes()

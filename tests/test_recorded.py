@@ -34,7 +34,8 @@ def test_photographs_that_change_while_they_are_sampled(
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(tree, file)
     with as_it_began(stage, parse(tree)):
-        pass
+        # What a file manager leaves, and .dvcignore names.
+        (tmp_path / "box/.DS_Store").write_bytes(b"icons")
     changed = pytest.raises(InputError, match=r"box/list\.txt: changed while \w+ ran, and dvc would record")
     with changed, as_it_began(stage, parse(tree)):
         (tmp_path / "box/list.txt").write_text("one.jpg\ntwo.jpg\n", encoding="utf-8")

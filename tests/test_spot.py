@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from pipeline.checkpointing.remote import Remote
-from pipeline.checkpointing.store import SavedStates, State, mention_others
+from pipeline.checkpointing.store import SavedStates, State, mention_others, require_no_other_count
 from pipeline.errors import SavedStateError
+from pipeline.system import held
 from tests.helpers import QUICKSTART, Project, environment, serving, twotone, until
 from tests.nursery import Nursery
 from tests.test_interruptions import MODULES, SHORT
@@ -187,6 +188,21 @@ def test_they_are_listed_and_deleted(tmp_path: Path, disk: Path) -> None:
     rows = [" ".join(line.split()) for line in listed.stdout.splitlines()]
     assert f"trainings with states in {disk}: 1" in rows
     assert any(row.startswith(f"pretrain {KEY[:12]} 1 3 ") for row in rows)
+    # What else lies there is no training.
+    (disk / ".DS_Store").write_bytes(b"icons")
+    (disk / "pretrain/.DS_Store").write_bytes(b"icons")
+    (disk / "README").mkdir()
+    assert twotone(tmp_path, "states").stdout == listed.stdout
+    # Of a training that runs here, what is there stays, too.
+    lock = tmp_path / ".resume/pretrain" / KEY / "lock"
+    save_state = states_of(tmp_path, disk)
+    save_state.fetch()
+    with held(lock, "this"):
+        spared = twotone(tmp_path, "states", "--clear", "--yes")
+    assert f"kept: pretrain {KEY[:12]} is running already" in spared.stdout
+    assert "deleted" not in spared.stdout
+    assert list((disk / "pretrain" / KEY).glob("*.state"))
+    shutil.rmtree(tmp_path / ".resume")
     cleared = twotone(tmp_path, "states", "abab", "--clear", "--yes")
     assert f"deleted: pretrain {KEY[:12]} in {disk}" in cleared.stdout
     assert f"trainings with states in {disk}: none" in twotone(tmp_path, "states").stdout
@@ -198,6 +214,16 @@ def test_a_training_of_another_count_of_threads_is_mentioned(
     ours = {"training": "one", "threads": 4, "processes": 1}
     mention_others(SavedStates(tmp_path / "c/.resume/pretrain" / ("cd" * 32), 300, ours, Remote(str(disk))))
     assert "was begun with 1 thread(s) and begins anew with 4" in capsys.readouterr().out
+
+
+def test_a_finished_training_may_begin_anew_with_another_count_of_processes(tmp_path: Path, disk: Path) -> None:
+    ours = {"training": "one", "threads": 1, "processes": 2}
+    another = SavedStates(tmp_path / "c/.resume/pretrain" / ("cd" * 32), 300, ours, Remote(str(disk)))
+    with pytest.raises(SavedStateError, match="was begun by 1 processes and cannot go on with 2"):
+        require_no_other_count(another)
+    states_of(tmp_path / "a", disk).end()
+    require_no_other_count(another)
+    assert list((disk / "pretrain" / KEY).glob("*.state")), "another machine publishes from them"
 
 
 def test_the_states_of_another_training_are_said_to_be_where_they_are(

@@ -22,14 +22,16 @@ from tqdm import tqdm
 
 from pipeline.dvc_project import remote_options
 from pipeline.errors import SavedStateError, missing_extra
-from pipeline.files import HIDDEN, replacing
+from pipeline.files import HIDDEN, replacing, write_json
 
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "hf"}
 NOWHERE = "none"
 """What base.states says where saved states stay on this machine."""
-INPUTS = "inputs.json"
+INPUTS, FINISHED = "inputs.json", "finished"
 STATE, KEPT = "[0-9]*.state", "kept-"
 _ENDING, _ARCHIVE = ".state", ".tar"
+_STAGES = ("pretrain", "finetune")
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ class Remote:
         """
         found = []
         with self._readable():
-            for stage in self._names(self._root):
-                for key in self._names(f"{self._root}/{stage}"):
+            # There may be other things, such as a file manager's.
+            for stage in (name for name in self._names(self._root) if name in _STAGES):
+                for key in filter(_FINGERPRINT.fullmatch, self._names(f"{self._root}/{stage}")):
                     names = self._names(f"{self._root}/{stage}/{key}")
                     newest = max(filter(_is_state, names), default="")
                     epoch, _, batches = newest.removesuffix(_ENDING).partition("-")
@@ -124,6 +127,15 @@ class Remote:
             if self._local and not Path(self._root).parent.is_dir():
                 raise FileNotFoundError(f"{Path(self._root).parent} is no folder")
             self._put(folder / INPUTS, self._place(folder, INPUTS))
+
+    def end(self, folder: Path) -> None:
+        """Say beside the states of a training that it has come to its end; another may then begin anew."""
+        if not (folder / INPUTS).is_file():
+            return  # of no epochs
+        with self._tried(f"{INPUTS} could not be copied"), TemporaryDirectory() as temporary:
+            path = Path(temporary) / INPUTS
+            write_json(path, json.loads((folder / INPUTS).read_text(encoding="utf-8")) | {FINISHED: True})
+            self._put(path, self._place(folder, INPUTS))
 
     def fetch(self, folder: Path, own: str) -> int:
         """Fetch the states that are newer than one in a folder, and what is kept beside them.

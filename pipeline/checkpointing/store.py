@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from pipeline.checkpointing.remote import INPUTS, KEPT, STATE, Copies, Remote
+from pipeline.checkpointing.remote import FINISHED, INPUTS, KEPT, STATE, Copies, Remote
 from pipeline.errors import SavedStateError
 from pipeline.files import HIDDEN, remove, replacing, write_json
 
@@ -172,6 +172,12 @@ class SavedStates:
         """Return the folders that were kept, by their names."""
         return {path.name.removeprefix(KEPT): path for path in sorted(self.folder.glob(f"{KEPT}*"))}
 
+    def end(self) -> None:
+        """Delete all states here; those in base.states stay, and are said to be of a finished training."""
+        if self.remote:
+            self.remote.end(self.folder)
+        self.clear()
+
     def clear(self) -> None:
         """Delete all states here, all that was kept beside them, and what a killed process left half-written."""
         # States last: whoever is killed here leaves a folder that can still be found.
@@ -262,12 +268,14 @@ def _others_here(states: SavedStates) -> Iterator[dict[str, Any]]:
 
 
 def _others_there(states: SavedStates) -> Iterator[dict[str, Any]]:
-    """Yield those of each that has one in base.states."""
+    """Yield those of each that has one in base.states and was not finished."""
     if states.remote:
         stage, own = states.folder.parent.name, states.folder.name
         for one in states.remote.trainings():
             if one.stage == stage and one.fingerprint != own and one.epoch is not None:
-                yield states.remote.inputs(stage, one.fingerprint)
+                theirs = states.remote.inputs(stage, one.fingerprint)
+                if not theirs.get(FINISHED):
+                    yield theirs
 
 
 def _same_training(theirs: dict[str, Any], ours: dict[str, Any]) -> bool:

@@ -262,8 +262,16 @@ def without_effect(params: Params) -> list[str]:
         found.append("export.vivid, without export.dial")
     if generator.weights != "none" and params.pretrain.start_from != "none":
         found.append(f"generator.weights, since pretrain starts from the weights of {params.pretrain.start_from}")
+    if params.pretrain.patience >= params.pretrain.epochs > 0:
+        found.append(f"pretrain.patience {params.pretrain.patience}: there are {params.pretrain.epochs} epochs")
+    if params.pretrain.freeze_epochs and not params.pretrain.encoder_lr_factor:
+        found.append("pretrain.freeze_epochs, since encoder_lr_factor 0 freezes the encoder in every epoch")
+    if params.finetune.adversarial_loss == "none" and params.discriminator != type(params.discriminator)():
+        found.append("discriminator, since finetune.adversarial_loss is none")
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         each = params.sample.train // block.batch_size
+        if not generator.hints and block.without_hints != type(block)().without_hints:
+            found.append(f"{name}.without_hints, without generator.hints")
         if block.epochs and block.epoch_steps > each:
             found.append(f"{name}.epoch_steps {block.epoch_steps}: an epoch has {each} steps")
         late = [epoch for epoch in block.sample_epochs if epoch > block.epochs]

@@ -201,14 +201,24 @@ def _read(path: Path) -> str:
 
 
 def at_revision(revision: str, file: Path = _FILE) -> str:
-    """Return a file in a commit, or in the experiment of that name.
+    """Return a file in a commit, or in the experiment of that name: where several commits have one, in that of HEAD.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or several and none of HEAD.
     """
     if not revision or revision.startswith("-"):
         raise InputError(f"{revision!r} is no commit, branch or experiment; `git log` and `dvc exp show` list them")
     found = _git("for-each-ref", "--format=%(refname)", f"refs/exps/**/{revision}").split()
+    if len(found) > 1:
+        # refs/exps/ab/cdef.../NAME is of the commit abcdef...
+        head = _git("rev-parse", "HEAD").strip()
+        of_head = [name for name in found if "".join(name.split("/")[2:4]) == head]
+        if len(of_head) != 1:
+            raise InputError(
+                f"{revision}: {len(found)} experiments have this name, on different commits, and none of them is on "
+                "HEAD; `dvc exp show --all-commits` lists them, and `dvc exp rename` gives one another name"
+            )
+        found = of_head
     done = subprocess.run(
         ["git", "show", f"{found[0] if found else revision}:{file.as_posix()}"], capture_output=True, encoding="utf-8"
     )

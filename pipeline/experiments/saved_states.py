@@ -108,15 +108,21 @@ def clear_trainings(folder: Path, params: Path, fingerprint: str | None, *, ask:
         names.append(f"in {remote.address}, where another machine may be at work, {elsewhere}")
     if ask and names:
         typer.confirm(f"Delete the saved states of {', '.join(names)}? These trainings will start anew.", abort=True)
+    running = set()
     for training in trainings:
         try:
             with held(training.folder / "lock", f"{training.stage} {training.fingerprint[:_DIGITS]}"):
                 SavedStates(training.folder, every=0).clear()
             print(f"deleted: {training.stage} {training.fingerprint[:_DIGITS]}, {training.bytes / 2**20:.1f} MiB")
         except LockError as error:
+            running.add((training.stage, training.fingerprint))
             print(f"kept: {error}")
     for one in there:
-        if remote and remote.clear(folder / one.stage / one.fingerprint):
+        if (
+            remote
+            and (one.stage, one.fingerprint) not in running
+            and remote.clear(folder / one.stage / one.fingerprint)
+        ):
             print(f"deleted: {one.stage} {one.fingerprint[:_DIGITS]} in {remote.address}")
     if problem:
         raise problem

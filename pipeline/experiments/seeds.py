@@ -76,6 +76,8 @@ def _run(seed: int, changes: list[str]) -> Metrics:
         print(f"seed {seed}: ", end="")
         if not dvc_project.run_experiment(name, [*changes, f"base.seed={seed}"]):
             raise InputError(f"the experiment of seed {seed} failed (above); those before it are kept")
+    else:
+        print(f"seed {seed}: {name} is there already; if photographs outside git have changed, `dvc exp remove {name}`")
     found = _result(name)
     if found is None:
         raise InputError(f"the experiment {name} has no {_FILE}; `dvc exp remove {name}`, and run again")

@@ -69,10 +69,11 @@ def _own(candidates: Candidates) -> NDArray[np.int32]:
     """Return the group of each candidate as the source says, of its own where it says none; [] without groups."""
     if not candidates.grouped:
         return np.zeros(0, np.int32)
-    groups = np.array([-1 if candidate.group is None else candidate.group for candidate in candidates], np.int32)
+    groups = np.array([-1 if candidate.group is None else candidate.group for candidate in candidates], np.int64)
     alone = np.flatnonzero(groups < 0)
-    groups[alone] = np.arange(len(alone), dtype=np.int32) + groups.max(initial=-1) + 1
-    return groups
+    groups[alone] = np.arange(len(alone)) + groups.max(initial=-1) + 1
+    # A source may number its groups as it likes.
+    return np.unique(groups, return_inverse=True)[1].astype(np.int32)
 
 
 def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | None = None) -> NDArray[np.int32]:

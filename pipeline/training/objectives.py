@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -291,11 +292,12 @@ class AdversarialObjective(Objective):
                 **self._update("discriminator", parts, lambda _part: self._discriminator_losses(whole)),
                 **self._step_generator(parts, lambda _part: whole, learns=learns),
             }
-        # Each part's noise is drawn alike in both passes: both networks see the same answer.
-        seed, first = torch.initial_seed(), {id(part): number for number, part in enumerate(parts)}
+        # Each part's noise is drawn alike in both passes: both networks see the same answer. Steps have consecutive
+        # seeds, so a sum would give the noise of one part to another part of the next step.
+        step_seed, first = torch.initial_seed(), {id(part): number for number, part in enumerate(parts)}
 
         def answer(part: Part) -> Answer:
-            torch.manual_seed(seed + 1 + first[id(part)])
+            torch.manual_seed(int(np.random.SeedSequence([step_seed, first[id(part)]]).generate_state(1)[0]))
             return self._answer(part)
 
         def shown(part: Part) -> Answer:

@@ -28,7 +28,7 @@ from pipeline.checkpointing.store import (
 )
 from pipeline.data.loader import LoaderConfig, plain_batches, train_batches
 from pipeline.data.shards import Photographs, sample_source
-from pipeline.errors import ParamsError, TrainingError
+from pipeline.errors import ParamsError, SampleError, TrainingError
 from pipeline.files import StageFolders, publish, require_writable, write_json
 from pipeline.models.checkpoint import load_weights, save_model
 from pipeline.models.config import ModelConfig, Training, read_config
@@ -90,7 +90,7 @@ class Trainer:
         model: describes what will be published.
 
     Raises:
-        SampleError: the sample is absent, damaged or of another image size.
+        SampleError: the sample is absent, damaged, of another image size, or smaller than a batch.
         ParamsError: the processes of this training cannot share a batch, or have different ones to do.
     """
 
@@ -109,6 +109,11 @@ class Trainer:
         pinned = accelerator.device.type == "cuda"
         loader = replace(config.loader, rank=self.group.rank, processes=self.group.count, pinned=pinned)
         self.config, self._steps = replace(config, loader=loader), loader.steps(len(self.splits["train"]))
+        if config.epochs and not self._steps:
+            raise SampleError(
+                f"the sample has {len(self.splits['train'])} photographs, fewer than {config.stage}.batch_size "
+                f"{loader.batch_size}; run dvc repro sample, or lower it"
+            )
         steps = config.epochs * self._steps
         self.recorder = Recorder(folders.work, objective.space, config.previews, steps, writes=self.group.first)
         key = fingerprint(training, accelerator)
@@ -139,7 +144,7 @@ class Trainer:
             if self.group.first:
                 self._finished.record()
                 self._publish()
-                self.states.clear()
+                self.states.end()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

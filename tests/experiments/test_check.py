@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pipeline.experiments.check import without_effect
+from pipeline.params.schema import Params, parse
 from tests.helpers import ROOT, Project, environment, save_photo, twotone
 from tests.nursery import Nursery
 
@@ -117,6 +119,20 @@ def test_what_has_no_effect_is_said(project: Project) -> None:
         ),
         "without effect: pretrain.epoch_steps 1000: an epoch has 2 steps",
         "without effect: pretrain.sample_epochs beyond 1, the last epoch: 50",
+    ]
+
+
+def test_what_others_make_useless_is_said(params: Params) -> None:
+    tree = params.model_dump(mode="json")
+    assert without_effect(parse(tree)) == []
+    tree["pretrain"] |= {"epochs": 3, "sample_epochs": [1], "patience": 3, "freeze_epochs": 2, "encoder_lr_factor": 0.0}
+    tree["discriminator"] |= {"channels": 32}
+    tree["finetune"] |= {"adversarial_loss": "none", "without_hints": 0.9}
+    assert without_effect(parse(tree)) == [
+        "pretrain.patience 3: there are 3 epochs",
+        "pretrain.freeze_epochs, since encoder_lr_factor 0 freezes the encoder in every epoch",
+        "discriminator, since finetune.adversarial_loss is none",
+        "finetune.without_hints, without generator.hints",
     ]
 
 

@@ -15,7 +15,7 @@ from scipy.stats import t, ttest_rel
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.paired import Better, Difference, Verdict, difference, fewest, mean_interval, verdicts
-from pipeline.experiments.compare import Comparison, about, differences, draw
+from pipeline.experiments.compare import Comparison, about, at_revision, differences, draw
 from tests.helpers import twotone
 
 BETTER: tuple[Better, ...] = ("lower", "higher", "")
@@ -135,6 +135,27 @@ def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> N
     same = twotone(repository, "compare", revision, "--colorizer", "pretrain")
     # The same draw: not a digit differs.
     assert "no difference" in next(line for line in same.stdout.splitlines() if line.startswith("ab_mae"))
+
+
+def test_of_experiments_of_one_name_that_of_head_counts(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words],
+            cwd=repository, check=True, capture_output=True, encoding="utf-8",
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    older = git("rev-parse", "HEAD")
+    git("commit", "-qam", "two")
+    newer, file = git("rev-parse", "HEAD"), Path("reports/evaluate/per_image.csv")
+    git("update-ref", f"refs/exps/{newer[:2]}/{newer[2:]}/vivid", "HEAD")
+    assert at_revision("vivid") == at_revision("HEAD", file)
+    git("update-ref", "-d", f"refs/exps/{newer[:2]}/{newer[2:]}/vivid")
+    git("update-ref", f"refs/exps/{older[:2]}/{older[2:]}/vivid", older)
+    with pytest.raises(InputError, match="2 experiments have this name, on different commits"):
+        at_revision("vivid")
 
 
 def test_what_was_measured_otherwise_is_refused_or_named(repository: Path) -> None:

@@ -40,6 +40,7 @@ def test_mean_and_spread_and_nothing_twice(make_project: Callable[[str], Project
     (project.folder / "params.yaml").write_bytes(before)
     again = project.run("pipeline.cli", "seeds", "1", "2", "-S", "finetune.epochs=0")
     assert "dvc exp run" not in again.stdout, "those that are there are not run again"
+    assert re.search(r"^seed 1: seed-1-\w+ is there already; if photographs outside git", again.stdout, re.MULTILINE)
     assert row[0] in again.stdout
 
 

@@ -11,8 +11,10 @@ from PIL import Image
 from pipeline.data.shards import split_names
 from pipeline.errors import SourceError
 from pipeline.params.schema import Params
+from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.draw import draw
 from pipeline.sampling.folder import folder
+from pipeline.sampling.groups import Groups
 
 SHOTS, FRAMES = 8, 6
 
@@ -79,6 +81,15 @@ def test_too_few_groups_are_named(params: Params, film: Path, tmp_path: Path) ->
     counted = r"sample\.train 30 \(there are 24\).*48 candidates in 8 groups, each in one"
     with pytest.raises(SourceError, match=rf"{counted}.*ask for fewer, or for smaller groups"):
         sample(params, film, tmp_path / "out", train=30, valid=8, test=8, group="folder")
+
+
+def test_a_source_may_number_its_groups_as_it_likes(tmp_path: Path) -> None:
+    given = [None, 20, 10, 20, None, 10]
+    made = [Candidate(f"{number}.png", tmp_path, group=group) for number, group in enumerate(given)]
+    groups = Groups("none", Candidates(len(made), made.__getitem__, grouped=True))
+    assert len(groups) == 4
+    together = [candidate.name for candidate in groups.together(np.arange(6))]
+    assert together == ["0.png", "1.png", "3.png", "2.png", "5.png", "4.png"]
 
 
 def test_a_sample_without_test_photographs(params: Params, film: Path, tmp_path: Path) -> None:

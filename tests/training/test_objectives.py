@@ -292,6 +292,24 @@ def test_the_gradient_of_parts_is_that_of_the_batch(
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 
 
+def test_noise_is_drawn_once_for_both_networks_and_anew_for_each_part_and_step(
+    params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
+) -> None:
+    drawn: list[float] = []
+
+    class Noisy(Tiny):
+        def forward(self, *given: Tensor) -> Tensor:
+            drawn.append(float(torch.rand(())))
+            return super().forward(*given)
+
+    objective, steps_taken, parts = adversarial(params, Noisy(), accelerator, micro_batch=2), 3, 2
+    for number in range(steps_taken):
+        torch.manual_seed(100 + number)  # as the trainer does
+        objective.step(*batch, number)
+    assert len(drawn) == 2 * parts * steps_taken
+    assert len(set(drawn)) == parts * steps_taken
+
+
 def test_a_discriminator_warms_up_in_parts(
     params: Params, batch: tuple[Tensor, Tensor], accelerator: Accelerator
 ) -> None:

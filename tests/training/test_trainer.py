@@ -21,7 +21,7 @@ from pipeline.checkpointing.fingerprint import Inputs
 from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import LoaderConfig, plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
-from pipeline.errors import TrainingError
+from pipeline.errors import SampleError, TrainingError
 from pipeline.files import StageFolders, write_json
 from pipeline.models.config import ModelConfig, read_config
 from pipeline.params.schema import Params, read
@@ -138,6 +138,13 @@ def test_no_epochs_still_validates(trainer: Callable[..., Trainer]) -> None:
     (row,) = run.recorder.history
     assert row["epoch"] == 0
     assert row["valid_ab_mae"] > 0
+
+
+def test_a_sample_smaller_than_a_batch_is_refused(trainer: Callable[..., Trainer]) -> None:
+    large = LoaderConfig(batch_size=16, seed=1, flip=True)
+    with pytest.raises(SampleError, match=r"has 8 photographs, fewer than pretrain\.batch_size 16"):
+        trainer(loader=large)
+    assert trainer(loader=large, epochs=0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
