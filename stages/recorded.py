@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
+from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,8 @@ def _photographs(stage: str, params: Params) -> Inputs:
     if stage not in ("sample", "evaluate"):
         return {}
     path = Path(params.sample.path if stage == "sample" else params.evaluate.photographs)
-    files = [file for file in path.rglob("*") if not _is_ignored(file)] if path.is_dir() else [path]
     found = Inputs()
-    for file in files:
+    for file in _below(path) if path.is_dir() else [path]:
         with suppress(FileNotFoundError):  # deleted since it was listed
             if file.is_file():
                 status = file.stat()
@@ -89,7 +89,11 @@ def _photographs(stage: str, params: Params) -> Inputs:
     return found
 
 
-def _is_ignored(file: Path) -> bool:
-    """Whether .dvcignore names a file or a folder that it lies in."""
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield what lies in a folder and in those inside it, but for what .dvcignore names."""
     lines = (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
-    return any(fnmatch(part, line) for line in lines if line and not line.startswith("#") for part in file.parts)
+    ignored = [re.compile(translate(line)) for line in lines if line and not line.startswith("#")]
+    for file in folder.rglob("*"):
+        parts = file.relative_to(folder).parts
+        if not any(pattern.match(part) for pattern in ignored for part in parts):
+            yield file
