@@ -151,7 +151,7 @@ def _say_what_would_be(selection: Selection, options: BatchOptions) -> None:
 def _say_left_out(selection: Selection) -> None:
     if selection.left_out.total():
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(selection.left_out.items()) if count)
-        print(f"not colored, being no photographs or films: {kinds}")
+        print(f"not colored: {kinds}")
 
 
 def _without_effect(selection: Selection, options: BatchOptions) -> Iterator[str]:

@@ -89,8 +89,9 @@ def _below(folder: Path, left_out: Counter[str], unreadable: dict[Path, str]) ->
 
     found: list[Path] = []
     for root, folders, names in os.walk(folder, onerror=note):
+        hidden = any(part.startswith(".") for part in Path(root).relative_to(folder).parts)
         linked = sum(os.path.islink(os.path.join(root, name)) for name in folders if not name.startswith("."))
-        if linked:
+        if linked and not hidden:
             left_out["links to folders"] += linked
         if names and not os.access(root, os.X_OK):
             note(PermissionError(EACCES, os.strerror(EACCES), root))

@@ -73,10 +73,11 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     for found in find(inputs, out, selection.left_out, selection.unreadable):
         real = real_path(found.source)
         earlier = sources.setdefault(real, found)
-        if earlier.source.absolute() != found.source.absolute():
+        links = [os.path.islink(one.source) for one in (earlier, found)]
+        if earlier is not found and any(links):
             selection.left_out["links to what is colored"] += 1
-            if os.path.islink(earlier.source):
-                sources[real] = found
+            if links == [True, False]:
+                sources[real] = found._replace(named=found.named or earlier.named)
     for key in _copies_among(sources, naming):
         del sources[key]
         selection.left_out[COPIES] += 1

@@ -199,7 +199,7 @@ def _color_film(job: Job, targets: dict[int, Path], colorizer: Colorizer, option
             replace(coloring, seed=seed),
             options.smoothing,
             options.max_pixels,
-            options.naming.compare,
+            options.naming.compare and (options.overwrite or not comparison(target).is_file()),
             keep,
             origin.line if origin else "",
             like,

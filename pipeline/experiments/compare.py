@@ -216,7 +216,8 @@ def at_revision(revision: str, file: Path = _FILE) -> str:
         if len(of_head) != 1:
             raise InputError(
                 f"{revision}: {len(found)} experiments have this name, on different commits, and none of them is on "
-                "HEAD; `dvc exp show --all-commits` lists them, and `dvc exp rename` gives one another name"
+                f"HEAD; check out the commit of the one that is meant ({', '.join(found)}), or `dvc exp rename` one of "
+                "these to another name"
             )
         found = of_head
     done = subprocess.run(

@@ -100,16 +100,22 @@ def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Ima
     if not _shows(image, data + _NOISE + _END, or_else=True):
         return _cut(content, found, damaged)
     if _is_shifted(image, data, found.begin):
+        if data.endswith(b"\0" * _FILL):  # more zeros than the picture has room for
+            return _cut(content, found, damaged)
         return image, ["it is damaged: parts of it may be wrong from some row on"]
     return image, []
 
 
-def _without_fill(content: bytes, found: Coded | None) -> bytes:
-    """Return the headers and the data; without the zeros that some file of its length ends with."""
+def _without_fill(content: bytes, found: Coded | None, *, is_cut: bool = False) -> bytes:
+    """Return the headers and the data; without the zeros that some file of its length ends with.
+
+    Args:
+        is_cut: whether data is known to be missing; else zeros before a marker are data, as of a flat area.
+    """
     data = content[: found.end] if found and found.alone else content
-    if found and found.alone and found.end + len(_END) <= len(content):
-        # A marker follows, so these zeros are data: a flat area may be coded as nothing else.
-        return data
+    if found and found.alone and found.end + len(_END) <= len(content) and not is_cut:
+        # Before a marker, 0xFF is fill and nothing else (T.81, B.1.1.2).
+        return data.rstrip(b"\xff")
     if data.endswith(_END):
         return data
     # A marker of which half is there would make one of what follows.
@@ -147,7 +153,7 @@ def _cut(content: bytes, found: Coded | None, damaged: bool) -> tuple[Image.Imag
 
     Whether data is missing, two different continuations show: rows that they change are not in the file.
     """
-    data = _without_fill(content, found)
+    data = _without_fill(content, found, is_cut=True)
     whole, other = (_decoded(data + more + _END) for more in (b"", _NOISE))
     differ = np.flatnonzero((np.asarray(whole) != np.asarray(other)).reshape(whole.height, -1).any(1))
     if not differ.size:

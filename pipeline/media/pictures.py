@@ -104,13 +104,19 @@ def _plain(
         # What Pillow has cut has no tags, and what is cut off cannot be decoded again.
         tagged = whole if whole.format else image
         # A TIFF was turned while it was decoded, and does not say so any more.
-        turn = int(page.tags.get(tiff.ORIENTATION, 1)) if page else orientation(image)
+        turn = _turn_of(page) if page else orientation(image)
         exif, unread = _exif(tagged.getexif, image.format == "TIFF", turn)
         xmp, dpi = xmp_of(tagged, content), _turned_dpi(resolution(tagged), turn)
         left_out = (*unread, *lost(tagged, content, xmp, page, further, turn > 1))
         notes = (*missing, *deep_lost, *_not_used(unused))
         kept = without_regions(xmp) if turn > 1 else xmp
         return Picture(samples, alpha, exif, dpi, str(image.format), kept, *texts_of(tagged), left_out, notes)
+
+
+def _turn_of(page: tiff.Page) -> int:
+    """Return how a page of a TIFF has to be turned, 1 to 8; 1 where it says nothing that can be understood."""
+    found = page.tags.get(tiff.ORIENTATION, 1)
+    return found if isinstance(found, int) and found in range(1, 9) else 1
 
 
 def _odd_tiff(content: bytes, page: tiff.Page, further: int, damaged: bool) -> Picture:
@@ -120,7 +126,7 @@ def _odd_tiff(content: bytes, page: tiff.Page, further: int, damaged: bool) -> P
         samples, unused = _from_inks(samples, page.tags.get(tiff.PROFILE))
     else:
         samples, unused = profiles.to_srgb(samples, page.tags.get(tiff.PROFILE))
-    turn = int(page.tags.get(tiff.ORIENTATION, 1))
+    turn = _turn_of(page)
     tags = Image.Exif()
 
     def read_tags() -> Image.Exif:
@@ -182,7 +188,8 @@ def _samples(
         deep: (H, W, 2 to 4) uint16, where Pillow gives 8 of 16 bits.
         content: of the file; b"" where only Pillow knows it.
     """
-    chunks, turn = png.chunks(content), orientation(image)
+    # A TIFF was turned while it was decoded, also where its end is missing.
+    chunks, turn = png.chunks(content), orientation(whole if image.format == "TIFF" else image)
     profile = _stated(image, content, chunks.get(b"cICP", b""))
     if deep is not None:
         colors, hidden = (deep, None) if deep.shape[2] == 3 else (deep[..., :-1].squeeze(), deep[..., -1])

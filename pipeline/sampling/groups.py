@@ -69,11 +69,15 @@ def _own(candidates: Candidates) -> NDArray[np.int32]:
     """Return the group of each candidate as the source says, of its own where it says none; [] without groups."""
     if not candidates.grouped:
         return np.zeros(0, np.int32)
-    groups = np.array([-1 if candidate.group is None else candidate.group for candidate in candidates], np.int64)
-    alone = np.flatnonzero(groups < 0)
-    groups[alone] = np.arange(len(alone)) + groups.max(initial=-1) + 1
     # A source may number its groups as it likes.
-    return np.unique(groups, return_inverse=True)[1].astype(np.int32)
+    given: dict[int, int] = {}
+    stated = [
+        -1 if candidate.group is None else given.setdefault(candidate.group, len(given)) for candidate in candidates
+    ]
+    groups = np.array(stated, np.int32)
+    alone = np.flatnonzero(groups < 0)
+    groups[alone] = np.arange(len(alone), dtype=np.int32) + len(given)
+    return groups
 
 
 def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | None = None) -> NDArray[np.int32]:

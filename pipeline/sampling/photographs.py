@@ -82,6 +82,8 @@ def decode_content(content: bytes, max_pixels: int, side: int = 0) -> Decoded:
 def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Decoded | None:
     """Decode at a part of its size, if that is enough; None for gray and inks with a color profile of their own."""
     with opened(content, max_pixels, longest=LONGEST) as image:
+        if image.mode != "RGB" and image.info.get("icc_profile"):
+            return None
         width, height = image.size
         if side:
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
@@ -89,8 +91,6 @@ def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Dec
         if orientation(image) >= _FIRST_TURNED:
             width, height = height, width
         profile = image.info.get("icc_profile") or profiles.of_exif(image)
-        if profile and turned.mode != "RGB":
-            return None
-        if profile:
+        if profile and turned.mode == "RGB":
             turned = Image.fromarray(profiles.to_srgb(np.asarray(turned), profile)[0])
         return Decoded(turned if turned.mode == "RGB" else turned.convert("RGB"), digest, width, height)

@@ -240,10 +240,10 @@ def test_what_is_left_out_is_counted_by_kind(box: Path, model: Path, rng: np.ran
     (box / "box/inner/broken.jpg").unlink()
     pattern = colorize(box, "box/*", "-o", "other", "--model", str(model))
     assert pattern.returncode == 0
-    assert "not colored, being no photographs or films: 1 .txt, 1 without an ending" in pattern.stdout
+    assert "not colored: 1 .txt, 1 without an ending" in pattern.stdout
     done = colorize(box, "box", "-o", "out", "--model", str(model))
     assert done.returncode == 0
-    assert "not colored, being no photographs or films: 1 .txt, 3 hidden, 1 without an ending" in done.stdout
+    assert "not colored: 1 .txt, 3 hidden, 1 without an ending" in done.stdout
     assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
 
 
@@ -254,12 +254,17 @@ def test_links_are_counted_and_a_photograph_comes_before_its_link(
     save_photo(box / "elsewhere/three.png", rng)
     (box / "box/linked").symlink_to(box / "elsewhere")
     (box / "box/again.png").symlink_to("one.png")
+    for name in ("three.png", "third.png"):
+        (box / "box" / name).symlink_to(box / "elsewhere/three.png")
+    (box / "box/.cache").mkdir()
+    (box / "box/.cache/linked").symlink_to(box / "elsewhere")
     (box / "box/inner/broken.jpg").unlink()
-    done = colorize(box, "box", "-o", "out", "--model", str(model))
-    assert "2 colored, 0 kept as they were, 0 failed" in done.stdout
-    assert "1 links to folders, 1 links to what is colored" in done.stdout
-    assert (box / "out/one.png").exists()
-    assert not (box / "out/again.png").exists()
+    done = colorize(box, "box", "elsewhere/../box", "-o", "out", "--model", str(model))
+    assert "3 colored, 0 kept as they were, 0 failed" in done.stdout
+    names = sorted(path.relative_to(box / "out").as_posix() for path in (box / "out").rglob("*.*"))
+    assert names == ["inner/two.jpg", "one.png", "third.png"]
+    found = colorize(box, "box", "-o", "out", "--model", str(model)).stdout
+    assert "not colored: 1 .txt, 1 links to folders, 2 links to what is colored" in found
 
 
 @pytest.mark.slow

@@ -325,8 +325,13 @@ def test_a_film_that_is_there_stays_while_its_comparison_is_written(tmp_path: Pa
     assert "-> out/trip-compare.mp4" in done.stdout
     assert "out/trip.mp4 was there already, and was kept" in done.stdout
     assert contents(tmp_path / "out/trip-compare.mp4")[0][0].shape == (64, 192, 3)
+    compared = (tmp_path / "out/trip-compare.mp4").read_bytes()
+    (tmp_path / "out/trip.mp4").unlink()
+    assert twotone(tmp_path, "colorize", *words, "--smoothing", "0", "--saturation", "0.5").returncode == 0
+    assert (tmp_path / "out/trip-compare.mp4").read_bytes() == compared
+    paler = (tmp_path / "out/trip.mp4").read_bytes()
     assert twotone(tmp_path, "colorize", *words, "--overwrite").returncode == 0
-    assert (tmp_path / "out/trip.mp4").read_bytes() != mine
+    assert (tmp_path / "out/trip.mp4").read_bytes() != paler
 
 
 def test_a_film_that_is_only_called_like_a_copy_is_none(tmp_path: Path, model: Path) -> None:

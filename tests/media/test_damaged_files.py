@@ -79,18 +79,32 @@ def test_an_end_marker_in_the_midst_cuts_a_jpeg_off(photograph: Array) -> None:
     assert 90 < rows < 150
 
 
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
 @pytest.mark.parametrize("fill", [b"\0", b"\xff"])
-def test_a_tail_that_was_filled_up_is_missing(photograph: Array, fill: bytes) -> None:
+def test_a_tail_that_was_filled_up_is_missing(photograph: Array, fill: bytes, end: bytes) -> None:
     """As programs that copy from failing disks do: the file has its length, and its end is zeros."""
     content = encoded(photograph, "JPEG", quality=95)
     half = len(content) // 2
-    filled = content[:half] + fill * (len(content) - half)
+    filled = content[:half] + fill * (len(content) - half) + end
     with pytest.raises(CutOffError, match=r"cut off after \d+% of its rows"):
         decode_picture(filled, LIMIT)
     picture = decode_picture(filled, LIMIT, damaged=True)
     whole = decode_picture(content, LIMIT).pixels
     assert 80 < len(picture.pixels) < 160
     assert np.array_equal(picture.pixels, whole[: len(picture.pixels)])
+
+
+def test_an_end_marker_after_a_cut_makes_no_whole_picture(photograph: Array) -> None:
+    """Also behind the first half of 0xFF00, which would make a marker of what follows."""
+    content = encoded(photograph, "JPEG", quality=95)
+    after = [place + 1 for place in range(len(content) // 3, len(content) // 2) if content[place] == 0xFF][:8]
+    assert len(after) == 8
+    for place in after:
+        with pytest.raises(CutOffError, match=r"cut off after \d+% of its rows"):
+            decode_picture(content[:place] + b"\xff\xd9", LIMIT)
+    whole = decode_picture(content[:-2] + b"\xff" * 5 + content[-2:], LIMIT)
+    assert len(whole.pixels) == len(photograph)
+    assert not whole.notes
 
 
 def test_a_jpeg_whose_data_ends_in_zeros_is_whole() -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
-from pipeline.media.pictures import read_picture
+from pipeline.media.pictures import decode_picture, read_picture
 from pipeline.media.writing import encode_picture
 from pipeline.sampling.photographs import decode
 from tests.helpers import smooth_photos
@@ -164,6 +164,28 @@ def test_what_is_said_of_the_sides_is_true_of_a_turned_picture(
         tags = copy.getexif()
         assert (tags.get_ifd(0x8769)[0xA002], tags.get_ifd(0x8769)[0xA003]) == copy.size == (48, 64)
         assert tags.get_ifd(0xA005)[1] == "R98"
+
+
+def test_a_turned_tiff_whose_end_is_missing_is_turned_once(photograph: Image.Image) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x112] = 6
+    photograph.save(buffer, "TIFF", exif=exif, strip_size=64 * 3 * 8)
+    whole = decode_picture(buffer.getvalue(), LIMIT).pixels
+    assert whole.shape == (64, 48, 3)
+    # Its tags come first, its pixels last.
+    cut = decode_picture(buffer.getvalue()[:-2000], LIMIT, damaged=True)
+    assert cut.pixels.shape == whole.shape
+
+
+@pytest.mark.parametrize("kind", ["a byte", "beyond 8"])
+def test_a_tiff_with_an_odd_orientation_is_not_turned(tmp_path: Path, photograph: Image.Image, kind: str) -> None:
+    code, value = ("s", b"6") if kind == "a byte" else ("H", 9)
+    tags = [(274, code, 1 if code == "H" else 0, value, True)]
+    tifffile.imwrite(tmp_path / "in.tif", np.asarray(photograph), photometric="rgb", metadata=None, extratags=tags,
+                     resolution=(300, 200), resolutionunit="INCH")  # fmt: skip
+    picture = read_picture(tmp_path / "in.tif", LIMIT)
+    assert np.array_equal(picture.pixels, np.asarray(photograph))
+    assert picture.dpi == (300, 200)
 
 
 def test_a_comment_of_a_gif_is_named(tmp_path: Path, photograph: Image.Image) -> None:

@@ -84,7 +84,7 @@ def test_too_few_groups_are_named(params: Params, film: Path, tmp_path: Path) ->
 
 
 def test_a_source_may_number_its_groups_as_it_likes(tmp_path: Path) -> None:
-    given = [None, 20, 10, 20, None, 10]
+    given = [None, 20, -10, 20, None, -10]
     made = [Candidate(f"{number}.png", tmp_path, group=group) for number, group in enumerate(given)]
     groups = Groups("none", Candidates(len(made), made.__getitem__, grouped=True))
     assert len(groups) == 4
