@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,16 +68,8 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     require_format(naming)
     forget_folders()
     selection = Selection()
-    sources: dict[Path, Found] = {}
     out = naming.out
-    for found in find(inputs, out, selection.left_out, selection.unreadable):
-        real = real_path(found.source)
-        earlier = sources.setdefault(real, found)
-        links = [os.path.islink(one.source) for one in (earlier, found)]
-        if earlier is not found and any(links):
-            selection.left_out["links to what is colored"] += 1
-            if links == [True, False]:
-                sources[real] = found._replace(named=found.named or earlier.named)
+    sources = _each_once(find(inputs, out, selection.left_out, selection.unreadable), selection.left_out)
     for key in _copies_among(sources, naming):
         del sources[key]
         selection.left_out[COPIES] += 1
@@ -104,6 +96,24 @@ def select(inputs: Sequence[str], naming: Naming) -> Selection:
     number, count = naming.shard
     selection.jobs = selection.jobs[number - 1 :: count]
     return selection
+
+
+def _each_once(files: Iterable[Found], left_out: Counter[str]) -> dict[Path, Found]:
+    """Return each file by its real path: the path that is no link, or else the first one.
+
+    Args:
+        left_out: counts the links that are not needed.
+    """
+    sources: dict[Path, Found] = {}
+    for found in files:
+        real = real_path(found.source)
+        earlier = sources.setdefault(real, found)
+        links = [os.path.islink(one.source) for one in (earlier, found)]
+        if earlier is not found and any(links):
+            left_out["links to what is colored"] += 1
+            if links == [True, False]:
+                sources[real] = found._replace(named=found.named or earlier.named)
+    return sources
 
 
 def parse_shard(text: str) -> tuple[int, int]:

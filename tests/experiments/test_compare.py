@@ -110,16 +110,18 @@ def write(folder: Path, ab_mae: dict[str, float], names: str = "photo") -> None:
                 )
 
 
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8").stdout.strip()
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=tmp_path, check=True)
-
-    git("init", "-q")
+    git(tmp_path, "init", "-q")
     write(tmp_path, {"pretrain": 12.0, "finetune": 11.0})
-    git("add", "-A")
-    git("commit", "-qm", "one")
-    git("update-ref", "refs/exps/ab/cdef/vivid", "HEAD")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "one")
+    git(tmp_path, "update-ref", "refs/exps/ab/cdef/vivid", "HEAD")
     write(tmp_path, {"pretrain": 12.0, "finetune": 10.5})
     return tmp_path
 
@@ -140,20 +142,13 @@ def test_against_a_commit_or_an_experiment(repository: Path, revision: str) -> N
 def test_of_experiments_of_one_name_that_of_head_counts(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
 
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-c", "user.name=t", "-c", "user.email=t@t", *words],
-            cwd=repository, check=True, capture_output=True, encoding="utf-8",
-        )  # fmt: skip
-        return done.stdout.strip()
-
-    older = git("rev-parse", "HEAD")
-    git("commit", "-qam", "two")
-    newer, file = git("rev-parse", "HEAD"), Path("reports/evaluate/per_image.csv")
-    git("update-ref", f"refs/exps/{newer[:2]}/{newer[2:]}/vivid", "HEAD")
+    older = git(repository, "rev-parse", "HEAD")
+    git(repository, "commit", "-qam", "two")
+    newer, file = git(repository, "rev-parse", "HEAD"), Path("reports/evaluate/per_image.csv")
+    git(repository, "update-ref", f"refs/exps/{newer[:2]}/{newer[2:]}/vivid", "HEAD")
     assert at_revision("vivid") == at_revision("HEAD", file)
-    git("update-ref", "-d", f"refs/exps/{newer[:2]}/{newer[2:]}/vivid")
-    git("update-ref", f"refs/exps/{older[:2]}/{older[2:]}/vivid", older)
+    git(repository, "update-ref", "-d", f"refs/exps/{newer[:2]}/{newer[2:]}/vivid")
+    git(repository, "update-ref", f"refs/exps/{older[:2]}/{older[2:]}/vivid", older)
     with pytest.raises(InputError, match="2 experiments have this name, on different commits"):
         at_revision("vivid")
 
