@@ -65,7 +65,7 @@ def run(params: Params) -> None:
     else:
         data = fresh_folder(Path("logs/outside"))
         photographs = Path(params.evaluate.photographs)
-        take_all(photographs, params.sample, colorizers.size, _SAMPLE / "manifest.csv", data)
+        take_all(photographs, params.sample, colorizers.size, _SAMPLE, data)
         publish(data / "manifest.csv", outside / "manifest.csv")
         measure(OUTSIDE, Photographs(data, OUTSIDE, colorizers.size), split_names(data, OUTSIDE), outside)
     for file in sorted(work.iterdir()):

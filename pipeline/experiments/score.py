@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from pipeline.color.arrays import gray_level, lightness
 from pipeline.color.tensors import rgb_to_lab
+from pipeline.coloring.copies import MARK, is_colored
 from pipeline.coloring.hint_files import is_hints
 from pipeline.coloring.model_choice import choose_model
 from pipeline.errors import ImageError, InputError
@@ -26,6 +27,7 @@ from pipeline.evaluation.metrics import ALL
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.evaluation.report import compared, definitions, how, networks, rounded, write_scores
 from pipeline.evaluation.scoring import Judges, Scores, score_all
+from pipeline.experiments.compare import about
 from pipeline.files import fresh_folder, replacing, require_writable, write_json
 from pipeline.inference import Colorizer
 from pipeline.media.decoding import SUFFIXES
@@ -43,14 +45,13 @@ from pipeline.types import Pixels
 MAX_PIXELS = 10**8
 BASELINES = ("gray", "constant", "lightness_table")
 PROTOCOL, _MADE_BY = "protocol.json", "twotone score"
+_RESULTS = (PROTOCOL, "comparisons.json", "extremes.png", "intervals.json", "metrics.json", "per_image.csv")
 # Rows of the lightness table, as in recipes/quickstart.yaml.
 BINS = 101
 # The baselines of each part of the photographs are made of all other parts.
 PARTS = 20
 # How far the proportions of a colored copy may be from the true photograph's.
 _PROPORTIONS = 0.01
-# What `twotone colorize` appends to a name.
-_SUFFIX = "-color"
 # AlexNet makes nothing of a smaller picture.
 _LPIPS_LEAST = 32
 _SHOWN = (
@@ -125,7 +126,7 @@ def score(request: ScoreRequest) -> None:
     if len(matched.true) < 2:
         raise InputError(
             f"{request.true}: {len(matched.true)} photographs can be compared, and 2 are the least; a colored copy has "
-            f"the path of its photograph below its folder, with any ending, or with {_SUFFIX} after the name"
+            f"the path of its photograph below its folder, with any ending, or with {MARK} after the name"
         )
     predictors = {name: list(own.values()) for name, own in matched.colored.items()}
     if judges.fid and len(matched.true) < FEWEST_FOR_FID:
@@ -160,6 +161,13 @@ def _require_place(out: Path) -> None:
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not _is_result(out):
         raise InputError(f"--out {out}: exists, and is no result of `twotone score`; name another folder")
+    others = sorted(path.name for path in out.iterdir() if path.name not in _RESULTS) if out.exists() else []
+    if others:
+        more = ", ..." if others[3:] else ""
+        raise InputError(
+            f"--out {out}: is replaced as a whole, and holds {', '.join(others[:3])}{more} beside an earlier result; "
+            "move that elsewhere, or name another folder"
+        )
     try:
         require_writable(out.parent)
     except OSError as error:
@@ -205,15 +213,19 @@ def match(
     """
     originals, copies = _files(true), {by: _files(folder) for by, folder in folders.items()}
     # Copies may lie beside their photographs.
-    beside = {f"{name}{_SUFFIX}" for name in originals}
-    originals = {name: file for name, file in originals.items() if name not in beside}
+    named = any(folder.samefile(true) for folder in folders.values())
+    beside = {f"{name}{MARK}" for name in originals}
+    copied = {name for name in beside & originals.keys() if named or is_colored(originals[name])}
+    originals = {name: file for name, file in originals.items() if name not in copied}
     found = Matched({}, {by: {} for by in (*folders, *models)}, {})
     for name, file in progress(originals.items(), desc="read", unit="photo", leave=False):
         try:
             pixels = reduced(decode(file, MAX_PIXELS).pixels, size)
             if min(pixels.shape[:2]) < least:
                 raise ImageError(f"a short side of {min(pixels.shape[:2])} pixels, and LPIPS needs {least}")
-            colored = {by: _read_copy(name, by, files, file, pixels) for by, files in copies.items()}
+            colored = {
+                by: _read_copy(_copy_of(name, by, files, originals), file, pixels) for by, files in copies.items()
+            }
         except ImageError as error:
             found.left_out[name] = str(error)
             continue
@@ -246,15 +258,25 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read_copy(name: str, by: str, files: Mapping[str, Path], original: Path, true: Pixels) -> Pixels:
+def _copy_of(name: str, by: str, files: Mapping[str, Path], originals: Mapping[str, Path]) -> Path:
+    """Return the copy of a photograph: NAME-color, unless that is another photograph's name, or NAME.
+
+    Raises:
+        ImageError: there is none.
+    """
+    marked = f"{name}{MARK}"
+    file = (None if marked in originals else files.get(marked)) or files.get(name)
+    if file is None:
+        raise ImageError(f"{by} has no copy of it")
+    return file
+
+
+def _read_copy(file: Path, original: Path, true: Pixels) -> Pixels:
     """Read the colored copy of a photograph, as large as the true one.
 
     Raises:
-        ImageError: there is none, it cannot be read, or it has other proportions.
+        ImageError: it cannot be read, or has other proportions.
     """
-    file = files.get(f"{name}{_SUFFIX}") or files.get(name)
-    if file is None:
-        raise ImageError(f"{by} has no copy of it")
     if file.samefile(original):
         raise ImageError(f"{file} is the photograph itself, and no copy of it")
     try:
@@ -387,3 +409,4 @@ def _print(scores: Scores, pairs: Mapping[str, Mapping[str, Mapping[str, Any]]])
         for pair, said in pairs.items()
     ]
     print_table(("paired by photograph", *known), changes)
+    print(about(len(scores.rows) // len(means), max(map(len, pairs.values()))))

@@ -16,6 +16,7 @@ from pipeline.sampling.photographs import Decoded, decode
 from pipeline.types import Box
 
 SPLITS = ("train", "valid", "test")
+HELD_OUT = ("valid", "test")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -23,7 +23,7 @@ from pipeline.errors import ImageError, LimitError, SourceError
 from pipeline.files import write_json
 from pipeline.params.schema import Fit, Sample
 from pipeline.progress import progress
-from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
+from pipeline.sampling.candidates import HELD_OUT, SPLITS, Candidate, Candidates
 from pipeline.sampling.duplicates import DuplicateFinder, ImageHash, image_hash
 from pipeline.sampling.groups import Groups
 from pipeline.sampling.photographs import decode
@@ -128,17 +128,11 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     duplicates = DuplicateFinder()
     groups = Groups(sample.group, candidates)
-    ordered = groups.together(_random_order(candidates, seed, sample.valid + sample.test))
-    pool = (candidate for candidate in ordered if _split_for(candidate, groups, quotas))
-    # Threads are enough: decoding, resizing and hashing leave Python's lock to the others.
-    work, threads = partial(examine, sample=sample, size=size), cores()
+    work = partial(examine, sample=sample, size=size)
     # Before the counts are judged: after a shortage people look into the manifest for the reasons.
     bar = progress(total=sum(quotas.wanted.values()), desc="sample", unit="photo")
     with Manifest(out / "manifest.csv") as manifest, bar:
-        for examined in in_order(work, pool, threads, ahead=threads * 16):
-            split = _split_for(examined.candidate, groups, quotas)
-            if split is None:  # its split was filled while it was being decoded
-                continue
+        for examined, split in _examined(work, candidates, seed, groups, quotas):
             groups.bind(examined.candidate, split)
             others = any(not quotas.is_full(other) for other in SPLITS if other != split)
             reason = examined.reason or _duplicate(examined, split, duplicates, remember=others)
@@ -164,10 +158,30 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     return {"candidates": len(candidates), **counts, "rejected": dict(rejected), **more}
 
 
-def _split_for(candidate: Candidate, groups: Groups, quotas: Quotas) -> str | None:
-    """Return the split that takes a candidate; None where none has room for its kind."""
+def _examined(
+    work: Callable[[Candidate], Examined], candidates: Candidates, seed: int, groups: Groups, quotas: Quotas
+) -> Iterator[tuple[Examined, str]]:
+    """Yield candidates that were looked at, in the order of the draw, each with the split that has room for it."""
+    threads = cores()  # enough: decoding, resizing and hashing leave Python's lock to the others
+    passes, taken = _passes(candidates, seed), set[str]()
+    for numbers, splits in passes:
+        fits = partial(_split_for, groups=groups, quotas=quotas, splits=splits)
+        pool = (one for one in groups.together(numbers) if one.name not in taken and fits(one))
+        for examined in in_order(work, pool, threads, ahead=threads * 16):
+            split = fits(examined.candidate)
+            if split is None:  # its split was filled while it was being decoded
+                continue
+            if len(passes) > 1:
+                taken.add(examined.candidate.name)
+            yield examined, split
+
+
+def _split_for(candidate: Candidate, groups: Groups, quotas: Quotas, splits: Sequence[str]) -> str | None:
+    """Return the split, of these, that takes a candidate; None where none has room for its kind."""
     kind = quotas.kind_of(candidate)
-    return None if kind is None else groups.split_for(candidate, lambda split: quotas.has_room(split, kind))
+    if kind is None:
+        return None
+    return groups.split_for(candidate, lambda split: split in splits and quotas.has_room(split, kind))
 
 
 def _kinds(quotas: Quotas, sample: Sample) -> dict[str, dict[str, Any]]:
@@ -252,23 +266,25 @@ def _label(sample: Sample) -> str:
     return sample.dataset if sample.source == "fastai" else sample.path
 
 
-def _random_order(candidates: Candidates, seed: int, held_out: int) -> NDArray[np.int64]:
-    """Their numbers: first those whose split the source decides, then those that stand in for rejected ones.
+def _passes(candidates: Candidates, seed: int) -> list[tuple[NDArray[np.int64], Sequence[str]]]:
+    """Return the numbers of the candidates in the order of the draw, and the splits that they are drawn for.
 
-    Args:
-        held_out: how many are wanted for validation and test, which are filled first; weights do not count for them.
+    Those whose split the source decides come first. With weights there are three passes, since weights count for
+    training alone: the source's own, then all others for the splits that are held out, then what is left.
     """
     rng = np.random.default_rng([seed, 0x5A])
     order = rng.permutation(len(candidates))
     decided = np.fromiter((candidate.split is not None for candidate in candidates), bool, len(candidates))
     stated, others = order[decided[order]], order[~decided[order]]
-    if candidates.weights is not None:
-        held = np.fromiter((candidate.split not in (None, "train") for candidate in candidates), bool, len(candidates))
-        weights = np.where(held, 1.0, candidates.weights)
-        alike, rest = np.split(others, [max(0, held_out - int(held.sum()))])
-        stated = _by_weight(stated, weights, rng)
-        others = np.concatenate([alike, _by_weight(rest, weights, rng)])
-    return np.concatenate([stated, others])
+    if candidates.weights is None:
+        return [(np.concatenate([stated, others]), SPLITS)]
+    held = np.fromiter((candidate.split not in (None, "train") for candidate in candidates), bool, len(candidates))
+    weights = np.where(held, 1.0, candidates.weights)
+    return [
+        (_by_weight(stated, weights, rng), SPLITS),
+        (others, HELD_OUT),
+        (_by_weight(others, weights, rng), SPLITS),
+    ]
 
 
 def _by_weight(numbers: NDArray[np.int64], weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -29,6 +29,8 @@ class ImageHash:
     """SHA-256 of the pixels that training would see."""
     perceptual: int
     """64 bits: the signs of its lowest frequencies against their median, as in pHash (Zauner 2010)."""
+    mirrored: int
+    """The same of its mirror image."""
     thumbnail: NDArray[np.uint8]
     """(32, 32) gray."""
 
@@ -38,9 +40,14 @@ def image_hash(image: Image.Image, pixels: Pixels) -> ImageHash:
     exact = hashlib.sha256(np.ascontiguousarray(pixels).data).digest()
     gray = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     thumbnail = np.asarray(gray)
-    low = dctn(thumbnail.astype(np.float64), norm="ortho")[:_FREQUENCIES, :_FREQUENCIES].ravel()
-    bits = low > np.median(low[1:])
-    return ImageHash(exact, int(np.packbits(bits).view(">u8")[0]), thumbnail)
+    low = dctn(thumbnail.astype(np.float64), norm="ortho")[:_FREQUENCIES, :_FREQUENCIES]
+    # Mirroring from left to right turns the sign of each odd frequency along the rows.
+    return ImageHash(exact, _signs(low), _signs(low * (-1.0) ** np.arange(_FREQUENCIES)), thumbnail)
+
+
+def _signs(low: NDArray[np.float64]) -> int:
+    bits = low.ravel() > np.median(low.ravel()[1:])
+    return int(np.packbits(bits).view(">u8")[0])
 
 
 class DuplicateFinder:
@@ -57,8 +64,9 @@ class DuplicateFinder:
     def find_duplicate(self, name: str, hashed: ImageHash, split: str, *, near: bool) -> str:
         """Why the photograph may not go into the split: "" where it may.
 
-        Equal pixels are refused everywhere, nearly equal ones only in another split than the first's: bursts are good
-        training photographs, as long as none of them is in the test.
+        A mirror image counts as the photograph itself, since training mirrors (flip). Equal pixels are refused
+        everywhere, nearly equal ones only in another split than the first's: bursts are good training photographs, as
+        long as none of them is in the test.
 
         Args:
             near: whether to look for nearly equal ones.
@@ -81,9 +89,11 @@ class DuplicateFinder:
         """Return the name of the first photograph of a split that is nearly equal, or ""."""
         bits = np.frombuffer(self._perceptual[split], np.uint64)
         query = "SELECT name, thumbnail FROM kept WHERE split = ? AND number = ?"
-        for number in np.flatnonzero(np.bitwise_count(bits ^ np.uint64(hashed.perceptual)) <= _MOST_BITS):
-            name, stored = self._tables.run(query, split, int(number)).fetchone()
-            thumbnail = np.frombuffer(stored, np.uint8).reshape(_SIDE, _SIDE)
-            if np.abs(thumbnail.astype(int) - hashed.thumbnail).mean() <= _MOST_LEVELS:
-                return str(name)
+        sides = ((hashed.perceptual, hashed.thumbnail), (hashed.mirrored, hashed.thumbnail[:, ::-1]))
+        for perceptual, seen in sides:
+            for number in np.flatnonzero(np.bitwise_count(bits ^ np.uint64(perceptual)) <= _MOST_BITS):
+                name, stored = self._tables.run(query, split, int(number)).fetchone()
+                thumbnail = np.frombuffer(stored, np.uint8).reshape(_SIDE, _SIDE)
+                if np.abs(thumbnail.astype(int) - seen).mean() <= _MOST_LEVELS:
+                    return str(name)
         return ""

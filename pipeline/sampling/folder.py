@@ -17,7 +17,10 @@ from pipeline.sampling.photographs import Decoded, decode
 def folder(
     root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), *, key: str = "sample.path"
 ) -> Candidates:
-    """Every image file below a directory, sorted by path; links to directories are not followed.
+    """Every image file below a directory, sorted by path.
+
+    Links to directories are not followed. Hidden files and what is below hidden directories are left out: they hold
+    thumbnails, and what a Mac has put beside photographs.
 
     Args:
         root: the directory.
@@ -66,6 +69,8 @@ def _image_files(root: Path, key: str) -> Iterator[str]:
         try:
             with os.scandir(root / below) as entries:
                 for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(f"{below}{entry.name}/")
                     elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:

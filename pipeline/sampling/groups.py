@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -15,6 +16,8 @@ from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 # Held-out splits are filled first: asking for more training photographs later leaves them as they were.
 FILL_ORDER = ("test", "valid", "train")
 _NOT_BOUND = -1
+# A text and the number after it; at the end there may be only one of them.
+_NUMBERS = re.compile(r"([^0-9]*)([0-9]*)")
 
 
 class Groups:
@@ -44,9 +47,8 @@ class Groups:
         if not len(self):
             yield from (self._candidates[int(number)] for number in order)
             return
-        groups = self._group_of[order]
-        _, first = np.unique(groups, return_index=True)
-        for number in order[np.argsort(first[groups], kind="stable")]:
+        _, first, which = np.unique(self._group_of[order], return_index=True, return_inverse=True)
+        for number in order[np.argsort(first[which], kind="stable")]:
             yield replace(self._candidates[int(number)], group=int(self._group_of[number]))
 
     def split_for(self, candidate: Candidate, has_room: Callable[[str], bool]) -> str | None:
@@ -92,12 +94,15 @@ def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | No
     groups = np.empty(len(candidates), np.int32)
     latest: dict[str, tuple[int, int]] = {}  # by folder: the group that is being filled, and its members so far
     stated: dict[int, str] = {}
-    count, before = 0, ""
+    count, before = 0, _in_number_order("")
     for number in range(len(candidates)) if order is None else order:
         candidate = candidates[number]
-        if candidate.name < before:  # a list may have them in any order
+        place = _in_number_order(candidate.name)
+        if (
+            kind != "folder" and place < before
+        ):  # a list may have them in any order, and a folder has frame10 before frame9
             return _numbered(kind, candidates, _by_name(candidates))
-        before = candidate.name
+        before = place
         folder = PurePosixPath(candidate.name).parent.as_posix()
         group, members = latest.get(folder, (count, 0))
         if members == kind:
@@ -117,4 +122,9 @@ def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | No
 def _by_name(candidates: Candidates) -> list[int]:
     """Return their numbers in the order of their names, which are all in memory meanwhile."""
     names = [candidate.name for candidate in candidates]
-    return sorted(range(len(names)), key=names.__getitem__)
+    return sorted(range(len(names)), key=lambda number: _in_number_order(names[number]))
+
+
+def _in_number_order(name: str) -> tuple[list[tuple[str, int]], str]:
+    """Return what puts frame9 before frame10: each text with the number after it; last the name itself."""
+    return [(text, int(digits or -1)) for text, digits in _NUMBERS.findall(name)], name

@@ -21,6 +21,11 @@ _FORM = (
     "caption; or a text file with a path on each line"
 )
 
+_QUOTES = (
+    'a field that begins with a double quote ends at the next one: write "" for each double quote in it, and put one '
+    "before and after it"
+)
+
 
 def listed(listing: Path) -> Candidates:
     """List photographs, in the order of the file; their paths are relative to its folder.
@@ -85,7 +90,8 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str, str]]:
                     if line.strip():
                         yield number, line.rstrip("\r\n"), "", "", ""
                 return
-            reader = csv.DictReader(file, delimiter=separator)
+            # Strict, since a quote that is never closed would take all lines after it for one field.
+            reader = csv.DictReader(file, delimiter=separator, strict=True)
             unknown = set(reader.fieldnames or ()) - set(_COLUMNS)
             if "path" not in (reader.fieldnames or ()) or unknown:
                 found = ", ".join(reader.fieldnames or ()) or "nothing"
@@ -98,10 +104,14 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str, str]]:
                         f"sample.path {listing}: line {at}: has more fields than the first line ({beyond!r}); put what "
                         "has a comma in it between double quotes"
                     )
+                if any("\n" in field for field in row.values() if field):
+                    raise SourceError(f"sample.path {listing}: line {at}: a field goes over several lines; {_QUOTES}")
                 if not row["path"]:
                     raise SourceError(f"sample.path {listing}: line {at}: path is empty")
                 yield at, row["path"], row.get("split") or "", row.get("group") or "", row.get("weight") or ""
     except OSError as error:
         raise SourceError(f"sample.path {listing}: cannot be read: {error.strerror}") from None
-    except (ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise SourceError(f"sample.path {listing}: a field cannot be read to its end ({error}); {_QUOTES}") from None
+    except ValueError as error:
         raise SourceError(f"sample.path {listing}: is no text in UTF-8: {error}") from None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.errors import ParamsError
 from pipeline.params.parts import load_part
 from pipeline.params.schema import Sample, part_of
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.bundled import bundled
-from pipeline.sampling.candidates import Candidates
+from pipeline.sampling.candidates import SPLITS, Candidate, Candidates, TemporaryTables
 from pipeline.sampling.fastai_data import fastai_photographs
 from pipeline.sampling.folder import folder
 from pipeline.sampling.listed import listed
@@ -41,4 +43,48 @@ def list_candidates(sample: Sample, seed: int) -> Candidates:
     found = load_part("sample.source", part, "path", "seed")(Path(sample.path), seed)
     if not isinstance(found, Candidates):
         raise ParamsError(f"sample.source: {sample.source} must return Candidates, got {type(found).__name__}")
+    _require_sound(sample.source, found)
     return found
+
+
+def _require_sound(source: str, found: Candidates) -> None:
+    """Check what a part returned: what is wrong in it would come out as another split, or after the training.
+
+    Raises:
+        ParamsError: names the candidate, what it has, and what is allowed.
+    """
+    weights = found.weights
+    if weights is not None and (weights.shape != (len(found),) or not (np.isfinite(weights) & (weights > 0)).all()):
+        given = (
+            f"{len(found)} candidates and weights of shape {weights.shape}, the least {weights.min(initial=np.inf):g}"
+        )
+        raise ParamsError(
+            f"sample.source: {source}: weights must be one number above 0 for each candidate; got {given}"
+        )
+    names = TemporaryTables("CREATE TABLE names (name TEXT UNIQUE)")
+    sides: dict[int, str] = {}
+    for number, one in enumerate(found):
+        problem = _problem(one, grouped=found.grouped)
+        if not problem and not names.run("INSERT OR IGNORE INTO names VALUES (?)", one.name).rowcount:
+            problem = f"name {one.name!r} is that of another candidate; each needs its own"
+        if not problem and one.group is not None and one.split:
+            side = sides.setdefault(one.group, one.split)
+            if side != one.split:
+                problem = f"group {one.group} is in {side} and in {one.split}; a group stays in one split"
+        if problem:
+            raise ParamsError(f"sample.source: {source}: candidate {number}: {problem}")
+
+
+def _problem(one: object, *, grouped: bool) -> str:
+    """Say what is wrong in a candidate by itself; "" for nothing."""
+    if not isinstance(one, Candidate):
+        return f"must be a Candidate, got {one!r}"
+    if not isinstance(one.name, str) or not one.name:
+        return f"name must be a text, got {one.name!r}"
+    if not isinstance(one.file, Path):
+        return f"file must be a pathlib.Path, got {one.file!r}"
+    if one.split not in (None, *SPLITS):
+        return f"split must be None or one of {', '.join(SPLITS)}, got {one.split!r}"
+    if one.group is not None and not grouped:
+        return f"has group {one.group!r}, and Candidates was made without grouped=True, so groups would not count"
+    return ""

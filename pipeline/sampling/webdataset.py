@@ -6,12 +6,14 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
+from tqdm import tqdm
 
 from pipeline.errors import ImageError, LimitError, SourceError, missing_extra
 from pipeline.media.decoding import SUFFIXES, largest_file
@@ -23,6 +25,7 @@ _FORM = (
     "expected a .tar, a folder of them, or a text file with the address of a shard on each line, such as "
     "s3://bucket/{000000..000099}.tar"
 )
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -38,12 +41,27 @@ def webdataset(path: Path) -> Candidates:
         SourceError: no shards, or one that cannot be read or is no whole tar file.
     """
     tables = TemporaryTables("CREATE TABLE listed (name TEXT, shard TEXT, start INTEGER, size INTEGER)")
+    more = _More()
     for shown, shard in _told_apart(path, _shards(path)):
-        tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shown, shard))
+        tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shown, shard, more))
     (count,) = tables.run("SELECT count(*) FROM listed").fetchone()
+    if more.count:
+        tqdm.write(
+            f"sample.path {path}: {more.count:,} pictures are left out, since what is before the first dot of their "
+            f"name is that of the picture before, such as {more.example}; if they are photographs of their own, rename "
+            "them and make the shards again"
+        )
     if not count:
         raise SourceError(f"sample.path {path}: no image files ({', '.join(sorted(SUFFIXES))}) in its shards")
     return Candidates(count, partial(_candidate, tables, path))
+
+
+@dataclass
+class _More:
+    """Pictures that are not the first of their key."""
+
+    count: int = 0
+    example: str = ""
 
 
 def _candidate(tables: TemporaryTables, path: Path, number: int) -> Candidate:
@@ -55,11 +73,18 @@ def _candidate(tables: TemporaryTables, path: Path, number: int) -> Candidate:
 def _shards(path: Path) -> Iterator[tuple[str, str]]:
     """Yield how each shard is named, and its address."""
     if path.is_dir():
-        found = sorted(str(file) for file in path.glob("*.tar"))
+        try:
+            files = sorted(str(file) for file in path.iterdir() if not file.name.startswith("."))
+        except OSError as error:
+            raise SourceError(f"sample.path {path}: cannot be read: {error.strerror}") from None
+        found = [file for file in files if file.lower().endswith(".tar")]
+        compressed = next((file for file in files if file.lower().endswith(_COMPRESSED)), None)
+        if compressed:
+            raise SourceError(f"sample.path {compressed}: a compressed shard cannot be read in places; unpack it")
         if not found:
             raise SourceError(f"sample.path {path}: no .tar in it; {_FORM}")
         yield from ((Path(file).name, file) for file in found)
-    elif path.suffix == ".tar":
+    elif path.suffix.lower() == ".tar":
         yield path.name, str(path)
     else:
         try:
@@ -99,13 +124,14 @@ def _expanded(address: str) -> Iterator[str]:
         yield from _expanded(f"{address[: numbers.start()]}{number:0{len(first)}d}{address[numbers.end() :]}")
 
 
-def _photographs(shown: str, shard: str) -> Iterator[tuple[str, str, int, int]]:
+def _photographs(shown: str, shard: str, more: _More) -> Iterator[tuple[str, str, int, int]]:
     """Yield the name, the shard, the place and the size of each key's first picture.
 
     As webdataset, it takes what follows each other for one key, and no name that begins with a dot.
 
     Args:
         shown: how the manifest names the shard.
+        more: counts the pictures of a key after its first.
     """
     last = ""
     try:
@@ -115,9 +141,11 @@ def _photographs(shown: str, shard: str) -> Iterator[tuple[str, str, int, int]]:
                 archive.members = []  # type: ignore[attr-defined]  # a list of all would grow without end
                 name = PurePosixPath(member.name)
                 key = str(name.parent / name.name.partition(".")[0])
-                if key == last or name.name.startswith(".") or name.suffix.lower() not in SUFFIXES:
+                if name.name.startswith(".") or name.suffix.lower() not in SUFFIXES:
                     continue
-                if member.isreg() and not member.issparse():
+                if key == last:
+                    more.count, more.example = more.count + 1, more.example or printable(f"{shown}/{member.name}")
+                elif member.isreg() and not member.issparse():
                     last = key
                     yield printable(f"{shown}/{member.name}"), shard, member.offset_data, member.size
             # tarfile takes a damaged header for the end, which is a block of zeros.
@@ -137,6 +165,9 @@ def _photographs(shown: str, shard: str) -> Iterator[tuple[str, str, int, int]]:
 
 @lru_cache(maxsize=64)
 def _opened(shard: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a shard, and its path there."""
+    if "://" not in shard:  # fsspec would take a path with :: in it for several
+        return fsspec.filesystem("file"), str(Path(shard).absolute())
     found: tuple[Any, str] = fsspec.core.url_to_fs(shard)
     return found
 

@@ -93,8 +93,7 @@ def test_a_perfect_copy_of_a_large_photograph_has_no_error(tmp_path: Path) -> No
     assert means["same"]["psnr_rgb"] == 100
 
 
-@pytest.mark.usefixtures("true")
-def test_a_model_is_scored_and_a_result_replaced_by_a_result_alone(tmp_path: Path) -> None:
+def test_a_model_is_scored_and_a_result_replaced_by_a_result_alone(true: Path, tmp_path: Path) -> None:
     means = scored(tmp_path, "--model", "starter")
     assert 0 < means["starter"]["ab_mae"] < 60
     first = (tmp_path / "score/metrics.json").read_bytes()
@@ -111,6 +110,14 @@ def test_a_model_is_scored_and_a_result_replaced_by_a_result_alone(tmp_path: Pat
     assert done.returncode == 2
     assert "--out mine: exists, and is no result of `twotone score`" in done.stderr
     assert (tmp_path / "mine/thesis.txt").read_text() == "years"
+    # Beside a result, too; and what is to be scored is not replaced by its scores.
+    copies(true, tmp_path / "score/next", 0.5)
+    words = ("score", "--true", "true", "--colored", "score/next", "--no-classifier")
+    done = twotone(tmp_path, *words)
+    assert done.returncode == 2
+    assert "--out score: is replaced as a whole, and holds next beside an earlier result" in done.stderr
+    assert (tmp_path / "score/next/a/0.png").exists()
+    assert twotone(tmp_path, *words, "-o", "second").returncode == 0
 
 
 def test_what_cannot_be_compared_is_left_out_with_its_reason(true: Path, tmp_path: Path) -> None:
@@ -168,6 +175,23 @@ def test_copies_beside_their_photographs_are_no_photographs(true: Path, tmp_path
     (tmp_path / "score/protocol.json").write_text("{}", encoding="utf-8")
     done = twotone(tmp_path, "score", "--true", "true", "--colored", "half", "--no-classifier")
     assert "is no result of `twotone score`" in done.stderr
+
+
+def test_a_photograph_may_be_called_color(true: Path, tmp_path: Path) -> None:
+    (true / "b/1.png").rename(true / "a/0-color.png")
+    copies(true, tmp_path / "half", 0.5)
+    copies(true, tmp_path / "gray", 0.0)
+    # The copy of 0-color is gray. Of 2 there is the gray photograph, too, beside its copy 2-color.
+    for name in ("a/0-color.png", "a/2.png"):
+        (tmp_path / "half" / name).rename(tmp_path / "half/a/2-color.png")
+        (tmp_path / "half" / name).write_bytes((tmp_path / "gray" / name).read_bytes())
+    done = twotone(tmp_path, "score", "--true", "true", "--colored", "half", "--no-classifier")
+    assert "6 photographs, 0 left out" in done.stdout
+    assert "6 photographs are too few for any verdict" in done.stdout
+    with (tmp_path / "score/per_image.csv").open(encoding="utf-8") as file:
+        found = {row["path"]: row["near_gray"] for row in csv.DictReader(file) if row["colorizer"] == "half"}
+    assert [name for name, share in found.items() if float(share) == 1] == ["a/0-color"]
+    assert sorted(found) == ["a/0", "a/0-color", "a/2", "a/4", "b/3", "b/5"]
 
 
 def test_a_folder_of_originals_is_no_folder_of_copies(true: Path, tmp_path: Path) -> None:

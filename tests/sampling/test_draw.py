@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.data.shards import Photographs, split_names
 from pipeline.errors import ParamsError, SourceError
@@ -85,7 +85,7 @@ def test_gray_damaged_and_repeated_photographs_are_rejected_with_reasons(
     assert counts["rejected"] == {"hardly any color": 1, "unreadable": 1, "same pixels": 1}
 
 
-@pytest.mark.parametrize("change", ["quality", "half", "gray"])
+@pytest.mark.parametrize("change", ["quality", "half", "gray", "mirrored"])
 def test_nearly_the_same_photograph_is_never_on_both_sides(params: Params, tmp_path: Path, change: str) -> None:
     """Each of ten photographs twice, once saved again: both may be trained on, but not one trained and one tested."""
     root, rng = tmp_path / "photos", np.random.default_rng(3)
@@ -95,6 +95,8 @@ def test_nearly_the_same_photograph_is_never_on_both_sides(params: Params, tmp_p
         with Image.open(root / f"{number}.png") as image:
             if change == "half":
                 image.resize((80, 60)).save(root / f"{number}-again.png")
+            elif change == "mirrored":
+                ImageOps.mirror(image).save(root / f"{number}-again.jpg")
             elif change == "gray":
                 image.convert("L").convert("RGB").save(root / f"{number}-again.png")
             else:

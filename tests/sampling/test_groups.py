@@ -70,6 +70,16 @@ def test_consecutive_names_stay_on_one_side(params: Params, film: Path, tmp_path
     assert sum(map(len, runs)) == len(set.union(*runs))
 
 
+def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
+    """As text, frame10 comes before frame9."""
+    names = sorted(f"film/frame{number}.png" for number in range(1, 31))
+    candidates = Candidates(len(names), lambda number: Candidate(names[number], tmp_path / names[number]))
+    of = {one.name: one.group for one in Groups(10, candidates).together(np.arange(len(names)))}
+    groups = [{of[f"film/frame{number}.png"] for number in range(first, first + 10)} for first in (1, 11, 21)]
+    assert [len(group) for group in groups] == [1, 1, 1]
+    assert len(set.union(*groups)) == 3
+
+
 def test_more_training_photographs_leave_the_held_out_groups(params: Params, film: Path, tmp_path: Path) -> None:
     for name, train in (("few", 6), ("many", 20)):
         sample(params, film, tmp_path / name, train=train, valid=8, test=8, group="folder")

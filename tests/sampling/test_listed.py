@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data.shards import split_names
 from pipeline.errors import SourceError
 from pipeline.params.schema import Params
 from pipeline.sampling.candidates import Candidates
-from pipeline.sampling.draw import _random_order, draw
+from pipeline.sampling.draw import _passes, draw
 from pipeline.sampling.groups import Groups
 from pipeline.sampling.listed import listed
 from tests.helpers import save_photo
@@ -67,19 +68,45 @@ def test_a_heavier_photograph_is_drawn_first_more_often(box: Path) -> None:
     assert candidates.weights is not None
     assert candidates.weights.tolist() == [3] * 10 + [1] * 10
     pair = Candidates(2, candidates.__getitem__, weights=np.array([3.0, 1.0]))
-    first = [_random_order(pair, seed, 0)[0] for seed in range(2000)]
+    first = [_passes(pair, seed)[-1][0][0] for seed in range(2000)]
     # Two thousand draws have a standard deviation of a hundredth.
     assert np.mean(np.array(first) == 0) == pytest.approx(0.75, abs=0.04)
-    # Held-out photographs are drawn alike.
-    held_out = [_random_order(candidates, seed, 5)[:5] for seed in range(400)]
-    assert np.mean(np.array(held_out) < 10) == pytest.approx(0.5, abs=0.05)
     # With stated splits, too, of which none needs to be drawn alike.
     both = [row | {"split": "train" if n % 2 else "test"} for n, row in enumerate(rows)]
     stated = listed(write(box / "stated.csv", both))
-    orders = [[n for n in _random_order(stated, seed, 10) if n % 2] for seed in range(400)]
+    orders = [[n for n in _passes(stated, seed)[0][0] if n % 2] for seed in range(400)]
     assert np.mean([order[0] < 10 for order in orders]) == pytest.approx(0.75, abs=0.09)
     plain = write(box / "plain.csv", [{"path": row["path"]} for row in rows])
     assert listed(plain).weights is None
+
+
+@pytest.mark.parametrize("stated", [0, 30])
+def test_weights_count_for_training_alone(tmp_path: Path, params: Params, stated: int) -> None:
+    """Also where rejected photographs are replaced, and where the list states more of a split than is asked for."""
+    rng, rows = np.random.default_rng(8), []
+    for number in range(240):
+        name, heavy = f"{number:03d}.png", number % 8 == 0
+        pixels = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        gray = number % 5 < 2
+        image = Image.fromarray(pixels).convert("L").convert("RGB") if gray else Image.fromarray(pixels)
+        image.resize((32, 32), Image.Resampling.NEAREST).save(tmp_path / name)
+        split = "valid" if number < stated else ""
+        rows.append({"path": name, "weight": "1000" if heavy else "", "split": split})
+    listing = write(tmp_path / "list.csv", rows)
+    sample = params.sample.model_copy(
+        update={"source": "files", "path": str(listing), "train": 8, "valid": 10, "test": 36, "max_rejected": 1.0}
+    )
+    shares: dict[str, list[bool]] = {"train": [], "test": []}
+    for seed in range(4):
+        out = tmp_path / f"out{seed}"
+        out.mkdir()
+        counts = draw(listed(listing), sample, 32, seed, out)
+        assert (counts["train"], counts["valid"], counts["test"]) == (8, 10, 36)
+        for split, heavy_ones in shares.items():
+            heavy_ones += [int(Path(name).stem) % 8 == 0 for name in split_names(out, split)]
+    # Of all, an eighth is heavy: 144 draws have a standard deviation of 0.025.
+    assert np.mean(shares["test"]) == pytest.approx(0.125, abs=0.08)
+    assert np.mean(shares["train"]) > 0.8
 
 
 def test_neighbors_by_name_are_a_group_in_a_list_of_any_order(box: Path) -> None:
@@ -130,6 +157,9 @@ def test_a_photograph_that_is_not_there_is_rejected_with_its_reason(box: Path, p
         ("latin.txt", "caf\xe9.png\n".encode("latin-1"), "is no text in UTF-8"),
         ("sides.csv", "path,split,group\na.png,train,g\nb.png,test,g\n", "g is stated to be in train and in test"),
         ("hole.csv", "path,split\n,train\n", "line 2: path is empty"),
+        ("open.tsv", 'path\tcaption\na.png\t"a boat\nb.png\t\n', "a field cannot be read to its end"),
+        ("after.tsv", 'path\tcaption\na.png\t"a boat\nb.png\t"a sea"\n', "a field cannot be read to its end"),
+        ("lines.csv", 'path,caption\na.png,"a boat\nb.png,on a ""sea"\n', "line 3: a field goes over several lines"),
     ],
 )
 def test_a_list_that_means_nothing_is_refused(

@@ -64,16 +64,18 @@ def test_a_long_list_takes_hardly_any_memory(
 
 def test_photographs_that_were_seen_take_hardly_any_memory() -> None:
     thumbnail = np.zeros((32, 32), np.uint8)
-    hashes = [ImageHash(hashlib.sha256(b"%d" % n).digest(), n << 32, thumbnail) for n in range(COUNT)]
+    hashes = [ImageHash(hashlib.sha256(b"%d" % n).digest(), n << 32, 2**64 - 1 - n, thumbnail) for n in range(COUNT)]
     finder = DuplicateFinder()
     tracemalloc.start()
     for number, hashed in enumerate(hashes):
         assert not finder.find_duplicate(f"photograph {number}", hashed, "test", near=True)
         finder.add(f"photograph {number}", hashed, "test")
     assert held_bytes() < MOST_BYTES
-    again = ImageHash(hashes[7].exact, hashes[7].perceptual, thumbnail)
+    again = ImageHash(hashes[7].exact, hashes[7].perceptual, hashes[7].mirrored, thumbnail)
     assert finder.find_duplicate("other", again, "train", near=True) == "same pixels as photograph 7"
-    saved_again = ImageHash(b"others", hashes[7].perceptual, thumbnail + np.uint8(3))
+    saved_again = ImageHash(b"others", hashes[7].perceptual, hashes[7].mirrored, thumbnail + np.uint8(3))
     assert finder.find_duplicate("other", saved_again, "test", near=True) == ""
-    found = finder.find_duplicate("another", ImageHash(b"", hashes[7].perceptual, thumbnail), "train", near=True)
+    found = finder.find_duplicate(
+        "another", ImageHash(b"", hashes[7].perceptual, hashes[7].mirrored, thumbnail), "train", near=True
+    )
     assert found.startswith("nearly the same as photograph ")

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.errors import ParamsError, SourceError
+from pipeline.params.schema import Params
 from pipeline.sampling.bundled import bundled
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 from pipeline.sampling.folder import folder
+from pipeline.sampling.sources import list_candidates
 
 LISTING = Path(__file__).parents[2] / "pipeline/sampling/bundled.csv"
 
@@ -20,6 +23,14 @@ def test_a_folder_is_listed_recursively_in_one_order(photo_folder: Path) -> None
     assert names == sorted(names)
     assert len(names) == 12
     assert "more/photo-00.png" in names
+
+
+def test_hidden_files_are_no_photographs(photo_folder: Path) -> None:
+    """A Mac puts ._NAME beside each file, and viewers keep thumbnails."""
+    (photo_folder / "._photo-00.png").write_bytes(b"Mac OS X")
+    (photo_folder / ".thumbnails").mkdir()
+    (photo_folder / ".thumbnails/photo-00.png").write_bytes((photo_folder / "more/photo-00.png").read_bytes())
+    assert len(folder(photo_folder)) == 12
 
 
 def test_links_to_folders_are_not_followed(photo_folder: Path) -> None:
@@ -46,6 +57,38 @@ def test_a_folder_that_cannot_be_read_is_named(photo_folder: Path, monkeypatch: 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(SourceError, match=r"folder .*/more cannot be read: Permission denied"):
         folder(photo_folder)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("Candidates(2, lambda n: (n, 'x'))", "candidate 0: must be a Candidate"),
+        ("Candidates(2, lambda n: Candidate('x', Path('x')))", "candidate 1: name 'x' is that of another"),
+        ("Candidates(2, lambda n: Candidate(str(n), 'x'))", r"candidate 0: file must be a pathlib\.Path, got 'x'"),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x'), split='validation'))", "one of train, valid, test, got"),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x'), group=5))", "without grouped=True"),
+        (
+            "Candidates(2, lambda n: Candidate(str(n), Path('x'), group=5, split=['train', 'test'][n]), grouped=True)",
+            "candidate 1: group 5 is in train and in test",
+        ),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x')), weights=np.ones(3))", "one number above 0 for each"),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x')), weights=np.zeros(2))", "the least 0"),
+        ("Candidates(0, lambda n: 1, weights=np.zeros(0))", ""),
+    ],
+)
+def test_what_a_source_of_ones_own_gives_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params, made: str, said: str
+) -> None:
+    imports = "import numpy as np\nfrom pathlib import Path\nfrom pipeline.sampling.candidates import *\n"
+    (tmp_path / "own_source.py").write_text(f"{imports}def mine(path, seed): return {made}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_source", raising=False)
+    sample = params.sample.model_copy(update={"source": "own_source:mine"})
+    if not said:
+        assert len(list_candidates(sample, 0)) == 0
+        return
+    with pytest.raises(ParamsError, match=rf"sample\.source: own_source:mine: .*{said}"):
+        list_candidates(sample, 0)
 
 
 def pixels(candidate: Candidate) -> set[tuple[int, int]]:

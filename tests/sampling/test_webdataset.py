@@ -98,6 +98,24 @@ def test_one_picture_of_each_key(tmp_path: Path, rng: np.random.Generator) -> No
     assert [candidate.name for candidate in webdataset(tmp_path / "one.tar")] == ["one.tar/a/1.jpg", "one.tar/b/1.JPG"]
 
 
+def test_pictures_of_one_key_are_counted(
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """webdataset ends a key at the first dot, and people's own names have dots."""
+    (tmp_path / "odd::place").mkdir()
+    with tarfile.open(tmp_path / "odd::place/one.TAR", "w") as archive:
+        for name in ("Scan 12.1.png", "Scan 12.2.png", "Scan 12.3.png", "other.png"):
+            add(archive, name, jpeg(rng))
+    found = webdataset(tmp_path / "odd::place")
+    assert [candidate.name for candidate in found] == ["one.TAR/Scan 12.1.png", "one.TAR/other.png"]
+    assert found[1].reader(found[1].file, 10_000_000, 0).pixels.shape == (40, 48, 3)
+    assert "2 pictures are left out, since what is before the first dot" in (said := capsys.readouterr().out)
+    assert "such as one.TAR/Scan 12.2.png" in said
+    (tmp_path / "odd::place/two.tar.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"two\.tar\.gz: a compressed shard cannot be read in places; unpack it"):
+        webdataset(tmp_path / "odd::place")
+
+
 def test_damage_within_a_shard_is_one_photographs(tmp_path: Path, rng: np.random.Generator) -> None:
     with tarfile.open(tmp_path / "one.tar", "w") as archive:
         for name, content in (("1.jpg", b""), ("2.jpg", jpeg(rng)[:300]), ("3.jpg", b"x" * 3_000_000)):
