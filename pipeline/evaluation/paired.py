@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, norm, permutation_test
+from scipy.stats import t as student
 
 Better = Literal["lower", "higher", ""]
 """Which value of a metric is nearer to the truth; "" where that depends."""
@@ -123,13 +124,19 @@ def spread_interval(value: float, resampled: NDArray[np.float64]) -> tuple[float
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean: the percentile bootstrap (Efron and Tibshirani 1993), the same at every
-    call.
+    """Return the 95 % interval of a mean, by bootstrap, the same at every call.
+
+    Percentiles (Efron and Tibshirani 1993) that lie further out the fewer the values are, as Student's interval is
+    wider than the normal one (the expanded percentiles of Hesterberg 2015). Of 20 normal numbers such an interval holds
+    the truth in 95 of 100 cases, and in 93 as percentiles are; of 20 skewed ones (log-normal, 0.7) in 92, and in 90.
     """
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     # In batches of ten million numbers, which bounds memory and changes no result.
-    batch = max(1, 10**7 // len(values))
-    options = {"confidence_level": _CONFIDENCE, "n_resamples": _RESAMPLES, "method": "percentile", "batch": batch}
+    count, batch = len(values), max(1, 10**7 // len(values))
+    outside = norm.sf(np.sqrt(count / (count - 1)) * student.isf((1 - _CONFIDENCE) / 2, count - 1))
+    # scipy takes no level of 1, which that of two values is to sixteen digits.
+    level = min(1 - 2 * float(outside), 1 - 1e-12)
+    options = {"confidence_level": level, "n_resamples": _RESAMPLES, "method": "percentile", "batch": batch}
     interval = bootstrap((values,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
     return float(interval.low), float(interval.high)

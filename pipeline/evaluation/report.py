@@ -195,8 +195,8 @@ def how(classifier: bool, lpips: bool = False) -> dict[str, str]:
     few = fewest(len(available(classifier, lpips)))
     return {
         "means": "of the metric over photographs, each photograph weighing the same",
-        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, percentiles; of fd_lite0, 200 and 1.96 "
-        "standard errors)",
+        "intervals": "95 %, by bootstrap over photographs (9,999 resamples, expanded percentiles, Hesterberg 2015; of "
+        "fd_lite0, 200 and 1.96 standard errors)",
         "verdicts": f"paired by photograph: p by sign flips (Fisher 1935; of fd_lite0, a normal's), corrected for the "
         f"number of metrics (Holm 1979), so that one table in twenty has a false alarm; {few} photographs at least",
     }

@@ -25,8 +25,8 @@ Photographs = dict[str, dict[str, float]]
 Scores = dict[str, Photographs]
 # A mean this small has no hundredths, such as the share of nearly gray photographs where none is.
 _NO_MEAN = 1e-9
-# Of 20 normal numbers, an interval by percentiles holds the truth in 92 of 100 cases, not in 95; of 100, in 94.
-_FEW = 100
+# Of 50 skewed numbers, the interval of a mean holds the truth in 93 of 100 cases, not in 95; of 20, in 92.
+_FEW = 50
 _COLORS = {"better": "tab:green", "worse": "tab:red", "differs": "tab:blue", "no difference": "tab:gray"}
 
 
@@ -110,7 +110,9 @@ def about(photographs: int, metrics: int) -> str:
     if photographs < fewest(metrics):
         return f"{text}\n{photographs} photographs are too few for any verdict: it takes {fewest(metrics)} at least"
     if photographs < _FEW:
-        return f"{text}\n{photographs} photographs are few: small differences stay unseen, and intervals are too narrow"
+        return (
+            f"{text}\n{photographs} photographs are few: small differences stay unseen, and intervals may be too narrow"
+        )
     return text
 
 
