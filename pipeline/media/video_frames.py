@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -81,7 +82,8 @@ def _rgb(frame: Any, space: int | None) -> Pixels:
 
 def _levels(frame: Any, bits: int, full: bool) -> Pixels:
     """Return the (H, W) levels of a gray frame, uint8."""
-    plane, kind = frame.planes[0], np.dtype(np.uint8 if bits <= _EIGHT else "<u2")
+    deep = ">u2" if frame.format.name.endswith("be") else "<u2"
+    plane, kind = frame.planes[0], np.dtype(np.uint8 if bits <= _EIGHT else deep)
     rows = np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)[:, : plane.width]
     unit = 2 ** (bits - _EIGHT)
     black, white = (0, 2**bits - 1) if full else (16 * unit, 235 * unit)
@@ -122,9 +124,14 @@ def upright(frame: Any) -> tuple[Pixels, bool]:
     return np.ascontiguousarray(rgb), bool(exchanged)
 
 
-def _display_matrix(frame: Any) -> list[int]:
-    data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+def _display_matrix(frame: Any) -> list[float]:
+    try:
+        data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    except ValueError:
+        # PyAV does not know each kind of side data, such as EXIF; of the matrix it gives the angle, counterclockwise.
+        angle = math.radians(frame.rotation)
+        return [math.cos(angle), -math.sin(angle), 0, math.sin(angle), math.cos(angle), 0, 0, 0, 1]
     if data is None:
         return [1, 0, 0, 0, 1, 0, 0, 0, 1]
-    matrix: list[int] = np.frombuffer(bytes(data), np.int32).tolist()
+    matrix: list[float] = np.frombuffer(bytes(data), np.int32).tolist()
     return matrix

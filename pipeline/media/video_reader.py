@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ CONTAINERS = {
 }
 # Only these: FFmpeg also reads formats that list other files and addresses, and would open those.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,dv,rm"
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 # No film has longer frames.
 _LONGEST = 20
 # Of texts: programs for Windows wrote the second.
@@ -53,10 +55,12 @@ class VideoReader:
     name: str
     container: Any
     video: Any
-    size: tuple[int, int]
-    """Width and height of its frames, before they are turned upright."""
+    max_pixels: int
+    """Most pixels of a frame."""
     copied: Sequence[Any]
     """Its streams of sound and subtitles, and the fonts of those."""
+    size: tuple[int, int] | None = None
+    """Width and height of its first frame, before it is turned upright; None until that is decoded."""
     damaged: int = 0
     """Frames that could be decoded only in part, or not at all."""
     retimed: int = 0
@@ -77,15 +81,22 @@ class VideoReader:
     @property
     def seconds(self) -> float:
         """Its length by its header; 0 where it does not say."""
+        if self.container.format.name == "avi":
+            # What FFmpeg calls its duration is guessed from the size of the file, which may be cut.
+            return float(self.video.frames / (self.video.average_rate or 25))
         if self.video.duration:
             return float(self.video.duration * self.video.time_base)
+        stated = _DURATION.fullmatch(self.video.metadata.get("DURATION", ""))
+        if stated:  # Matroska's, of its pictures alone: its sound may be longer
+            hours, minutes, seconds = map(float, stated.groups())
+            return 3600 * hours + 60 * minutes + seconds
         return (self.container.duration or 0) / 1_000_000
 
     def parts(self) -> Iterator[Any]:
         """Its frames and the packets of its sound and subtitles, in the order of the file.
 
         Raises:
-            VideoError: the rest cannot be read.
+            VideoError: the rest cannot be read, or a frame has too many pixels.
         """
         import av
 
@@ -107,10 +118,11 @@ class VideoReader:
     def _shown(self, frame: Any, times: Times) -> Iterator[Frame]:
         """Yield the frames as a player shows them that are ready with this one; None ends the film."""
         if frame is not None:
-            width, height = self.size
-            if (frame.width, frame.height) != (width, height):
+            _require_few_pixels(frame.width, frame.height, self.max_pixels)
+            self.size = self.size or (frame.width, frame.height)
+            if (frame.width, frame.height) != self.size:
                 self.resized += 1
-                frame = _resized(frame, width, height)
+                frame = _resized(frame, *self.size)
             self.damaged += frame.is_corrupt
             frame.pts = self._time(frame, times)
         for whole in self.deinterlacer(frame):
@@ -160,8 +172,7 @@ def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
         if video is None or video.codec_context is None:
             raise VideoError("its pictures use a codec that this FFmpeg does not know")
         width, height = video.codec_context.width, video.codec_context.height
-        if width * height > max_pixels:
-            raise LimitError(f"too many pixels: {width}x{height} a frame is over {{most}}", max_pixels)
+        _require_few_pixels(width, height, max_pixels)
         short, long = sorted((width, height))
         if short < SMALLEST_SIDE or long > _LONGEST * short:
             raise VideoError(f"frames of {width}x{height}: the short side must be >= {SMALLEST_SIDE} pixels and the "
@@ -169,7 +180,12 @@ def open_reader(path: Path, max_pixels: int) -> Iterator[VideoReader]:
         video.thread_type = "AUTO"
         streams = container.streams
         copied = [*streams.audio, *streams.subtitles, *streams.attachments]
-        yield VideoReader(path.name, container, video, (width, height), copied)
+        yield VideoReader(path.name, container, video, max_pixels, copied)
+
+
+def _require_few_pixels(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise LimitError(f"too many pixels: {width}x{height} a frame is over {{most}}", most)
 
 
 def is_colored_film(path: Path) -> bool:

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.files import replacing
 from pipeline.media.copied_streams import CopiedStreams
 from pipeline.media.video_frames import exact
@@ -16,6 +18,8 @@ from pipeline.types import Pixels
 
 # Constant quality: 18 is what x264's authors call visually lossless, or nearly so.
 _ENCODER = {"crf": "18", "preset": "medium"}
+# The one that all players know; its sides are even.
+_PIXEL_FORMAT = "yuv420p"
 _ITU709 = 1
 # Texts by FFmpeg's names that are about the file, not about the film.
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "creation_time_utc"}
@@ -42,14 +46,16 @@ class VideoWriter:
         self._copies = CopiedStreams(container, name, reader.copied if copies else [])
         self.lost_texts: list[str] = []
         """Names of what the film says of itself and the new one cannot hold."""
+        self._evened = ""
 
     @property
     def left_out(self) -> Sequence[str]:
         """What the new film cannot hold, in a sentence each."""
+        found = [*([self._evened] if self._evened else []), *self._copies.left_out]
         if not self.lost_texts:
-            return self._copies.left_out
+            return found
         texts = "its texts" if len(self.lost_texts) > 1 else "its text"
-        return [*self._copies.left_out, f"{texts} {', '.join(self.lost_texts)} cannot be kept in this format"]
+        return [*found, f"{texts} {', '.join(self.lost_texts)} cannot be kept in this format"]
 
     def tell(self, texts: Mapping[str, str], made_by: str, ending: str) -> None:
         """Take over what a film says of itself, and add to its comment what has colored it."""
@@ -61,14 +67,17 @@ class VideoWriter:
             self._container.metadata["comment"] = "; ".join([*filter(None, [comment_of(kept)]), made_by])
 
     def add(self, rgb: Pixels, like: Frame) -> None:
-        """Add a (H, W, 3) uint8 frame, shown at the time of `like`."""
+        """Add a (H, W, 3) uint8 frame, shown at the time of `like`; an odd side is made even by its last line again."""
         import av
 
+        height, width = rgb.shape[:2]
+        if height % 2 or width % 2:
+            rgb = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+            self._evened = f"frames of {width}x{height} were made {rgb.shape[1]}x{rgb.shape[0]}, which players ask for"
         if not self._ready:
             self._prepare(rgb, like.turned)
         frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
-        pixel_format = self._video.codec_context.pix_fmt
-        frame = frame.reformat(format=pixel_format, dst_colorspace=_ITU709, interpolation=exact())
+        frame = frame.reformat(format=_PIXEL_FORMAT, dst_colorspace=_ITU709, interpolation=exact())
         frame.pts, frame.time_base = like.pts, like.time_base
         self._durations[like.pts] = like.duration
         self._container.mux(self._encoded(frame))
@@ -99,8 +108,7 @@ class VideoWriter:
         """Set up the encoder for frames like the first one."""
         context = self._video.codec_context
         context.height, context.width = rgb.shape[:2]
-        # All players know 4:2:0, which odd sides cannot have.
-        context.pix_fmt = "yuv420p" if not (context.height % 2 or context.width % 2) else "yuv444p"
+        context.pix_fmt = _PIXEL_FORMAT
         context.time_base = self._reader.video.time_base
         context.color_primaries = context.color_trc = context.colorspace = _ITU709
         aspect = self._reader.video.sample_aspect_ratio

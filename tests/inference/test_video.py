@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,11 +13,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.coloring.jobs import Naming, select
 from pipeline.coloring.one_file import BatchOptions, color_file
-from pipeline.errors import VideoError
+from pipeline.errors import LimitError, VideoError
 from pipeline.inference import Colorizer
 from pipeline.inference.colorizer import ColoringOptions
 from pipeline.inference.networks import Network, load_network
@@ -281,10 +283,33 @@ def test_frames_that_change_their_size_take_the_first(tmp_path: Path, colorizer:
     assert {picture.shape for picture in pictures} == {(64, 96, 3)}
 
 
-def test_odd_sides(tmp_path: Path, colorizer: Colorizer) -> None:
+def test_odd_sides_are_made_even_for_players(tmp_path: Path, colorizer: Colorizer) -> None:
     film(tmp_path / "clip.mkv", [scene(0, (63, 97))], sound=None, codec="ffv1")
-    color(tmp_path / "clip.mkv", tmp_path / "out.mkv", colorizer)
-    assert contents(tmp_path / "out.mkv")[0][0].shape == (63, 97, 3)
+    report = color(tmp_path / "clip.mkv", tmp_path / "out.mp4", colorizer, compare=True)
+    assert report.notes == ["frames of 97x63 were made 98x64, which players ask for"]
+    for name, width in (("out", 98), ("out-compare", 194)):
+        with av.open(str(tmp_path / f"{name}.mp4")) as container:
+            context = container.streams.video[0].codec_context
+            assert (context.width, context.height, context.pix_fmt) == (width, 64, "yuv420p")
+            assert context.profile == "High"
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert np.abs(picture[-1] - picture[-2]).mean() < 6
+
+
+def test_frames_that_become_too_large_are_refused(tmp_path: Path, colorizer: Colorizer) -> None:
+    """Matroska allows each frame of Motion JPEG another size."""
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        video = container.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        for number, size in enumerate([(64, 48)] * 3 + [(640, 480)]):
+            buffer = io.BytesIO()
+            Image.new("L", size, 90).save(buffer, "JPEG")
+            packet = av.Packet(buffer.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = video, number, number, Fraction(1, 25)
+            container.mux(packet)
+    with pytest.raises(LimitError, match="too many pixels: 640x480 a frame is over 10000"):
+        color(tmp_path / "clip.mkv", tmp_path / "out.mkv", colorizer, max_pixels=10_000)
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_what_is_no_film_is_named_and_leaves_nothing(tmp_path: Path, colorizer: Colorizer) -> None:
@@ -366,6 +391,30 @@ def test_a_film_that_is_cut_off_says_so(tmp_path: Path, colorizer: Colorizer) ->
     report = color(tmp_path / "half.mkv", tmp_path / "b.mkv", colorizer)
     assert 0 < report.frames < 60
     assert f"its pictures end after {report.end:.1f} of 3.2 s: it may be cut off" in report.notes
+
+
+def test_a_cut_avi_says_so_and_long_sound_is_no_cut(tmp_path: Path, colorizer: Colorizer) -> None:
+    write(tmp_path / "whole.avi", moving(0.0) * 8, codec="mpeg4")
+    whole = (tmp_path / "whole.avi").read_bytes()
+    (tmp_path / "half.avi").write_bytes(whole[: len(whole) // 2])
+    assert color(tmp_path / "whole.avi", tmp_path / "a.mkv", colorizer).notes == []
+    (said,) = [note for note in color(tmp_path / "half.avi", tmp_path / "b.mkv", colorizer).notes if "cut off" in note]
+    assert "of 3.2 s" in said
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        video, audio = container.add_stream("mpeg4", rate=25), container.add_stream("flac", rate=8000, layout="mono")
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        gray = np.repeat((scene(0) * 255).astype(np.uint8)[..., None], 3, 2)
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(gray, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.int16), "s16", "mono")
+        silence.sample_rate, silence.pts = 8000, 0
+        container.mux(audio.encode(silence))
+        container.mux(audio.encode(None))
+    report = color(tmp_path / "sound.mkv", tmp_path / "c.mkv", colorizer)
+    assert (report.frames, report.notes) == (25, [])
 
 
 def test_pictures_that_stand_long_are_not_cut_off() -> None:

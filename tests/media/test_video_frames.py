@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from pipeline.media import video_writer
 from pipeline.media.video_reader import Frame, VideoReader, open_reader
@@ -58,6 +60,44 @@ def test_a_turned_and_mirrored_film_comes_out_as_players_show_it(
     assert first.turned == (degrees in (90, 270))
     assert first.pixels.shape == expected.shape
     assert np.abs(first.pixels.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_film_of_photographs_with_exif_is_read(tmp_path: Path, orientation: int) -> None:
+    """As of a time-lapse whose JPEG files became a film as they are; PyAV does not know FFmpeg's side data EXIF."""
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    picture[:24, :32], picture[:24, 32:], picture[24:, :32] = 255, 160, 80
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(picture).save(buffer, "JPEG", quality=98, exif=exif)
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        video = container.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(2):
+            packet = av.Packet(buffer.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = video, number, number, Fraction(1, 25)
+            container.mux(packet)
+    (first, _), _ = read(tmp_path / "clip.mkv")
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(buffer)))
+    assert first.pixels.shape == expected.shape
+    assert np.abs(first.pixels.astype(int) - expected).mean() < 3
+
+
+def test_gray_of_sixteen_bits_is_read_in_its_own_order(tmp_path: Path) -> None:
+    """PNG has the high byte first."""
+    ramp = np.linspace(0, 65535, 64 * 48).reshape(48, 64).astype(">u2")
+    with av.open(str(tmp_path / "clip.mov"), "w") as container:
+        video = container.add_stream("png", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "gray16be"
+        frame = av.VideoFrame(64, 48, "gray16be")
+        rows = np.zeros((48, frame.planes[0].line_size // 2), ">u2")
+        rows[:, :64] = ramp
+        frame.planes[0].update(rows.tobytes())
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    (first,), _ = read(tmp_path / "clip.mov")
+    assert np.abs(first.pixels[..., 0] - ramp.astype(float) / 257).max() < 1
 
 
 def moving(line_times: float) -> list[np.ndarray]:
