@@ -51,8 +51,12 @@ def keep_freed_memory() -> None:
 
 
 def stop_signals(*names: str) -> tuple[signal.Signals, ...]:
-    """Return the signals of these names that this system has: Windows knows no SIGHUP."""
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    """Return the signals of these names that end this process.
+
+    Windows knows no SIGHUP, and under `nohup` a process ignores it.
+    """
+    known = [signal.Signals[name] for name in names if hasattr(signal, name)]
+    return tuple(number for number in known if signal.getsignal(number) is not signal.SIG_IGN)
 
 
 @contextmanager

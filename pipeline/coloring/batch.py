@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,6 +108,7 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
     for source in replaced.keys() - set(task.sources):
         _delete_result(replaced[source])
     for source in sorted(task.sources, key=lambda source: source != task.first):
+        _keep_alive(task, done)
         if source in done:
             continue
         done[source] = _color(task.item(source), worker, folder)
@@ -114,6 +117,15 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
             yield _ordered(task.sources, done)
     finished = _ordered(task.sources, done)
     yield _with_archive(finished, folder) if len(finished.results) > 1 else finished
+
+
+def _keep_alive(task: Task, done: Mapping[Path, Item]) -> None:
+    """Count the hour, after which files are deleted, from their last use."""
+    results = [item.result for item in done.values() if item.result is not None]
+    shown = [path for result in results for path in (result.before, *result.after, *result.full)]
+    for path in (*task.sources, *([task.like] if task.like else []), *shown):
+        with suppress(OSError):  # it has gone
+            os.utime(path)
 
 
 def is_done(task: Task, earlier: Batch) -> bool:

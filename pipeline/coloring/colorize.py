@@ -27,7 +27,7 @@ from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.media.provenance import Origin
 from pipeline.media.writing import JPEG_QUALITY, WRITABLE
 from pipeline.progress import progress
-from pipeline.system import handled
+from pipeline.system import handled, stop_signals
 
 T = TypeVar("T")
 # More photographs than this are counted and not listed, but for those that failed.
@@ -39,7 +39,7 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     """Color all inputs with a progress bar, and print what became of them.
 
     Returns:
-        The exit status: 1 where a file could not be colored, 130 after Ctrl-C.
+        The exit status: 1 where a file could not be colored, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Raises:
         InputError: nothing can be colored as asked.
@@ -60,15 +60,17 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
     try:
         with _tasks(selection.jobs, path, colorizer, options) as tasks:
-            for job, color in until_ctrl_c(progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
+            for job, color in until_stopped(progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
                 outcomes.append(color())
                 if outcomes[-1].status == "failed":
                     tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _report(outcomes, selection, path)
+        number = stop.args[0] if stop.args else signal.SIGINT
+        by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         done = f"{len(outcomes) - len(closed)} of {len(selection.jobs)}"
-        print(f"stopped by Ctrl-C after {done}; the same command again goes on", file=sys.stderr)
-        return 130
+        print(f"stopped by {by} after {done}; the same command again goes on", file=sys.stderr)
+        return 128 + int(number)
     _report(outcomes, selection, path)
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
@@ -108,24 +110,24 @@ def load_for(model: Path | None, options: BatchOptions, selection: Selection) ->
     return path, colorizer, used(origin, options.coloring)
 
 
-def until_ctrl_c(jobs: Iterable[T]) -> Iterator[T]:
-    """Yield the jobs. Python drops a Ctrl-C that comes while it frees an object; before the next job it is raised
-    again.
+def until_stopped(jobs: Iterable[T]) -> Iterator[T]:
+    """Yield the jobs until somebody or the system ends the process.
+
+    Python drops what is raised while it frees an object; before the next job it is raised again.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, at once where Python can.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, at once where Python can; with the signal's number.
     """
-    pressed = False
+    came: list[int] = []
 
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.default_int_handler(number, frame)
+    def remember(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt(number)
 
-    with handled(remember, signal.SIGINT):
+    with handled(remember, *stop_signals("SIGINT", "SIGTERM", "SIGHUP")):
         for job in jobs:
-            if pressed:
-                raise KeyboardInterrupt
+            if came:
+                raise KeyboardInterrupt(came[0])
             yield job
 
 

@@ -6,14 +6,22 @@ import re
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+from pipeline.media.decoding import SUFFIXES
 from pipeline.media.provenance import colored_here
 from pipeline.media.video_reader import CONTAINERS, is_colored_film
 
+COLORED = SUFFIXES | set(CONTAINERS)
+"""The endings of what can be colored."""
 MARK = "-color"
 # With the numbers that other photographs of one name, seeds and comparisons add.
 _COPY = re.compile(rf"(?P<name>.+){MARK}(-\d+)*(-compare)?")
 # It has room for nothing that says who has colored it.
 UNMARKED = (".bmp",)
+
+
+def stem_of(source: Path) -> str:
+    """Return the name of a photograph or film without its ending; "Mr. Smith 1935" has none."""
+    return source.stem if source.suffix.lower() in COLORED else source.name
 
 
 def comparison(target: Path) -> Path:

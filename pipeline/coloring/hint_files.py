@@ -11,13 +11,13 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.coloring.copies import COLORED, stem_of
 from pipeline.errors import HintError, ImageError
 from pipeline.files import write_whole
 from pipeline.inference.hints import MOST, Hint, Painted, require_hints
 from pipeline.inference.reference import hints_like
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
-from pipeline.media.video_reader import CONTAINERS
 from pipeline.media.writing import eight_bits
 from pipeline.types import Samples
 
@@ -63,7 +63,7 @@ def belongs_to_another(path: Path) -> bool:
     if not is_hints(path):
         return False
     stem = path.stem[: -len(MARK)]
-    endings = [ending for suffix in (*SUFFIXES, *CONTAINERS) for ending in (suffix, suffix.upper())]
+    endings = ["", *(ending for suffix in COLORED for ending in (suffix, suffix.upper()))]
     return any(os.path.exists(path.with_name(stem + ending)) for ending in endings)
 
 
@@ -76,7 +76,7 @@ def photograph_beside(film: Path) -> Path | None:
 def hints_beside(photograph: Path) -> Path | None:
     """Return the file of hints beside a photograph or film, if there is one: the JSON before a painted copy."""
     for ending in _ENDINGS:
-        found = photograph.with_name(f"{photograph.stem}{MARK}{ending}")
+        found = photograph.with_name(f"{stem_of(photograph)}{MARK}{ending}")
         if os.path.isfile(found):  # False for a name that is too long, too
             return found
     return None

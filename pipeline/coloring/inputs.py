@@ -11,14 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.coloring.copies import original
+from pipeline.coloring.copies import COLORED, original
 from pipeline.coloring.hint_files import belongs_to_another
 from pipeline.errors import InputError
-from pipeline.media.decoding import SUFFIXES
-from pipeline.media.video_reader import CONTAINERS
 
-COLORED = SUFFIXES | set(CONTAINERS)
-"""The endings of what can be colored."""
 COPIES = "colored copies"
 """What they are called where files that are left out are counted."""
 HINTS = "files of hints"

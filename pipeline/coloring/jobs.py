@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.coloring.copies import MARK, UNMARKED, comparison, is_colored, original
-from pipeline.coloring.inputs import COLORED, COPIES, Found, find, forget_folders, real_path
+from pipeline.coloring.copies import COLORED, MARK, UNMARKED, comparison, is_colored, original, stem_of
+from pipeline.coloring.inputs import COPIES, Found, find, forget_folders, real_path
 from pipeline.errors import InputError
 from pipeline.files import require_writable
 from pipeline.media.video_reader import CONTAINERS
@@ -184,9 +184,7 @@ def _copies_among(sources: dict[Path, Found], naming: Naming) -> set[Path]:
 def _target(source: Path, inside: Path, naming: Naming) -> Path:
     """Where the copy would go, if no other file had its name."""
     place = naming.out / inside if naming.out else source
-    # "Mr. Smith 1935" has no ending.
-    stem = place.stem if source.suffix.lower() in COLORED else place.name
-    return place.with_name(f"{stem}{'' if naming.out else MARK}{_ending(source, naming.ending)}")
+    return place.with_name(f"{stem_of(source)}{'' if naming.out else MARK}{_ending(source, naming.ending)}")
 
 
 def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:

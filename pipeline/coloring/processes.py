@@ -22,7 +22,7 @@ from pipeline.coloring.jobs import Job
 from pipeline.coloring.model_choice import load_signed, used
 from pipeline.coloring.one_file import BatchOptions, Outcome, color_file
 from pipeline.errors import ModelError
-from pipeline.system import cores, handled
+from pipeline.system import cores, handled, stop_signals
 
 # What a process needs at most for the model and a photograph of 48 megapixels.
 _MEMORY = 1.5 * 2**30
@@ -68,8 +68,9 @@ class Processes:
         """
         # Spawned: a fork of a process with threads may hang.
         with ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), _begin) as pool:
-            # Ctrl-C reaches all processes of a terminal; those that start while it is ignored never hear of it.
-            with handled(signal.SIG_IGN, signal.SIGINT):
+            # Ctrl-C, and the end of a terminal, reach all its processes; those that start while that is ignored never
+            # hear of it.
+            with handled(signal.SIG_IGN, *stop_signals("SIGINT", "SIGHUP")):
                 for _ in range(self.count):
                     pool.submit(os.getpid)
             try:
@@ -110,8 +111,9 @@ class _Finish:
 
 
 def _begin() -> None:
-    """In each process: leave Ctrl-C to the first one, and end with it, whatever ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In each process: leave Ctrl-C and SIGHUP to the first one, and end with it, whatever ends it."""
+    for number in stop_signals("SIGINT", "SIGHUP"):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.coloring.color_picture import advised, color_picture
+from pipeline.coloring.copies import MARK, stem_of
 from pipeline.coloring.hint_files import liked, read_reference
 from pipeline.coloring.model_choice import load_signed, used
 from pipeline.errors import ColoringError, HintError, TwotoneError
@@ -132,7 +133,7 @@ def _color(request: Request, model: Path, max_pixels: int, device: str) -> Resul
     for seed in range(first, first + request.variants):
         coloring = replace(asked, seed=seed)
         colored = color_picture(picture, colorizer, coloring, WRITABLE[ending], origin)
-        name = f"{request.source.stem}-color" + (f"-{seed}" if request.variants > 1 else "")
+        name = f"{stem_of(request.source)}{MARK}" + (f"-{seed}" if request.variants > 1 else "")
         full.append(request.folder / f"{name}.{ending}")
         write_whole(full[-1], colored.content)
         after.append(_preview(colored.rgb, request.folder / f"after-{seed}.jpg"))

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageDraw
 
+from pipeline.coloring.copies import stem_of
 from pipeline.coloring.hint_files import MARK, read_hints, write_hints
 from pipeline.coloring.worker import PREVIEW, Worker
 from pipeline.errors import ColoringError, HintError
@@ -288,6 +289,6 @@ def saved(source: Path, hints: tuple[Hint, ...], folder: Path) -> gr.DownloadBut
     """Write the hints of a photograph, to be downloaded under the name that `twotone colorize` looks for."""
     if not hints:
         return gr.DownloadButton(value=None, interactive=False)
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"{source.stem}{MARK}.json"
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"{stem_of(source)}{MARK}.json"
     write_hints(path, hints)
     return gr.DownloadButton(value=str(path), interactive=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +42,13 @@ _BETWEEN_UPDATES = 0.25  # seconds
 
 _TEXTS = gr.I18n(**LANGUAGES)
 _GRAY, _LIGHT_GRAY, _LIGHT_BLUE = "*neutral_600", "*neutral_300", "*secondary_300"
+# Of this tab alone: another one has photographs of its own.
+_KEY_OF_THE_TAB = """() => {
+    const drawn = () => Array.from(crypto.getRandomValues(new Uint32Array(8)), (n) => n.toString(36)).join('-');
+    const key = sessionStorage.getItem('twotone') ?? drawn();
+    sessionStorage.setItem('twotone', key);
+    return [key];
+}"""
 # Else a gallery's label covers the thumbnails.
 _CSS = "#photographs .grid-wrap, #colorings .grid-wrap {padding-top: 2rem}"
 
@@ -76,8 +82,6 @@ class Kept:
 
     paths: tuple[str, ...]
     values: tuple[float, ...]
-    said: dict[str, str]
-    """By photograph, the lines of the colors that were said for it."""
     reference: str | None
     """A color picture."""
     like: bool
@@ -86,15 +90,27 @@ class Kept:
 
 
 class Sessions:
-    """What is shown again when a page is loaded again, by a key that its browser alone knows; for an hour."""
+    """What is shown again when a page is loaded again, by a key that its tab alone knows; for an hour."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[float, Kept]] = {}
+        self._said: dict[str, tuple[float, dict[str, str]]] = {}
 
     def keep(self, key: str, kept: Kept) -> None:
-        now = time.monotonic()
-        self._kept = {k: entry for k, entry in self._kept.items() if now - entry[0] < KEEP_SECONDS}
-        self._kept[key] = (now, kept)
+        if key:
+            self._kept = {**_younger(self._kept), key: (time.monotonic(), kept)}
+
+    def say(self, key: str, said: dict[str, str]) -> None:
+        """Keep what was typed at once, and not when it has been colored.
+
+        Args:
+            said: by photograph, the lines of the colors that were said for it.
+        """
+        if key:
+            self._said = {**_younger(self._said), key: (time.monotonic(), said)}
+
+    def said(self, key: str) -> dict[str, str]:
+        return self._said[key][1] if key in self._said else {}
 
     def find(self, key: str) -> Kept | None:
         """Return what is there; None where files of it have been deleted."""
@@ -108,6 +124,11 @@ class Sessions:
 
     def forget(self, key: str) -> None:
         self._kept.pop(key, None)
+
+
+def _younger(entries: dict[str, tuple[float, Any]]) -> dict[str, tuple[float, Any]]:
+    now = time.monotonic()
+    return {key: entry for key, entry in entries.items() if now - entry[0] < KEEP_SECONDS}
 
 
 def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: float | None = None) -> gr.Blocks:
@@ -132,8 +153,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
         chosen = gr.State(None)
         # The lines of each photograph, and the photograph that those in the list belong to.
         said, owner = gr.State({}), gr.State(None)
-        # What the browser remembers when the page is loaded again.
-        token, sessions = gr.BrowserState("", storage_key="twotone"), Sessions()
+        # What a tab remembers when the page is loaded again; the text brings it here.
+        token, brought, sessions = gr.State(""), gr.Textbox(visible=False), Sessions()
 
         @apart
         def color(
@@ -149,18 +170,17 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             *values: float,
         ) -> Iterator[Any]:
             saturation, share, count, size = values
-            key = key or secrets.token_urlsafe()
             wanted = Controls(int(size), saturation, share if dial is not None else None, int(count))
             sources = _sources(paths)
-            spoken = {
-                path: text for path, text in (spoken | ({of: lines} if of else {})).items() if Path(path) in sources
-            }
+            # Also of photographs that are gone: sent again, they get what was said.
+            spoken = spoken | ({of: lines} if of else {})
+            sessions.say(key, spoken)
             taken = Path(reference) if reference and like else None
             task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken), taken)
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
-                sessions.keep(key, Kept(tuple(paths or ()), values, spoken, reference, like, earlier))
-                yield {batch: earlier, token: key, said: spoken, **_list(hints, earlier, of, spoken)}
+                sessions.keep(key, Kept(tuple(paths or ()), values, reference, like, earlier))
+                yield {batch: earlier, said: spoken, **_list(hints, earlier, of, spoken)}
                 return
             # Once, at the beginning: somebody may choose another photograph, and say colors for it, meanwhile.
             yield {said: spoken, **_waiting(view, len(task.sources))}
@@ -186,19 +206,19 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
                 # Somebody may have chosen another thumbnail meanwhile: what has not changed is not shown again.
                 changed = {} if shown == [result] else _show(view, result) | _list(hints, now, of, spoken)
                 shown = [result]
-                sessions.keep(key, Kept(tuple(paths or ()), values, spoken, reference, like, now))
-                yield {batch: now, token: key, **_progress(view, now, len(task.sources)), **changed}
+                sessions.keep(key, Kept(tuple(paths or ()), values, reference, like, now))
+                yield {batch: now, **_progress(view, now, len(task.sources)), **changed}
 
         def restore(key: str) -> dict[Any, Any]:
-            kept = sessions.find(key)
+            kept, spoken = sessions.find(key), sessions.said(key)
             if kept is None:
-                return {batch: Batch()}
+                return {batch: Batch(), token: key}
             parts = dict(zip(controls, kept.values, strict=True))
             shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
             first = kept.paths[0]
-            lines = {hints.whole: gr.Accordion(visible=True), hints.lines: kept.said.get(first, "")}
-            listed = {**lines, **_list(hints, kept.batch, first, kept.said), **_save(hints, first, kept.said, folder)}
-            states = {batch: kept.batch, said: kept.said, owner: first}
+            lines = {hints.whole: gr.Accordion(visible=True), hints.lines: spoken.get(first, "")}
+            listed = {**lines, **_list(hints, kept.batch, first, spoken), **_save(hints, first, spoken, folder)}
+            states = {batch: kept.batch, said: spoken, owner: first, token: key}
             states |= {hints.reference: kept.reference, hints.like: kept.like} if kept.reference else {}
             return {photos: list(kept.paths), **states, **parts, **shown, **listed}
 
@@ -210,7 +230,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             *(control.change for control in controls),
         ]
         listed = [hints.whole, hints.place, hints.lines, hints.save, hints.problem]
-        outputs = [*vars(view).values(), *listed, hints.likely, hints.undone, batch, token, said, owner]
+        outputs = [*vars(view).values(), *listed, hints.likely, hints.undone, batch, said, owner]
         # By mouse, keyboard or number; of several changes made while it is busy, the last counts.
         given = [photos, batch, chosen, token, hints.lines, said, owner, *reference, *controls]
         gr.on(changes, color, given, outputs, trigger_mode="always_last",
@@ -221,17 +241,19 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             forgotten = {hints.lines: said_before} if said_before != lines else {}
             return {**forgotten, **_list(hints, now, of, spoken), **_save(hints, of, spoken, folder)}
 
-        def save(lines: str, of: str | None) -> dict[Any, Any]:
-            return _save(hints, of, {of: lines} if of else {}, folder)
+        def save(lines: str, of: str | None, spoken: dict[str, str], key: str) -> dict[Any, Any]:
+            spoken = spoken | ({of: lines} if of else {})
+            sessions.say(key, spoken)
+            return {said: spoken, **_save(hints, of, spoken, folder)}
 
-        # At once, and not when it has been colored: what is saved is what stands there.
-        hints.lines.change(save, [hints.lines, owner], hints.save, queue=False, show_progress="hidden",
-                           trigger_mode="always_last")  # fmt: skip
+        # At once, and not when it has been colored: what is saved, and there again later, is what stands there.
+        hints.lines.change(save, [hints.lines, owner, said, token], [said, hints.save], queue=False,
+                           show_progress="hidden", trigger_mode="always_last")  # fmt: skip
 
         # gradio's page forgets what a closed part was given while it was closed.
         hints.whole.expand(opened, [batch, owner, said, hints.lines], listed, show_progress="hidden")
-        shown_again = [photos, batch, said, owner, *reference, *controls, *vars(view).values(), *listed]
-        page.load(restore, token, shown_again, show_progress="hidden")
+        shown_again = [photos, batch, said, owner, token, *reference, *controls, *vars(view).values(), *listed]
+        page.load(restore, brought, shown_again, show_progress="hidden", js=_KEY_OF_THE_TAB)
         connect_colors(hints, worker, view.slider, folder, _TEXTS)
         _choosing(view, batch, chosen, hints, said, owner, folder)
     return page

@@ -154,7 +154,7 @@ def _clean(folder: Path, ended: threading.Event) -> None:
 
 
 class _SameOriginOnly:
-    """Tells the browser to load nothing from elsewhere, and refuses to fetch anything from there."""
+    """Tells the browser to load nothing from elsewhere, fetches nothing from there, and takes nothing from there."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -165,9 +165,16 @@ class _SameOriginOnly:
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
             await send(message)
 
-        # gradio would fetch such an address for anybody, and pass it on as its own.
-        if scope["type"] == "http" and _FETCHES.search(scope["path"]):
+        # gradio would fetch such an address for anybody, and pass it on as its own. And any page that somebody looks at
+        # could send files here, which needs nobody's leave.
+        if scope["type"] == "http" and (_FETCHES.search(scope["path"]) or _is_foreign(scope)):
             await PlainTextResponse("not here", 403)(scope, receive, send)
             return
 
         await self._app(scope, receive, with_policy)
+
+
+def _is_foreign(scope: Scope) -> bool:
+    """Whether a page of another site or port sends something. Programs, and browsers before 2023, do not say."""
+    said = dict(scope["headers"]).get(b"sec-fetch-site", b"none")
+    return scope["method"] not in ("GET", "HEAD") and said not in (b"same-origin", b"none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
 from pipeline.coloring.worker import Request, Result, Worker
 from pipeline.errors import ColoringError
+from pipeline.inference.hints import Hint
 from tests.helpers import save_photo
 
 
@@ -64,6 +66,19 @@ def test_only_what_changed_is_colored_and_the_rest_is_deleted(tmp_path: Path, so
 
     paler.delete()
     assert list(results.iterdir()) == []
+
+
+def test_the_hour_is_counted_from_the_last_use(tmp_path: Path, sources: list[Path]) -> None:
+    (tmp_path / "results").mkdir()
+    task = Task(sources[2:], Controls(32, 1.0, None, 1))
+    first = list(color_all(task, Batch(), Copying(), tmp_path / "results"))[-1]
+    files = [*task.sources, *(path for result in first.results.values() for path in (result.before, *result.full))]
+    for path in files:
+        os.utime(path, (0, 0))
+    again = replace(task, hints={sources[2]: (Hint("50%", "50%", "red"),)})
+    list(color_all(again, first, Copying(), tmp_path / "results"))
+    assert all(path.stat().st_mtime > 10**9 for path in files if path.exists())
+    assert all(path.exists() for path in task.sources)
 
 
 def test_what_was_deleted_meanwhile_is_named(tmp_path: Path, sources: list[Path]) -> None:

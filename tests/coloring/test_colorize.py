@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.coloring.colorize import until_ctrl_c
+from pipeline.coloring.colorize import until_stopped
 from pipeline.coloring.jobs import Naming, select
 from pipeline.coloring.one_file import BatchOptions, color_file
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.models.checkpoint import load_generator
 from tests.conftest import MakeModel
 from tests.helpers import EIGHT_BIT, save_photo, twotone
+from tests.media.test_video_frames import moving, write
 
 
 def colorize(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -384,6 +386,21 @@ def test_ctrl_c_leaves_no_half_written_picture(
         Image.open(path).load()
 
 
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_film_that_is_ended_leaves_nothing_hidden(box: Path, model: Path, name: str, status: int) -> None:
+    write(box / "film.mp4", moving(0.0) * 60)
+    script = Path(sys.executable).with_name("twotone")
+    words = [str(script), "colorize", "film.mp4", "-o", "out", "--model", str(model), "--compare"]
+    with subprocess.Popen(words, cwd=box, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        while process.poll() is None and not list(box.glob("out/.writing-*.mp4")):
+            time.sleep(0.02)
+        process.send_signal(getattr(signal, name))
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status, stderr
+    assert f"stopped by {name} after 0 of 1; the same command again goes on" in stderr
+    assert not list((box / "out").iterdir())
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_that_python_drops_is_not_lost() -> None:
     class Freed:
@@ -393,7 +410,7 @@ def test_ctrl_c_that_python_drops_is_not_lost() -> None:
     begun = []
 
     def work() -> None:
-        for number in until_ctrl_c(range(5)):
+        for number in until_stopped(range(5)):
             begun.append(number)
             freed = Freed()
             del freed  # Python can only say "Exception ignored in" here

@@ -15,7 +15,7 @@ from skimage.color import rgb2lab
 from pipeline.inference.hints import Hint, color_of, rgb_of
 from pipeline.page.hinting import marked, parse
 from pipeline.page.palette import PALETTE, color_at, likely_colors
-from tests.helpers import until
+from tests.helpers import save_photo, until
 from tests.page.conftest import PATIENCE, downloaded, send
 
 RED = "#c05050"
@@ -117,6 +117,43 @@ def test_colors_are_typed_saved_and_loaded(page: Page, photo: Path, tmp_path: Pa
     chooser.value.set_files(file)
     recolored(page, before)
     expect(lines).to_have_value(f"25% 50% {RED} 5%")
+
+
+def test_what_is_typed_while_photographs_are_colored_stays(
+    page: Page, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    photographs = [tmp_path / f"{number}.png" for number in range(16)]
+    for path in photographs:
+        save_photo(path, rng, (800, 1000))
+    send(page, *photographs)
+    section, lines = page.get_by_role("button", name="Say a color"), page.locator("#hints textarea")
+    section.click()
+    expect(page.locator("#place img")).to_be_visible(timeout=PATIENCE)
+    typed = f"25% 50% {RED} 5%\n50% 50% navy"
+    lines.fill(typed)
+    section.click()
+    expect(lines).to_be_hidden()
+    section.click()
+    expect(lines).to_have_value(typed)
+    page.wait_for_timeout(500)
+    page.reload()
+    section.click()
+    expect(lines).to_have_value(typed, timeout=PATIENCE)
+    expect(page.locator("#status")).to_contain_text("Colored 16 / 16", timeout=PATIENCE)
+    # Taken away and sent again, as where it was deleted, a photograph has its colors.
+    page.locator("#upload").get_by_role("button", name="Clear").click()
+    expect(page.locator("#status")).to_contain_text("appear here", timeout=PATIENCE)
+    send(page, photographs[0])
+    expect(page.locator("#status")).to_contain_text("Colored 1 / 1", timeout=PATIENCE)
+    expect(lines).to_have_value(typed, timeout=PATIENCE)
+
+
+def test_a_name_without_an_ending_is_kept_whole(page: Page, photo: Path, tmp_path: Path) -> None:
+    named = photo.rename(tmp_path / "Mr. Smith 1935")
+    opened_list(page, named)
+    assert downloaded(page, tmp_path).name == "Mr. Smith 1935-color.png"
+    page.locator("#hints textarea").fill(f"25% 50% {RED}")
+    assert downloaded(page, tmp_path, "#save-hints").name == "Mr. Smith 1935.hints.json"
 
 
 def test_a_line_that_says_nothing_is_named(page: Page, photo: Path) -> None:

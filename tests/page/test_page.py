@@ -160,6 +160,33 @@ def test_results_are_there_when_the_page_is_loaded_again(page: Page, tmp_path: P
     assert np.array_equal(pixels(downloaded(page, tmp_path)), before)
 
 
+def test_each_tab_has_its_own_photographs(page: Page, server: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    names = ("a", "b")
+    for name in names:
+        save_photo(tmp_path / f"{name}.png", rng, (90, 120))
+    second = page.context.new_page()
+    second.goto(server)
+    for tab, name in ((page, "a"), (second, "b")):
+        send(tab, tmp_path / f"{name}.png")
+        expect(tab.locator("#status")).to_contain_text("Colored 1 / 1", timeout=PATIENCE)
+    for tab, name in ((page, "a"), (second, "b")):
+        tab.reload()
+        expect(tab.locator("#status")).to_contain_text("Colored 1 / 1", timeout=PATIENCE)
+        assert downloaded(tab, tmp_path).name == f"{name}-color.png"
+    third = page.context.new_page()
+    third.goto(server)
+    expect(third.locator("#status")).to_contain_text("appear here")
+    third.wait_for_timeout(1000)
+    expect(third.locator("#status")).to_contain_text("appear here")
+
+
+def test_pages_elsewhere_send_nothing(server: str) -> None:
+    for site in ("cross-site", "same-site"):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            _upload(server, "x.png", "many bytes", {"Sec-Fetch-Site": site})
+    assert _upload(server, "x.png", "few", {"Sec-Fetch-Site": "same-origin"})
+
+
 @pytest.mark.slow
 def test_two_at_once(browser: Browser, server: str, tmp_path: Path, rng: np.random.Generator) -> None:
     pages = [opened(browser, server) for _ in range(2)]
@@ -198,11 +225,11 @@ def test_only_this_machine_is_answered(server: str, model: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def _upload(server: str, name: str, content: str) -> str:
+def _upload(server: str, name: str, content: str, more: dict[str, str] | None = None) -> str:
     """Send a file past the page, as a program would; returns its path on the server."""
     head = f'Content-Disposition: form-data; name="files"; filename="{name}"'
     body = f"--part\r\n{head}\r\n\r\n{content}\r\n--part--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=part"}
+    headers = {"Content-Type": "multipart/form-data; boundary=part", **(more or {})}
     asked = urllib.request.Request(f"{server}gradio_api/upload", body.encode(), headers)
     with urllib.request.urlopen(asked) as answer:
         (path,) = json.load(answer)
