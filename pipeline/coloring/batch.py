@@ -108,7 +108,7 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
     for source in replaced.keys() - set(task.sources):
         _delete_result(replaced[source])
     for source in sorted(task.sources, key=lambda source: source != task.first):
-        _keep_alive(task, done)
+        keep_alive(Batch(tuple(done.values())), [*task.sources, *([task.like] if task.like else [])])
         if source in done:
             continue
         done[source] = _color(task.item(source), worker, folder)
@@ -119,11 +119,12 @@ def color_all(task: Task, earlier: Batch, worker: Worker, folder: Path) -> Itera
     yield _with_archive(finished, folder) if len(finished.results) > 1 else finished
 
 
-def _keep_alive(task: Task, done: Mapping[Path, Item]) -> None:
-    """Count the hour, after which files are deleted, from their last use."""
-    results = [item.result for item in done.values() if item.result is not None]
-    shown = [path for result in results for path in (result.before, *result.after, *result.full)]
-    for path in (*task.sources, *([task.like] if task.like else []), *shown):
+def keep_alive(batch: Batch, more: Sequence[Path] = ()) -> None:
+    """Count the hour, after which files are deleted, from now: of photographs, of their results, and of more files."""
+    results = [path for one in batch.results.values() for path in (one.before, *one.after, *one.full)]
+    likes = [item.like for item in batch.items if item.like is not None]
+    archive = [batch.archive] if batch.archive else []
+    for path in (*(item.source for item in batch.items), *results, *likes, *archive, *more):
         with suppress(OSError):  # it has gone
             os.utime(path)
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,19 +58,20 @@ def colorize(inputs: Sequence[str], model: Path | None, options: BatchOptions) -
     options = replace(options, origin=origin)
     closed = selection.unreadable.items()
     outcomes = [Outcome(folder, "failed", f"cannot be looked into: {reason}") for folder, reason in closed]
-    try:
-        with _tasks(selection.jobs, path, colorizer, options) as tasks:
-            for job, color in until_stopped(progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))):
-                outcomes.append(color())
-                if outcomes[-1].status == "failed":
-                    tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
-    except KeyboardInterrupt as stop:
-        _report(outcomes, selection, path)
-        number = stop.args[0] if stop.args else signal.SIGINT
-        by = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        done = f"{len(outcomes) - len(closed)} of {len(selection.jobs)}"
-        print(f"stopped by {by} after {done}; the same command again goes on", file=sys.stderr)
-        return 128 + int(number)
+    with stoppable() as came:
+        try:
+            with _tasks(selection.jobs, path, colorizer, options) as tasks:
+                bar = progress(tasks, desc="colorize", unit="file", total=len(selection.jobs))
+                for job, color in until_stopped(bar, came):
+                    outcomes.append(color())
+                    if outcomes[-1].status == "failed":
+                        tqdm.write(f"error: {job.source}: {outcomes[-1].detail}", file=sys.stderr)
+        except KeyboardInterrupt:
+            _report(outcomes, selection, path)
+            by = "Ctrl-C" if came[0] == signal.SIGINT else signal.Signals(came[0]).name
+            done = f"{len(outcomes) - len(closed)} of {len(selection.jobs)}"
+            print(f"stopped by {by} after {done}; the same command again goes on", file=sys.stderr)
+            return 128 + came[0]
     _report(outcomes, selection, path)
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
@@ -110,25 +111,35 @@ def load_for(model: Path | None, options: BatchOptions, selection: Selection) ->
     return path, colorizer, used(origin, options.coloring)
 
 
-def until_stopped(jobs: Iterable[T]) -> Iterator[T]:
-    """Yield the jobs until somebody or the system ends the process.
-
-    Python drops what is raised while it frees an object; before the next job it is raised again.
+@contextmanager
+def stoppable() -> Iterator[list[int]]:
+    """Give the numbers of the signals that have come to end the process: Ctrl-C, SIGTERM and SIGHUP.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, at once where Python can; with the signal's number.
+        KeyboardInterrupt: at the first of them, at once where Python can. A closed terminal may send more, which must
+            not disturb what is tidied up.
     """
     came: list[int] = []
 
     def remember(number: int, _frame: FrameType | None) -> None:
         came.append(number)
-        raise KeyboardInterrupt(number)
+        if len(came) == 1:
+            raise KeyboardInterrupt
 
     with handled(remember, *stop_signals("SIGINT", "SIGTERM", "SIGHUP")):
-        for job in jobs:
-            if came:
-                raise KeyboardInterrupt(came[0])
-            yield job
+        yield came
+
+
+def until_stopped(jobs: Iterable[T], came: Sequence[int]) -> Iterator[T]:
+    """Yield the jobs until a signal has come. Python drops what is raised while it frees an object.
+
+    Raises:
+        KeyboardInterrupt: a signal has come.
+    """
+    for job in jobs:
+        if came:
+            raise KeyboardInterrupt
+        yield job
 
 
 def _say_what_would_be(selection: Selection, options: BatchOptions) -> None:

@@ -64,7 +64,7 @@ def belongs_to_another(path: Path) -> bool:
         return False
     stem = path.stem[: -len(MARK)]
     endings = ["", *(ending for suffix in COLORED for ending in (suffix, suffix.upper()))]
-    return any(os.path.exists(path.with_name(stem + ending)) for ending in endings)
+    return any(os.path.isfile(path.with_name(stem + ending)) for ending in endings)
 
 
 def photograph_beside(film: Path) -> Path | None:

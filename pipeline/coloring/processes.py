@@ -66,13 +66,14 @@ class Processes:
         Args:
             here: colors films, which take all cores, and what is left when a process was killed.
         """
-        # Spawned: a fork of a process with threads may hang.
-        with ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), _begin) as pool:
-            # Ctrl-C, and the end of a terminal, reach all its processes; those that start while that is ignored never
-            # hear of it.
-            with handled(signal.SIG_IGN, *stop_signals("SIGINT", "SIGHUP")):
-                for _ in range(self.count):
-                    pool.submit(os.getpid)
+        # Ctrl-C, and the end of a terminal, reach all its processes; those that start while that is ignored never hear
+        # of it. One of them, which Python starts beside, counts locks.
+        with handled(signal.SIG_IGN, *stop_signals("SIGINT", "SIGHUP")):
+            # Spawned: a fork of a process with threads may hang.
+            pool = ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), _begin)
+            for _ in range(self.count):
+                pool.submit(os.getpid)
+        with pool:
             try:
                 yield self._tasks(jobs, here, pool)
             finally:
@@ -102,9 +103,9 @@ class _Finish:
     def __call__(self, begun: Future[Outcome], here: Callable[[], Outcome]) -> Outcome:
         try:
             return begun.result()
-        except (BrokenProcessPool, ModelError) as error:
+        except (BrokenProcessPool, SystemExit, ModelError) as error:
             if not self.said:
-                why = "was killed, for want of memory perhaps" if isinstance(error, BrokenProcessPool) else str(error)
+                why = str(error) if isinstance(error, ModelError) else "was killed, for want of memory perhaps"
                 tqdm.write(f"note: one of the processes that color: {why}; going on without them", file=sys.stderr)
             self.said = True
             return here()
@@ -114,6 +115,8 @@ def _begin() -> None:
     """In each process: leave Ctrl-C and SIGHUP to the first one, and end with it, whatever ends it."""
     for number in stop_signals("SIGINT", "SIGHUP"):
         signal.signal(number, signal.SIG_IGN)
+    # What it was writing is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -25,7 +25,7 @@ Photographs = dict[str, dict[str, float]]
 Scores = dict[str, Photographs]
 # A mean this small has no hundredths, such as the share of nearly gray photographs where none is.
 _NO_MEAN = 1e-9
-# Of 50 skewed numbers, the interval of a mean holds the truth in 93 of 100 cases, not in 95; of 20, in 92.
+# Of 50 skewed numbers, the interval of a mean holds the truth in 93 of 100 cases, not in 95; of 20, in 91.
 _FEW = 50
 _COLORS = {"better": "tab:green", "worse": "tab:red", "differs": "tab:blue", "no difference": "tab:gray"}
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pipeline.color.arrays import gray_level, lightness
 from pipeline.color.tensors import rgb_to_lab
-from pipeline.coloring.copies import MARK, is_colored
+from pipeline.coloring.copies import MARK, UNMARKED, is_colored
 from pipeline.coloring.hint_files import is_hints
 from pipeline.coloring.model_choice import choose_model
 from pipeline.errors import ImageError, InputError
@@ -46,6 +46,8 @@ MAX_PIXELS = 10**8
 BASELINES = ("gray", "constant", "lightness_table")
 PROTOCOL, _MADE_BY = "protocol.json", "twotone score"
 _RESULTS = (PROTOCOL, "comparisons.json", "extremes.png", "intervals.json", "metrics.json", "per_image.csv")
+# What desktops put into a folder that somebody looks into; a Mac, ._NAME, too.
+_OF_DESKTOPS = (".DS_Store", "Thumbs.db", "desktop.ini")
 # Rows of the lightness table, as in recipes/quickstart.yaml.
 BINS = 101
 # The baselines of each part of the photographs are made of all other parts.
@@ -161,7 +163,8 @@ def _require_place(out: Path) -> None:
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not _is_result(out):
         raise InputError(f"--out {out}: exists, and is no result of `twotone score`; name another folder")
-    others = sorted(path.name for path in out.iterdir() if path.name not in _RESULTS) if out.exists() else []
+    there = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    others = [name for name in there if name not in (*_RESULTS, *_OF_DESKTOPS) and not name.startswith("._")]
     if others:
         more = ", ..." if others[3:] else ""
         raise InputError(
@@ -215,7 +218,9 @@ def match(
     # Copies may lie beside their photographs.
     named = any(folder.samefile(true) for folder in folders.values())
     beside = {f"{name}{MARK}" for name in originals}
-    copied = {name for name in beside & originals.keys() if named or is_colored(originals[name])}
+    copied = {name for name in beside & originals.keys() if named or _is_copy(originals[name])}
+    for name in sorted(beside & originals.keys() - copied):
+        tqdm.write(f"note: {name} is taken for a photograph, since nothing but its name says that it is a colored copy")
     originals = {name: file for name, file in originals.items() if name not in copied}
     found = Matched({}, {by: {} for by in (*folders, *models)}, {})
     for name, file in progress(originals.items(), desc="read", unit="photo", leave=False):
@@ -256,6 +261,11 @@ def _files(folder: Path) -> dict[str, Path]:
                 raise InputError(f"{file}: {found[name].name} has the same name, so nobody can say which one is meant")
             found[name] = file
     return found
+
+
+def _is_copy(file: Path) -> bool:
+    """Whether a file that is named as a copy is one of this program: it says so, or cannot say it."""
+    return file.suffix.lower() in UNMARKED or is_colored(file)
 
 
 def _copy_of(name: str, by: str, files: Mapping[str, Path], originals: Mapping[str, Path]) -> Path:

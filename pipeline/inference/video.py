@@ -57,6 +57,8 @@ class VideoReport:
     """How often its clock jumped; the jumps were closed."""
     unused_hints: int = 0
     """Hints whose time is after its end."""
+    unfinished: bool = False
+    """Whether its header names no length where it should."""
     unlike: bool = False
     """Whether a reference picture matched nowhere."""
 
@@ -73,6 +75,7 @@ class VideoReport:
         }
         short = 0 < self.end < self.promised - max(_SECONDS_SHORT, _SHARE_SHORT * self.promised)
         ends = [f"its pictures end after {self.end:.1f} of {self.promised:.1f} s: it may be cut off"] * short
+        ends += ["its header names no length, so its recording may have been broken off"] * self.unfinished
         unlike = ["nothing in it matches the reference picture"] * self.unlike
         return [*ends, *(f"{count} {what}" for what, count in counted.items() if count), *unlike, *self.left_out]
 
@@ -176,6 +179,7 @@ def _color(
         end=end,
         promised=0.0 if reader.jumps else reader.seconds,
         jumps=reader.jumps,
+        unfinished=reader.unfinished,
         unused_hints=painter.said.waiting,
         unlike=options.like is not None and not painter.said.matching,
     )

@@ -92,6 +92,11 @@ class VideoReader:
             return 3600 * hours + 60 * minutes + seconds
         return (self.container.duration or 0) / 1_000_000
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether its header names no length where it should: an AVI gets it at the end of its recording."""
+        return self.container.format.name == "avi" and not self.video.frames
+
     def parts(self) -> Iterator[Any]:
         """Its frames and the packets of its sound and subtitles, in the order of the file.
 

@@ -18,7 +18,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 
-from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done
+from pipeline.coloring.batch import Batch, Controls, Task, color_all, is_done, keep_alive
 from pipeline.coloring.worker import Result, Worker
 from pipeline.inference.colorizer import Colorizer
 from pipeline.inference.hints import Hint
@@ -179,6 +179,7 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
             task = Task(sources, wanted, Path(looked_at) if looked_at else None, _hints_of(spoken), taken)
             if task.sources and is_done(task, earlier):
                 # As where the page was loaded again: what is shown stays.
+                keep_alive(earlier)
                 sessions.keep(key, Kept(tuple(paths or ()), values, reference, like, earlier))
                 yield {batch: earlier, said: spoken, **_list(hints, earlier, of, spoken)}
                 return
@@ -212,7 +213,8 @@ def build_page(colorizer: Colorizer, worker: Worker, folder: Path, *, dial: floa
         def restore(key: str) -> dict[Any, Any]:
             kept, spoken = sessions.find(key), sessions.said(key)
             if kept is None:
-                return {batch: Batch(), token: key}
+                return {batch: Batch(), token: key, said: spoken}
+            keep_alive(kept.batch)
             parts = dict(zip(controls, kept.values, strict=True))
             shown = {**_progress(view, kept.batch, len(kept.paths)), **_show(view, _looked_at(kept.batch, None))}
             first = kept.paths[0]

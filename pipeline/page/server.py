@@ -175,6 +175,14 @@ class _SameOriginOnly:
 
 
 def _is_foreign(scope: Scope) -> bool:
-    """Whether a page of another site or port sends something. Programs, and browsers before 2023, do not say."""
-    said = dict(scope["headers"]).get(b"sec-fetch-site", b"none")
-    return scope["method"] not in ("GET", "HEAD") and said not in (b"same-origin", b"none")
+    """Whether a page of another site or port sends something; programs name none.
+
+    Browsers say it to https and to their own machine, and to others the page's origin alone.
+    """
+    if scope["method"] in ("GET", "HEAD"):
+        return False
+    headers = dict(scope["headers"])
+    said, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if said is not None:
+        return said not in (b"same-origin", b"none")
+    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")

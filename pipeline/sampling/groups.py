@@ -16,8 +16,7 @@ from pipeline.sampling.candidates import SPLITS, Candidate, Candidates
 # Held-out splits are filled first: asking for more training photographs later leaves them as they were.
 FILL_ORDER = ("test", "valid", "train")
 _NOT_BOUND = -1
-# A text and the number after it; at the end there may be only one of them.
-_NUMBERS = re.compile(r"([^0-9]*)([0-9]*)")
+_NUMBER = re.compile(r"0*([0-9]+)")
 
 
 class Groups:
@@ -94,13 +93,12 @@ def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | No
     groups = np.empty(len(candidates), np.int32)
     latest: dict[str, tuple[int, int]] = {}  # by folder: the group that is being filled, and its members so far
     stated: dict[int, str] = {}
-    count, before = 0, _in_number_order("")
+    count, before = 0, ""
     for number in range(len(candidates)) if order is None else order:
         candidate = candidates[number]
         place = _in_number_order(candidate.name)
-        if (
-            kind != "folder" and place < before
-        ):  # a list may have them in any order, and a folder has frame10 before frame9
+        # A list may have them in any order, and a folder has frame10 before frame9.
+        if kind != "folder" and place < before:
             return _numbered(kind, candidates, _by_name(candidates))
         before = place
         folder = PurePosixPath(candidate.name).parent.as_posix()
@@ -121,10 +119,10 @@ def _numbered(kind: str | int, candidates: Candidates, order: Sequence[int] | No
 
 def _by_name(candidates: Candidates) -> list[int]:
     """Return their numbers in the order of their names, which are all in memory meanwhile."""
-    names = [candidate.name for candidate in candidates]
-    return sorted(range(len(names)), key=lambda number: _in_number_order(names[number]))
+    places = [_in_number_order(candidate.name) for candidate in candidates]
+    return sorted(range(len(places)), key=places.__getitem__)
 
 
-def _in_number_order(name: str) -> tuple[list[tuple[str, int]], str]:
-    """Return what puts frame9 before frame10: each text with the number after it; last the name itself."""
-    return [(text, int(digits or -1)) for text, digits in _NUMBERS.findall(name)], name
+def _in_number_order(name: str) -> str:
+    """Return a text that puts frame9 before frame10: before each number stands how many digits it has."""
+    return _NUMBER.sub(lambda found: f"{len(found[1]):03d}{found[1]}", name)

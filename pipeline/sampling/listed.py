@@ -82,7 +82,7 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str, str]]:
     """
     if not listing.is_file():
         raise SourceError(f"sample.path {listing}: {'not a file' if listing.exists() else 'no such file'}; {_FORM}")
-    separator = _COLUMN_SEPARATORS.get(listing.suffix.lower())
+    separator, read = _COLUMN_SEPARATORS.get(listing.suffix.lower()), 1
     try:
         with listing.open(newline="", encoding="utf-8-sig") as file:
             if separator is None:
@@ -97,7 +97,7 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str, str]]:
                 found = ", ".join(reader.fieldnames or ()) or "nothing"
                 raise SourceError(f"sample.path {listing}: {_FORM}; found the columns {found}")
             for row in reader:
-                at = reader.line_num
+                read = at = reader.line_num
                 if None in row:
                     beyond = ", ".join(row[None])  # type: ignore[call-overload]
                     raise SourceError(
@@ -112,6 +112,7 @@ def _rows(listing: Path) -> Iterator[tuple[int, str, str, str, str]]:
     except OSError as error:
         raise SourceError(f"sample.path {listing}: cannot be read: {error.strerror}") from None
     except csv.Error as error:
-        raise SourceError(f"sample.path {listing}: a field cannot be read to its end ({error}); {_QUOTES}") from None
+        problem = f"a field cannot be read to its end ({error})"
+        raise SourceError(f"sample.path {listing}: line {read + 1}: {problem}; {_QUOTES}") from None
     except ValueError as error:
         raise SourceError(f"sample.path {listing}: is no text in UTF-8: {error}") from None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import ParamsError
 from pipeline.params.parts import load_part
@@ -53,14 +54,7 @@ def _require_sound(source: str, found: Candidates) -> None:
     Raises:
         ParamsError: names the candidate, what it has, and what is allowed.
     """
-    weights = found.weights
-    if weights is not None and (weights.shape != (len(found),) or not (np.isfinite(weights) & (weights > 0)).all()):
-        given = (
-            f"{len(found)} candidates and weights of shape {weights.shape}, the least {weights.min(initial=np.inf):g}"
-        )
-        raise ParamsError(
-            f"sample.source: {source}: weights must be one number above 0 for each candidate; got {given}"
-        )
+    found.weights = _sound_weights(source, found)
     names = TemporaryTables("CREATE TABLE names (name TEXT UNIQUE)")
     sides: dict[int, str] = {}
     for number, one in enumerate(found):
@@ -75,6 +69,27 @@ def _require_sound(source: str, found: Candidates) -> None:
             raise ParamsError(f"sample.source: {source}: candidate {number}: {problem}")
 
 
+def _sound_weights(source: str, found: Candidates) -> NDArray[np.float64] | None:
+    """Return the weights as numbers.
+
+    Raises:
+        ParamsError: they are not one number above 0 for each candidate.
+    """
+    if found.weights is None:
+        return None
+    must = f"sample.source: {source}: weights must be one number above 0 for each candidate"
+    try:
+        weights = np.asarray(found.weights, np.float64)
+    except (TypeError, ValueError):
+        raise ParamsError(f"{must}; got {found.weights!r:.100}") from None
+    if weights.shape != (len(found),):
+        raise ParamsError(f"{must}; got {len(found)} candidates and weights of shape {weights.shape}")
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(wrong):
+        raise ParamsError(f"{must}; that of candidate {wrong[0]} is {weights[wrong[0]]:g}")
+    return weights
+
+
 def _problem(one: object, *, grouped: bool) -> str:
     """Say what is wrong in a candidate by itself; "" for nothing."""
     if not isinstance(one, Candidate):
@@ -85,6 +100,10 @@ def _problem(one: object, *, grouped: bool) -> str:
         return f"file must be a pathlib.Path, got {one.file!r}"
     if one.split not in (None, *SPLITS):
         return f"split must be None or one of {', '.join(SPLITS)}, got {one.split!r}"
+    if not one.name.isprintable() and one.name != one.name.encode(errors="replace").decode():
+        return f"name must be a text that UTF-8 can hold, got {one.name!r}"
+    if not isinstance(one.group, int | None):
+        return f"group must be None or a whole number, got {one.group!r}"
     if one.group is not None and not grouped:
         return f"has group {one.group!r}, and Candidates was made without grouped=True, so groups would not count"
     return ""

@@ -26,6 +26,7 @@ _FORM = (
     "s3://bucket/{000000..000099}.tar"
 )
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_UNPACK = "a compressed shard cannot be read in places; unpack it"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -78,12 +79,16 @@ def _shards(path: Path) -> Iterator[tuple[str, str]]:
         except OSError as error:
             raise SourceError(f"sample.path {path}: cannot be read: {error.strerror}") from None
         found = [file for file in files if file.lower().endswith(".tar")]
-        compressed = next((file for file in files if file.lower().endswith(_COMPRESSED)), None)
-        if compressed:
-            raise SourceError(f"sample.path {compressed}: a compressed shard cannot be read in places; unpack it")
+        compressed = [file for file in files if file.lower().endswith(_COMPRESSED)]
+        if compressed and found:
+            tqdm.write(f"sample.path {path}: {len(compressed)} are left out, such as {compressed[0]}: {_UNPACK}")
+        elif compressed:
+            raise SourceError(f"sample.path {compressed[0]}: {_UNPACK}")
         if not found:
             raise SourceError(f"sample.path {path}: no .tar in it; {_FORM}")
         yield from ((Path(file).name, file) for file in found)
+    elif path.name.lower().endswith(_COMPRESSED):
+        raise SourceError(f"sample.path {path}: {_UNPACK}")
     elif path.suffix.lower() == ".tar":
         yield path.name, str(path)
     else:

@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from pipeline.color.tensors import ColorSpace
-from pipeline.coloring.colorize import until_stopped
+from pipeline.coloring.colorize import stoppable, until_stopped
 from pipeline.coloring.jobs import Naming, select
 from pipeline.coloring.one_file import BatchOptions, color_file
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
@@ -386,6 +386,30 @@ def test_ctrl_c_leaves_no_half_written_picture(
         Image.open(path).load()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_to_all_processes_leaves_nothing_hidden(
+    box: Path, model: Path, rng: np.random.Generator, name: str, status: int
+) -> None:
+    """As timeout, systemd and a closed terminal send it; twice, as a shell and the system do."""
+    for number in range(24):
+        save_photo(box / f"box/{number:03d}.png", rng, (900, 900))
+    script = Path(sys.executable).with_name("twotone")
+    words = [str(script), "colorize", "box", "-o", "out", "--model", str(model), "--processes", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, cwd=box, start_new_session=True, **pipes) as process:
+        while process.poll() is None and len(list(box.glob("out/*.png"))) < 3:
+            time.sleep(0.01)
+        os.killpg(process.pid, getattr(signal, name))
+        time.sleep(0.02)
+        os.killpg(process.pid, getattr(signal, name))
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status, stderr
+    assert "Traceback" not in stderr
+    assert re.search(rf"stopped by {name} after \d+ of 27; the same command again goes on", stderr)
+    assert not list((box / "out").rglob(".*"))
+
+
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_film_that_is_ended_leaves_nothing_hidden(box: Path, model: Path, name: str, status: int) -> None:
     write(box / "film.mp4", moving(0.0) * 60)
@@ -410,10 +434,11 @@ def test_ctrl_c_that_python_drops_is_not_lost() -> None:
     begun = []
 
     def work() -> None:
-        for number in until_stopped(range(5)):
-            begun.append(number)
-            freed = Freed()
-            del freed  # Python can only say "Exception ignored in" here
+        with stoppable() as came:
+            for number in until_stopped(range(5), came):
+                begun.append(number)
+                freed = Freed()
+                del freed  # Python can only say "Exception ignored in" here
 
     with pytest.raises(KeyboardInterrupt):
         work()

@@ -400,6 +400,11 @@ def test_a_cut_avi_says_so_and_long_sound_is_no_cut(tmp_path: Path, colorizer: C
     assert color(tmp_path / "whole.avi", tmp_path / "a.mkv", colorizer).notes == []
     (said,) = [note for note in color(tmp_path / "half.avi", tmp_path / "b.mkv", colorizer).notes if "cut off" in note]
     assert "of 3.2 s" in said
+    # The count of frames is written when a recording ends.
+    place = whole.index(b"strh") + 8 + 32
+    (tmp_path / "open.avi").write_bytes(whole[:place] + bytes(4) + whole[place + 4 :])
+    broken = color(tmp_path / "open.avi", tmp_path / "o.mkv", colorizer).notes
+    assert broken == ["its header names no length, so its recording may have been broken off"]
     with av.open(str(tmp_path / "sound.mkv"), "w") as container:
         video, audio = container.add_stream("mpeg4", rate=25), container.add_stream("flac", rate=8000, layout="mono")
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"

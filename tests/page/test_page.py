@@ -184,7 +184,11 @@ def test_pages_elsewhere_send_nothing(server: str) -> None:
     for site in ("cross-site", "same-site"):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             _upload(server, "x.png", "many bytes", {"Sec-Fetch-Site": site})
-    assert _upload(server, "x.png", "few", {"Sec-Fetch-Site": "same-origin"})
+    for origin in ("http://pictures.example", "null", "http://127.0.0.1:1"):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            _upload(server, "x.png", "many bytes", {"Origin": origin})
+    assert _upload(server, "x.png", "few", {"Sec-Fetch-Site": "same-origin", "Origin": "null"})
+    assert _upload(server, "x.png", "few", {"Origin": server.rstrip("/")})
 
 
 @pytest.mark.slow

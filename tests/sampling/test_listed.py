@@ -157,8 +157,8 @@ def test_a_photograph_that_is_not_there_is_rejected_with_its_reason(box: Path, p
         ("latin.txt", "caf\xe9.png\n".encode("latin-1"), "is no text in UTF-8"),
         ("sides.csv", "path,split,group\na.png,train,g\nb.png,test,g\n", "g is stated to be in train and in test"),
         ("hole.csv", "path,split\n,train\n", "line 2: path is empty"),
-        ("open.tsv", 'path\tcaption\na.png\t"a boat\nb.png\t\n', "a field cannot be read to its end"),
-        ("after.tsv", 'path\tcaption\na.png\t"a boat\nb.png\t"a sea"\n', "a field cannot be read to its end"),
+        ("open.tsv", 'path\tcaption\na.png\t"a boat\nb.png\t\n', "line 2: a field cannot be read to its end"),
+        ("after.tsv", 'path\tcaption\na.png\t"a boat\nb.png\t"a sea"\n', "line 2: a field cannot be read to its"),
         ("lines.csv", 'path,caption\na.png,"a boat\nb.png,on a ""sea"\n', "line 3: a field goes over several lines"),
     ],
 )

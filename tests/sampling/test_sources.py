@@ -72,7 +72,11 @@ def test_a_folder_that_cannot_be_read_is_named(photo_folder: Path, monkeypatch: 
             "candidate 1: group 5 is in train and in test",
         ),
         ("Candidates(2, lambda n: Candidate(str(n), Path('x')), weights=np.ones(3))", "one number above 0 for each"),
-        ("Candidates(2, lambda n: Candidate(str(n), Path('x')), weights=np.zeros(2))", "the least 0"),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x')), weights=np.array([1, 0]))", "of candidate 1 is 0"),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x')), weights=['a', 'b'])", "one number above 0 for each"),
+        ("Candidates(2, lambda n: Candidate(str(n), Path('x'), group=[1]), grouped=True)", "None or a whole number"),
+        ("Candidates(2, lambda n: Candidate('\\ud800', Path('x')))", "a text that UTF-8 can hold"),
+        ("Candidates(3, lambda n: Candidate(str(n), Path('x')), weights=[1, 2, 3])", ""),
         ("Candidates(0, lambda n: 1, weights=np.zeros(0))", ""),
     ],
 )
@@ -85,7 +89,9 @@ def test_what_a_source_of_ones_own_gives_is_checked(
     monkeypatch.delitem(sys.modules, "own_source", raising=False)
     sample = params.sample.model_copy(update={"source": "own_source:mine"})
     if not said:
-        assert len(list_candidates(sample, 0)) == 0
+        found = list_candidates(sample, 0)
+        assert found.weights is not None
+        assert found.weights.tolist() == [1, 2, 3][: len(found)]
         return
     with pytest.raises(ParamsError, match=rf"sample\.source: own_source:mine: .*{said}"):
         list_candidates(sample, 0)

@@ -112,8 +112,12 @@ def test_pictures_of_one_key_are_counted(
     assert "2 pictures are left out, since what is before the first dot" in (said := capsys.readouterr().out)
     assert "such as one.TAR/Scan 12.2.png" in said
     (tmp_path / "odd::place/two.tar.gz").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"two\.tar\.gz: a compressed shard cannot be read in places; unpack it"):
-        webdataset(tmp_path / "odd::place")
+    assert len(webdataset(tmp_path / "odd::place")) == 2
+    assert "1 are left out, such as" in capsys.readouterr().out
+    (tmp_path / "odd::place/one.TAR").unlink()
+    for path in (tmp_path / "odd::place", tmp_path / "odd::place/two.tar.gz"):
+        with pytest.raises(SourceError, match=r"two\.tar\.gz: a compressed shard cannot be read in places; unpack"):
+            webdataset(path)
 
 
 def test_damage_within_a_shard_is_one_photographs(tmp_path: Path, rng: np.random.Generator) -> None:
