@@ -213,7 +213,13 @@ def recipe(name: Annotated[str | None, typer.Argument(help="Without it, list the
     if name is None:
         return _list_recipes()
     tree = recipes.compose(RECIPES, name)
-    differences = list(recipes.changes(recipes.current(PARAMS), tree))
+    before_it = recipes.current(PARAMS)
+    if before_it is None and PARAMS.is_file() and PARAMS.stat().st_size:
+        raise InputError(
+            f"{PARAMS}: cannot be read, and its values would be lost; mend it (`twotone check` says where), or move it "
+            "away"
+        )
+    differences = list(recipes.changes(before_it, tree))
     recipes.write(tree, PARAMS)
     for key, before, after in differences:
         print(f"{key}: {_text(before)} -> {_text(after)}")

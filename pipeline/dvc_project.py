@@ -7,12 +7,18 @@ import json
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+# The patterns of .dvcignore.
+IGNORED = (
+    *("__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db"),
+    *("desktop.ini", "*~", "*.swp", ".cache"),
+)
 # DVC is run, not imported: its import takes longer than most of what asks here.
 _LAY_OVER = """
 import sys
@@ -68,13 +74,19 @@ def stale(name: str, stages: tuple[str, ...], project: Path) -> str:
 
 
 def folder_md5(folder: Path) -> str:
-    """Return DVC's hash of a folder: the MD5 of a JSON list of its files with their MD5s."""
-    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    """Return DVC's hash of a folder: the MD5 of a JSON list of its files with their MD5s, but for those it ignores."""
+    below = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
+    files = sorted((inside.as_posix(), path) for inside, path in below if not any(map(_is_ignored, inside.parts)))
     entries = []
     for name, path in files:
         with path.open("rb") as file:
             entries.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _is_ignored(name: str) -> bool:
+    """Whether .dvcignore names it; all patterns there are names."""
+    return any(fnmatchcase(name, pattern) for pattern in IGNORED)
 
 
 def lay_over(params: str, changes: list[str]) -> str:

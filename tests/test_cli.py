@@ -24,6 +24,15 @@ def test_a_recipe_prints_what_it_changes_and_comes_back(checkout: Path) -> None:
     assert (checkout / "params.yaml").read_bytes() == before
 
 
+def test_a_recipe_replaces_nothing_that_cannot_be_read(checkout: Path) -> None:
+    broken = (checkout / "params.yaml").read_text(encoding="utf-8") + "sample: [\n"
+    (checkout / "params.yaml").write_text(broken, encoding="utf-8")
+    refused = twotone(checkout, "recipe", "smoke")
+    assert refused.returncode == 2
+    assert "params.yaml: cannot be read, and its values would be lost; mend it" in refused.stderr
+    assert (checkout / "params.yaml").read_text(encoding="utf-8") == broken
+
+
 def test_recipes_are_listed_and_unknown_ones_refused(checkout: Path) -> None:
     assert "pix2pix_scratch" in twotone(checkout, "recipe").stdout
     refused = twotone(checkout, "recipe", "nothing")

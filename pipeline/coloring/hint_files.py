@@ -15,7 +15,7 @@ from pipeline.coloring.copies import COLORED, stem_of
 from pipeline.errors import HintError, ImageError
 from pipeline.files import write_whole
 from pipeline.inference.hints import MOST, Hint, Painted, require_hints
-from pipeline.inference.reference import hints_like
+from pipeline.inference.reference import hints_like, with_alpha
 from pipeline.media.decoding import SUFFIXES
 from pipeline.media.pictures import read_picture
 from pipeline.media.writing import eight_bits
@@ -107,7 +107,8 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
         raise HintError(f"{path}: no JSON; {_EXAMPLE}") from None
     if not file.hints:
         raise HintError(f"{path}: no hints in it; {_EXAMPLE}")
-    short = None if file.width is None or file.height is None else min(file.width, file.height)
+    size = None if file.width is None or file.height is None else (file.width, file.height)
+    short = None if size is None else min(size)
     return tuple(
         Hint(
             _share(one.x, file.width),
@@ -115,6 +116,7 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
             one.color,
             None if one.radius is None else _share(one.radius, short),
             one.time,
+            size,
         )
         for one in file.hints
     )
@@ -206,12 +208,13 @@ def reference_picture(path: Path) -> Samples:
 
 
 def read_reference(path: Path, max_pixels: int) -> Samples:
-    """Read a reference picture.
+    """Read a reference picture: (H, W) or (H, W, 3), and (H, W, 4) uint8 where a part of it is transparent.
 
     Raises:
         HintError: it cannot be read.
     """
     try:
-        return read_picture(path, max_pixels).pixels
+        picture = read_picture(path, max_pixels)
     except (ImageError, OSError) as error:
         raise HintError(f"{path}: {error}") from None
+    return picture.pixels if picture.alpha is None else with_alpha(picture.pixels, picture.alpha)

@@ -84,6 +84,7 @@ def _own_parts(params: Params) -> str:
 def _device(params: Params) -> str:
     import torch
 
+    from pipeline.checkpointing.remote import Remote
     from pipeline.devices import choose_device, choose_precision, require_devices
     from pipeline.trackers import require_trackers
 
@@ -98,7 +99,8 @@ def _device(params: Params) -> str:
                 problems = unshareable(key, block.batch_size, block.micro_batch, torch.cuda.device_count())
                 if problems:
                     raise ParamsError(problems[0])
-    return f"base: {device}, {precision}"
+    copies = "" if Remote.of(params.base.states) is None else f", states also at {params.base.states}"
+    return f"base: {device}, {precision}{copies}"
 
 
 def _source(params: Params) -> str:
@@ -156,12 +158,24 @@ def _generator(params: Params) -> str:
         from pipeline.models.weights import require_weights
 
         require_weights(generator.backbone, generator.weights)
+        if generator.weights not in ("none", "imagenet"):
+            _require_safetensors(Path(generator.weights))
     shapes_only = generator.model_copy(update={"weights": "none"})
     with torch.device("meta"):
         network = build_generator(shapes_only, space, params.base.image_size, seed=0)
         _require_forward(network, space.in_channels, params.base.image_size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return f"generator: {generator.architecture}, {millions:.1f} M parameters, weights {generator.weights}"
+
+
+def _require_safetensors(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            file.keys()
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"generator.weights {path}: no file of safetensors: {error}") from None
 
 
 def _require_forward(network: nn.Module, channels: int, size: int) -> None:

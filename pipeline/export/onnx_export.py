@@ -23,6 +23,8 @@ from pipeline.models.config import DIAL, ONNX_FILE, Dropout, Interface, ModelCon
 from pipeline.models.generators import with_noise_given
 from pipeline.models.layers import FromNoise
 from pipeline.params.schema import OnnxVariant
+from pipeline.training.degradation import damage_seeds
+from pipeline.training.hints import simulated, with_hints
 from pipeline.types import Floats
 
 # Largest difference allowed between torch and ONNX Runtime in fp32, Lab units.
@@ -216,5 +218,7 @@ def _calibration_inputs(loaded: LoadedGenerator, calibration: Photographs) -> It
     for number, batch in enumerate(plain_batches(calibration, batch_size=1)):
         if number == _CALIBRATION:
             return
-        condition, _ = loaded.space.encode(batch)
+        condition, target = loaded.space.encode(batch)
+        if loaded.config.generator.hints and number % 2:  # or the ranges of what hints add would be empty
+            condition = with_hints(condition, simulated(target, damage_seeds(0, number, range(1)), without=0.0))
         yield dict(zip(names, _seed_0(condition, loaded.config, shapes), strict=True))

@@ -47,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except Exception as error:  # a damaged file fails in whatever way its bytes ask for
-        asked = re.search(r"GLOBAL:? (\S+)", str(error), re.IGNORECASE)
+        asked = re.search(r"GLOBAL:? (?:GLOBAL )?(\S+)", str(error), re.IGNORECASE)
         if asked:
             raise WeightsError(
                 f"{path}: holds more than weights ({asked[1]}), which could run code and so is not loaded; save it "

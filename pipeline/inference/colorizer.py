@@ -23,6 +23,7 @@ from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
 from pipeline.media.decoding import SMALLEST_SIDE
 from pipeline.media.pictures import samples_of
+from pipeline.media.writing import eight_bits
 from pipeline.system import cores
 from pipeline.types import Floats, Samples
 
@@ -150,7 +151,7 @@ class Colorizer:
         render_size: int | None = None,
         seed: int = 0,
         saturation: float = 1.0,
-        hints: Sequence[Hint] | Painted = (),
+        hints: Sequence[Hint] | Hint | Painted | None = (),
     ) -> Any:
         """Color a photograph, or several.
 
@@ -160,7 +161,7 @@ class Colorizer:
             render_size: short side of what the network sees, 32 to 2048 pixels; at a larger one it sees smaller things.
             seed: of the noise of a generator that has some.
             saturation: factor of the network's chroma; 0 is gray.
-            hints: colors for places of one photograph, or a copy of it with painted dots.
+            hints: colors for places of one photograph, or a copy of it with painted dots; None for none.
 
         Returns:
             For a PIL image an RGB one (RGBA where it was transparent); for an array (..., H, W, 3) of its type;
@@ -175,7 +176,7 @@ class Colorizer:
         several = not isinstance(image, Image.Image) and not (isinstance(image, np.ndarray) and image.ndim < 4)
         if hints and several:
             raise HintError("hints belong to one photograph; color each with its own")
-        given = hints if isinstance(hints, Painted) else tuple(hints)
+        given = hints if isinstance(hints, Painted) else (hints,) if isinstance(hints, Hint) else tuple(hints or ())
         return self._color_any(image, ColoringOptions(render_size, seed, saturation, hints=given))
 
     def color(self, pixels: Samples, options: ColoringOptions) -> Samples:
@@ -207,11 +208,10 @@ class Colorizer:
 
     def _color_any(self, image: Any, options: ColoringOptions) -> Any:
         if isinstance(image, Image.Image):
-            pixels, alpha = samples_of(image)
-            rgb = self.color(pixels, options)
-            if rgb.dtype == np.uint16:  # Pillow has no 16-bit color
-                rgb = (rgb >> 8).astype(np.uint8)
-            return Image.fromarray(rgb if alpha is None else np.dstack([rgb, alpha]))
+            # Pillow converts gray with alpha that is multiplied in to this mode alone.
+            pixels, alpha = samples_of(image.convert("LA") if image.mode == "La" else image)
+            rgb = eight_bits(self.color(pixels, options))  # Pillow has no 16-bit color
+            return Image.fromarray(rgb if alpha is None else np.dstack([rgb, eight_bits(alpha)]))
         if isinstance(image, np.ndarray) and image.ndim != 4:
             return self.color(image, options)
         if isinstance(image, np.ndarray):

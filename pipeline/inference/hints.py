@@ -28,6 +28,7 @@ _EVERYWHERE = 3.0
 _COVERED, _LEAST_COVERED = 0.25, 0.05
 # Short side at most at which a painted copy is compared with the photograph.
 _SEEN = 1024
+_SAME = "it must show the same, at any size"
 _FORMS = 'write a name such as navy, "#8b1a1a", "rgb(139, 26, 26)" or "hsl(30, 40%, 50%)"'
 
 
@@ -48,6 +49,8 @@ class Hint:
     """Half the side of the square that has the color: pixels, or a share of the short side; None for 1.5%."""
     time: float = 0.0
     """Seconds into a film; a photograph has no other time than 0."""
+    size: tuple[int, int] | None = None
+    """Width and height of what it was said of, which has the photograph's proportions; None for the photograph."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,18 @@ class Painted:
     """(H, W, 3) uint8 sRGB, of any size with the photograph's proportions."""
     covers: NDArray[np.bool_] | None = None
     """(H, W): where it is opaque; None for everywhere. Where it is not, nothing is said."""
+
+    def __post_init__(self) -> None:
+        """Refuse other arrays.
+
+        Raises:
+            HintError: the pixels are not (H, W, 3) uint8, or what they cover is not as large.
+        """
+        shape, kind = self.pixels.shape, self.pixels.dtype
+        if len(shape) != 3 or shape[2] != 3 or kind != np.uint8:
+            raise HintError(f"a painted copy must be (H, W, 3) uint8, got {shape} {kind}")
+        if self.covers is not None and self.covers.shape != shape[:2]:
+            raise HintError(f"what a painted copy covers must be {shape[:2]} as its pixels, got {self.covers.shape}")
 
 
 def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
@@ -70,6 +85,9 @@ def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
         raise HintError(f"{len(hints)} hints; at most {MOST} can be said, and a painted copy says more")
     for number, hint in enumerate(hints, 1):
         name = f"hint {number}"
+        if hint.size and not same_proportions(hint.size, (width, height)):
+            said = f"{hint.size[0]}x{hint.size[1]}"
+            raise HintError(f"{name}: is of {said} pixels, and the photograph is {width}x{height}: {_SAME}")
         for axis, given, length in (("x", hint.x, width), ("y", hint.y, height)):
             if not 0 <= _pixels(given, length, f"{name}: {axis}") <= length:
                 raise HintError(
@@ -78,6 +96,11 @@ def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
         if hint.radius is not None and _pixels(hint.radius, min(width, height), f"{name}: radius") <= 0:
             raise HintError(f"{name}: radius must be above 0, got {hint.radius}")
         color_of(hint.color, name)
+
+
+def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two widths and heights are of one shape, to within a hundredth and a pixel."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= 0.01 * one[1] * other[0] + max(other)
 
 
 def _written(given: float | str) -> str:
@@ -100,6 +123,8 @@ def rgb_of(text: str, name: str = "hint") -> tuple[int, int, int]:
     Raises:
         HintError: it is none, or it is transparent.
     """
+    if not isinstance(text, str):
+        raise HintError(f"{name}: {text!r} is no color; {_FORMS}")
     # CSS counts alpha to 1, and Pillow to 255.
     opaque = re.sub(r"^(rgb|hsl)a(\(.*),\s*(1(\.0*)?|100%)\s*\)$", r"\1\2)", text.strip(), flags=re.IGNORECASE)
     try:
@@ -174,10 +199,9 @@ def _painted(painted: Painted, pixels: Samples, small: tuple[int, int], required
     """
     height, width = painted.pixels.shape[:2]
     full = pixels.shape[:2]
-    if abs(width * full[0] - height * full[1]) > 0.01 * height * full[1] + max(*full):
+    if not same_proportions((width, height), (full[1], full[0])):
         raise HintError(
-            f"the painted copy is {width}x{height} pixels, and the photograph is {full[1]}x{full[0]}: it must show the "
-            "same, at any size"
+            f"the painted copy is {width}x{height} pixels, and the photograph is {full[1]}x{full[0]}: {_SAME}"
         )
     # Enough to see each dot by; 48 megapixels of colors are 400 MB.
     scale = min(1.0, _SEEN / min(width, height))

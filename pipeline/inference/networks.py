@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +95,15 @@ def _torch(folder: Path, vivid: float | None, threads: int | None, asked: str) -
         torch.set_num_threads(threads)
     loaded = load_generator(folder) if vivid is None else load_mixed(folder, vivid)
     network = with_noise_given(loaded.network, loaded.space)
+    # Its hooks keep the encoder's features, and hints, in the network: two threads would mix their pictures.
+    alone = threading.Lock()
     names, problem = torch_devices(asked), ""
     for device in names:
 
         def run(x: Floats, seed: int, device: str = device) -> Floats:
             given = inputs(x, seed, loaded.config, network.shapes)
             condition, *uniforms = (torch.from_numpy(each).to(device) for each in given)
-            with torch.inference_mode():
+            with alone, torch.inference_mode():
                 colors: Floats = (
                     network(condition.to(memory_format=torch.channels_last), *uniforms).float().cpu().numpy()
                 )
@@ -133,6 +136,9 @@ def onnx_runtime() -> Any:
 def _onnx(path: Path, vivid: float | None, threads: int | None, asked: str, as_is: bool) -> Network:
     onnxruntime = onnx_runtime()
     config = read_config(path.parent)
+    if path.name not in config.sha256:
+        named = ", ".join(name for name in config.sha256 if name.endswith(path.suffix)) or "no such file"
+        raise ModelError(f"{path}: the model.json beside it describes {named}; give the file that name")
     content = read_weights(path, config)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0

@@ -30,6 +30,7 @@ _LONG = 1024
 _MULTIPLE = 32
 # A picture whose mean chroma is below it is a gray one: what is left is a JPEG's noise.
 _GRAY = 2.0
+_OPAQUE = 0.5
 # Half the side of a hint, as a share of its cell.
 _RADIUS = 0.25
 
@@ -48,22 +49,26 @@ def hints_like(photograph: Any, reference: Any) -> tuple[Hint, ...]:
 
     Args:
         photograph: a PIL image, or an array (H, W) or (H, W, 3), uint8 or uint16.
-        reference: likewise, in color.
+        reference: likewise, in color; or (H, W, 4) uint8, of which the last channel is its opacity: what is not seen
+            says nothing.
 
     Returns:
         At most 300 hints, the surest last; () where nothing matches.
 
     Raises:
-        HintError: the reference has no color.
+        HintError: the reference has no color, or is transparent.
+        TypeError: the samples are neither uint8 nor uint16.
         InputError: torch is not installed.
         WeightsError: the classifier's weights are not installed (extra `weights`).
     """
     seen, colors = _cells_of(_pixels(photograph)), _cells_of(_pixels(reference))
-    if float(np.hypot(*colors.ab.T).mean()) < _GRAY:
+    if not colors.opaque.any():
+        raise HintError("the reference picture is transparent")
+    if float(np.hypot(*colors.ab[colors.opaque].T).mean()) < _GRAY:
         raise HintError("the reference picture has no color")
     alike, partner = _partners(seen.features, colors.features, seen.columns)
     as_light = np.abs(seen.light - colors.light[partner]) < _AS_LIGHT
-    chosen = np.flatnonzero((alike > _ALIKE) & as_light)
+    chosen = np.flatnonzero((alike > _ALIKE) & as_light & colors.opaque[partner])
     surest = chosen[np.argsort(alike[chosen], kind="stable")][-_MOST:]
     rows = len(seen.light) // seen.columns
     radius = f"{_RADIUS * 100 / min(rows, seen.columns):.3f}%"
@@ -81,7 +86,7 @@ def hints_like(photograph: Any, reference: Any) -> tuple[Hint, ...]:
 class _Cells:
     """The cells of a picture, row by row."""
 
-    def __init__(self, features: Tensor, pixels: Pixels):
+    def __init__(self, features: Tensor, pixels: Pixels, opacity: Pixels | None):
         self.features = features
         """(C, rows, columns)"""
         rows, self.columns = features.shape[1:]
@@ -90,21 +95,38 @@ class _Cells:
         srgb = np.moveaxis(pixels.astype(np.float32) / np.float32(255), 2, 0)
         self.ab = _means(chromaticity(srgb), rows, self.columns)
         """(cells, 2) mean a* and b*"""
+        shown = np.ones((1, 1), np.float32) if opacity is None else opacity.astype(np.float32) / np.float32(255)
+        self.opaque = _means(np.broadcast_to(shown, pixels.shape[:2])[None], rows, self.columns)[:, 0] >= _OPAQUE
+        """(cells,) whether at least half of each is seen"""
         mean = (_means(srgb, rows, self.columns) * 255).round().astype(int)
         self.names = ["#{:02x}{:02x}{:02x}".format(*color) for color in mean]
 
 
 def _pixels(picture: Any) -> Samples:
-    return samples_of(picture)[0] if isinstance(picture, Image.Image) else np.asarray(picture)
+    if isinstance(picture, Image.Image):
+        samples, alpha = samples_of(picture)
+        return samples if alpha is None else with_alpha(samples, alpha)
+    samples = np.asarray(picture)
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"a picture must be uint8 or uint16, got {samples.dtype}")
+    return samples
+
+
+def with_alpha(samples: Samples, alpha: Samples) -> Pixels:
+    """Join (H, W) or (H, W, 3) samples and their (H, W) opacity: (H, W, 4) uint8."""
+    rgb = samples if samples.ndim == 3 else np.repeat(samples[..., None], 3, 2)
+    return np.dstack([eight_bits(rgb), eight_bits(alpha)])
 
 
 def _cells_of(samples: Samples) -> _Cells:
     height, width = samples.shape[:2]
     scale = min(_SIDE / min(height, width), _LONG / max(height, width))
     size = [max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in (width, height)]
-    small = Image.fromarray(eight_bits(samples)).convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    pixels = np.asarray(small)
-    return _Cells(_seen(lightness(pixels)), pixels)
+    whole, opacity = Image.fromarray(eight_bits(samples)), None
+    if whole.mode == "RGBA":
+        opacity = np.asarray(whole.getchannel("A").resize(size, Image.Resampling.BOX))
+    pixels = np.asarray(whole.convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return _Cells(_seen(lightness(pixels)), pixels, opacity)
 
 
 def _seen(light: Floats) -> Tensor:

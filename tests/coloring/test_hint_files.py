@@ -114,10 +114,19 @@ def test_positions_may_be_of_a_photograph_of_another_size(tmp_path: Path) -> Non
     path.write_text(
         json.dumps({"width": 800, "height": 600, "hints": [{"x": 200, "y": 300, "color": "red"}]}), encoding="utf-8"
     )
-    assert read_hints(path) == (Hint("25.0%", "50.0%", "red"),)
+    assert read_hints(path) == (Hint("25.0%", "50.0%", "red", size=(800, 600)),)
     one = {"x": "200", "y": "50%", "color": "red", "radius": 30}
     path.write_text(json.dumps({"width": 400, "height": 300, "hints": [one]}), encoding="utf-8")
-    assert read_hints(path) == (Hint("50.0%", "50%", "red", "10.0%"),)
+    assert read_hints(path) == (Hint("50.0%", "50%", "red", "10.0%", size=(400, 300)),)
+
+
+def test_positions_of_another_shape_are_refused(tmp_path: Path) -> None:
+    gray_photo(tmp_path / "street.png")
+    hints = {"width": 60, "height": 80, "hints": [{"x": 50, "y": 10, "color": "red"}]}
+    (tmp_path / "street.hints.json").write_text(json.dumps(hints), encoding="utf-8")
+    done = twotone(tmp_path, "colorize", "street.png", "-o", "out")
+    assert done.returncode == 1
+    assert "hint 1: is of 60x80 pixels, and the photograph is 80x60: it must show the same, at any size" in done.stderr
 
 
 def test_written_hints_are_read_again(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from PIL import Image
 from skimage import data
 from skimage.color import rgb2gray, rgb2lab
 
-from pipeline.coloring.hint_files import liked
+from pipeline.coloring.hint_files import liked, read_reference
 from pipeline.errors import HintError
 from pipeline.inference import Colorizer, Hint, hints_like
+from pipeline.inference.hints import color_of
 from pipeline.types import Pixels
 from tests.helpers import twotone
 
@@ -49,6 +50,25 @@ def test_a_gray_photograph_is_matched_as_its_color_is(cat: Pixels) -> None:
 
 def test_where_nothing_matches_nothing_is_taken(cat: Pixels) -> None:
     assert hints_like(cat, np.asarray(data.coffee())) == ()
+
+
+def test_what_is_not_seen_of_a_reference_says_nothing(cat: Pixels, tmp_path: Path) -> None:
+    reference = mirrored(cat)
+    half = np.full(reference.shape[:2], 255, np.uint8)
+    half[:, reference.shape[1] // 2 :] = 0
+    hidden = reference.copy()
+    hidden[half == 0] = (255, 0, 255)
+    cut = Image.fromarray(np.dstack([hidden, half]))
+    cut.save(tmp_path / "cut.png")
+    found = hints_like(cat, cut)
+    assert 5 < len(found) < len(hints_like(cat, reference))
+    assert all(color_of(one.color)[0] < 60 for one in found)
+    assert hints_like(cat, read_reference(tmp_path / "cut.png", 10**7)) == found
+    cut.putalpha(0)
+    with pytest.raises(HintError, match="the reference picture is transparent"):
+        hints_like(cat, cut)
+    with pytest.raises(TypeError, match="uint8 or uint16, got float64"):
+        hints_like(cat / 255, reference)
 
 
 def test_a_gray_reference_is_refused(cat: Pixels) -> None:

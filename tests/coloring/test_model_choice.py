@@ -15,7 +15,7 @@ from pipeline.coloring import model_choice
 from pipeline.coloring.model_choice import ORDER, choose_model, why_stale
 from pipeline.errors import ModelError
 from pipeline.inference.starter import starter_folder
-from tests.helpers import Project
+from tests.helpers import ROOT, Project
 
 DVC_YAML = """
 stages:
@@ -68,7 +68,11 @@ def test_a_folder_has_the_hash_that_dvc_gives_it(made: Project) -> None:
     lock = YAML(typ="safe").load((made.folder / "dvc.lock").read_text(encoding="utf-8"))
     for name in ORDER:
         (out,) = lock["stages"][name]["outs"]
+        (made.folder / "checkpoints" / name / ".DS_Store").write_bytes(b"Finder")
         assert dvc_project.folder_md5(made.folder / "checkpoints" / name) == out["md5"]
+        (made.folder / "checkpoints" / name / ".DS_Store").unlink()
+    lines = (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
+    assert sorted(dvc_project.IGNORED) == sorted(line for line in lines if not line.startswith("#"))
 
 
 def test_the_last_stage_colors_whatever_the_times_of_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ def test_what_a_run_needs_is_listed(project: Project) -> None:
         ),
         pytest.param("base.device=cuda", "base.device cuda is not available here", marks=pytest.mark.slow),
         ("seed", "missing EQUAL at '<EOF>'"),
+        ("base.states=nowhere", "base.states nowhere: expected an address"),
     ],
 )
 def test_what_would_be_refused_is_refused(project: Project, change: str, sentence: str) -> None:
@@ -254,6 +255,9 @@ def test_weights_and_backbones_are_looked_for(project: Project) -> None:
     refused = twotone(project.folder, "check")
     assert refused.returncode == 2
     assert "generator.weights nowhere.safetensors: no such file" in refused.stderr
+    (project.folder / "nowhere.safetensors").write_bytes(bytes(100))
+    refused = twotone(project.folder, "check")
+    assert "generator.weights nowhere.safetensors: no file of safetensors" in refused.stderr
     refused = twotone(project.folder, "check", "-S", "generator.weights=none", "-S", "generator.backbone=vit_tiny")
     assert "generator.backbone 'vit_tiny' cannot be the encoder" in refused.stderr
 

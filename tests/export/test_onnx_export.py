@@ -16,15 +16,18 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
 from pipeline.color.arrays import lightness
+from pipeline.color.tensors import ColorSpace
 from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs, ShardWriter
 from pipeline.errors import ExportError, ModelError
-from pipeline.export.onnx_export import as_function, parity, require_parity, write_onnx
+from pipeline.export.onnx_export import _calibration_inputs, as_function, parity, require_parity, write_onnx
 from pipeline.inference import Colorizer
 from pipeline.inference.networks import dial_of, load_network
-from pipeline.models.checkpoint import load_generator, load_start
+from pipeline.models.checkpoint import load_generator, load_start, save_model
+from pipeline.models.config import ModelConfig
+from pipeline.models.generators import build_generator
 from pipeline.models.mixing import load_mixed
-from pipeline.params.schema import OnnxVariant
+from pipeline.params.schema import OnnxVariant, Params
 from pipeline.quality.validation import ab_mae
 from tests.conftest import MakeModel, tuned_pair
 from tests.helpers import noisy_photo
@@ -185,10 +188,27 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**environment, "TMPDIR": str(tmp_path)})
 
 
+def test_ranges_of_int8_know_hints(tmp_path: Path, params: Params, photographs: Photographs) -> None:
+    """What hints add would else be rounded to an empty range."""
+    chosen = params.generator.model_copy(
+        update={"backbone": "test_efficientnet", "decoder": "halved", "hints": True, "weights": "none"}
+    )
+    network = build_generator(chosen, ColorSpace("lab"), 32, seed=0)
+    save_model(tmp_path, {"generator": network}, ModelConfig.describe(chosen, "lab", 32))
+    said = [given["condition"][:, 1:] for given in _calibration_inputs(load_generator(tmp_path), photographs)]
+    assert [bool(hints.any()) for hints in said] == [False, True] * 4
+
+
 def test_a_damaged_or_foreign_file_is_refused(model: Path, tmp_path: Path, photographs: Photographs) -> None:
     folder = export(model, tmp_path, photographs)
     path = folder / "generator.onnx"
     content = bytearray(path.read_bytes())
+    renamed = folder / "mine.onnx"
+    renamed.write_bytes(content)
+    with pytest.raises(
+        ModelError, match=r"the model\.json beside it describes generator\.onnx; give the file that name"
+    ):
+        Colorizer.load(renamed)
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"generator\.onnx: damaged: its checksum is not the one in model\.json"):

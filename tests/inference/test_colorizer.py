@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.color import rgb2lab
+from torch import nn
 
 from pipeline.color.arrays import lightness
-from pipeline.errors import ImageError, ModelError
+from pipeline.color.tensors import ColorSpace
+from pipeline.errors import HintError, ImageError, ModelError
 from pipeline.inference.colorizer import Colorizer
+from pipeline.inference.hints import Hint, Painted
+from pipeline.models.checkpoint import save_model
+from pipeline.models.config import ModelConfig
+from pipeline.models.generators import build_generator
+from pipeline.params.schema import Params
 from tests.conftest import MakeModel
 from tests.helpers import EIGHT_BIT, mean_chroma, noisy_photo
 
@@ -46,6 +55,58 @@ def test_every_kind_of_image(colorizer: Colorizer, rng: np.random.Generator) -> 
     deep = colorizer(gray.astype(np.uint16) * 257)
     assert deep.dtype == np.uint16
     assert np.abs(rgb2lab(deep)[..., 0] - rgb2lab(np.dstack([gray] * 3))[..., 0]).max() < 0.01
+
+
+def test_gray_with_transparency_of_any_kind(colorizer: Colorizer, tmp_path: Path, rng: np.random.Generator) -> None:
+    deep = rng.integers(1, 65536, (40, 50)).astype(np.uint16)
+    deep[:, :9] = 0
+    Image.fromarray(deep).save(tmp_path / "deep.png", transparency=0)
+    with Image.open(tmp_path / "deep.png") as image:
+        colored = colorizer(image)
+    assert colored.mode == "RGBA"
+    assert np.array_equal(np.asarray(colored)[..., 3] == 0, deep == 0)
+    gray = noisy_photo(rng)[..., 0]
+    multiplied = Image.merge("LA", [Image.fromarray(gray), Image.new("L", gray.shape[::-1], 200)]).convert("La")
+    assert colorizer(multiplied).mode == "RGBA"
+
+
+def test_threads_do_not_mix_their_photographs(tmp_path: Path, params: Params, rng: np.random.Generator) -> None:
+    """The hooks of a U-Net, and hints, are kept in the network while it runs."""
+    update = {"backbone": "test_efficientnet", "decoder": "halved", "hints": True}
+    chosen = params.generator.model_copy(update=update)
+    network = build_generator(chosen, ColorSpace("lab"), 32, seed=4)
+    with torch.no_grad():  # as if it had learnt something
+        for projection in network.added:
+            projection.last.weight.normal_(0, 1)
+        [*_, last] = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+        last.weight *= 30
+    save_model(tmp_path, {"generator": network}, ModelConfig.describe(chosen, "lab", 32))
+    colorizer = Colorizer.load(tmp_path)
+    photographs = [noisy_photo(rng)[:64, :64] for _ in range(12)]
+    hints = [[Hint("50%", "50%", color, "20%")] for color in ("red", "green", "blue") * 4]
+
+    def color(number: int) -> np.ndarray:
+        found: np.ndarray = colorizer(photographs[number], hints=hints[number])
+        return found
+
+    alone = [color(number) for number in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(3):
+            assert all(map(np.array_equal, threads.map(color, range(12)), alone))
+
+
+def test_hints_that_are_none_are_refused_in_words(colorizer: Colorizer, rng: np.random.Generator) -> None:
+    photograph = noisy_photo(rng)
+    said = Hint("50%", "50%", "red")
+    assert np.array_equal(colorizer(photograph, hints=said), colorizer(photograph, hints=[said]))
+    assert np.array_equal(colorizer(photograph, hints=None), colorizer(photograph))
+    with pytest.raises(HintError, match=r"hint 1: \(1, 2, 3\) is no color"):
+        colorizer(photograph, hints=[Hint(1, 1, (1, 2, 3))])  # type: ignore[arg-type]
+    for pixels in (photograph.astype(np.uint16), photograph[..., 0]):
+        with pytest.raises(HintError, match=r"a painted copy must be \(H, W, 3\) uint8, got"):
+            Painted(pixels)
+    with pytest.raises(HintError, match=r"what a painted copy covers must be \(90, 121\)"):
+        Painted(photograph, np.ones((9, 12), bool))
 
 
 def test_what_is_no_photograph_is_refused(colorizer: Colorizer) -> None:
