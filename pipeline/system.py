@@ -53,10 +53,10 @@ def keep_freed_memory() -> None:
 def stop_signals(*names: str) -> tuple[signal.Signals, ...]:
     """Return the signals of these names that end this process.
 
-    Windows knows no SIGHUP, and under `nohup` a process ignores it.
+    Windows knows no SIGHUP, and under `nohup` it ends nothing.
     """
     known = [signal.Signals[name] for name in names if hasattr(signal, name)]
-    return tuple(number for number in known if signal.getsignal(number) is not signal.SIG_IGN)
+    return tuple(one for one in known if one.name != "SIGHUP" or signal.getsignal(one) is not signal.SIG_IGN)
 
 
 @contextmanager

@@ -386,6 +386,11 @@ def test_ctrl_c_leaves_no_half_written_picture(
         Image.open(path).load()
 
 
+def hears_sighup() -> None:
+    """In a new process, as in a terminal: these tests may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_to_all_processes_leaves_nothing_hidden(
@@ -397,7 +402,7 @@ def test_a_signal_to_all_processes_leaves_nothing_hidden(
     script = Path(sys.executable).with_name("twotone")
     words = [str(script), "colorize", "box", "-o", "out", "--model", str(model), "--processes", "2"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, cwd=box, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(words, cwd=box, start_new_session=True, preexec_fn=hears_sighup, **pipes) as process:
         while process.poll() is None and len(list(box.glob("out/*.png"))) < 3:
             time.sleep(0.01)
         os.killpg(process.pid, getattr(signal, name))
@@ -415,7 +420,8 @@ def test_a_film_that_is_ended_leaves_nothing_hidden(box: Path, model: Path, name
     write(box / "film.mp4", moving(0.0) * 60)
     script = Path(sys.executable).with_name("twotone")
     words = [str(script), "colorize", "film.mp4", "-o", "out", "--model", str(model), "--compare"]
-    with subprocess.Popen(words, cwd=box, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(words, cwd=box, preexec_fn=hears_sighup, **pipes) as process:
         while process.poll() is None and not list(box.glob("out/.writing-*.mp4")):
             time.sleep(0.02)
         process.send_signal(getattr(signal, name))
