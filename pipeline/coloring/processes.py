@@ -103,7 +103,7 @@ class _Finish:
     def __call__(self, begun: Future[Outcome], here: Callable[[], Outcome]) -> Outcome:
         try:
             return begun.result()
-        except (BrokenProcessPool, SystemExit, ModelError) as error:
+        except (BrokenProcessPool, ModelError) as error:
             if not self.said:
                 why = str(error) if isinstance(error, ModelError) else "was killed, for want of memory perhaps"
                 tqdm.write(f"note: one of the processes that color: {why}; going on without them", file=sys.stderr)
@@ -128,8 +128,12 @@ def _begin() -> None:
 
 
 def _color(job: Job, model: Path, options: BatchOptions) -> Outcome:
-    colorizer, origin = load_signed(model, options.vivid, threads=1, device=options.device)
-    return color_file(job, colorizer, replace(options, origin=used(origin, options.coloring)))
+    try:
+        colorizer, origin = load_signed(model, options.vivid, threads=1, device=options.device)
+        return color_file(job, colorizer, replace(options, origin=used(origin, options.coloring)))
+    except SystemExit as end:
+        # The pool would take it for the photograph's answer, and go on with the next one.
+        os._exit(int(end.code or 1))
 
 
 def _memory() -> int:
