@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
+from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-# The patterns of .dvcignore.
-IGNORED = (
-    *("__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db"),
-    *("desktop.ini", "*~", "*.swp", ".cache"),
-)
 # DVC is run, not imported: its import takes longer than most of what asks here.
 _LAY_OVER = """
 import sys
@@ -62,7 +59,7 @@ def stale(name: str, stages: tuple[str, ...], project: Path) -> str:
         recorded = lock["stages"]
         made = {out["path"]: out["md5"] for stage in recorded.values() for out in stage.get("outs", [])}
         here = made.get(f"checkpoints/{name}")
-        if here and here != folder_md5(project / "checkpoints" / name):
+        if here and here != folder_md5(project / "checkpoints" / name, project):
             return "is not the one in dvc.lock (dvc checkout brings that back)"
         for stage in stages:
             for dep in recorded.get(stage, {}).get("deps", []):
@@ -73,10 +70,9 @@ def stale(name: str, stages: tuple[str, ...], project: Path) -> str:
     return ""
 
 
-def folder_md5(folder: Path) -> str:
+def folder_md5(folder: Path, project: Path) -> str:
     """Return DVC's hash of a folder: the MD5 of a JSON list of its files with their MD5s, but for those it ignores."""
-    below = ((path.relative_to(folder), path) for path in folder.rglob("*") if path.is_file())
-    files = sorted((inside.as_posix(), path) for inside, path in below if not any(map(_is_ignored, inside.parts)))
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in below(folder, project) if path.is_file())
     entries = []
     for name, path in files:
         with path.open("rb") as file:
@@ -84,9 +80,15 @@ def folder_md5(folder: Path) -> str:
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def _is_ignored(name: str) -> bool:
-    """Whether .dvcignore names it; all patterns there are names."""
-    return any(fnmatchcase(name, pattern) for pattern in IGNORED)
+def below(folder: Path, project: Path) -> Iterator[Path]:
+    """Yield what lies in a folder and in those inside it, but for what the project's .dvcignore names."""
+    file = project / ".dvcignore"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    ignored = [re.compile(translate(line)) for line in lines if line and not line.startswith("#")]
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        if not any(pattern.match(part) for pattern in ignored for part in parts):
+            yield path
 
 
 def lay_over(params: str, changes: list[str]) -> str:

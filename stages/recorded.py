@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.checkpointing.finished import publish_again
+from pipeline.dvc_project import below
 from pipeline.errors import InputError, TwotoneError
 from pipeline.params.schema import Params, read
 from stages.dvc import ROOT, watched_files
@@ -81,19 +80,9 @@ def _photographs(stage: str, params: Params) -> Inputs:
         return {}
     path = Path(params.sample.path if stage == "sample" else params.evaluate.photographs)
     found = Inputs()
-    for file in _below(path) if path.is_dir() else [path]:
+    for file in below(path, ROOT) if path.is_dir() else [path]:
         with suppress(FileNotFoundError):  # deleted since it was listed
             if file.is_file():
                 status = file.stat()
                 found[str(file)] = (status.st_size, status.st_mtime_ns)
     return found
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield what lies in a folder and in those inside it, but for what .dvcignore names."""
-    lines = (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
-    ignored = [re.compile(translate(line)) for line in lines if line and not line.startswith("#")]
-    for file in folder.rglob("*"):
-        parts = file.relative_to(folder).parts
-        if not any(pattern.match(part) for pattern in ignored for part in parts):
-            yield file

@@ -105,7 +105,7 @@ class _Finish:
             return begun.result()
         except (BrokenProcessPool, ModelError) as error:
             if not self.said:
-                why = str(error) if isinstance(error, ModelError) else "was killed, for want of memory perhaps"
+                why = "was killed, for want of memory perhaps" if isinstance(error, BrokenProcessPool) else str(error)
                 tqdm.write(f"note: one of the processes that color: {why}; going on without them", file=sys.stderr)
             self.said = True
             return here()

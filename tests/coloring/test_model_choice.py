@@ -66,13 +66,12 @@ def retrain(project: Project) -> None:
 
 def test_a_folder_has_the_hash_that_dvc_gives_it(made: Project) -> None:
     lock = YAML(typ="safe").load((made.folder / "dvc.lock").read_text(encoding="utf-8"))
+    shutil.copy(ROOT / ".dvcignore", made.folder)
     for name in ORDER:
         (out,) = lock["stages"][name]["outs"]
         (made.folder / "checkpoints" / name / ".DS_Store").write_bytes(b"Finder")
-        assert dvc_project.folder_md5(made.folder / "checkpoints" / name) == out["md5"]
+        assert dvc_project.folder_md5(made.folder / "checkpoints" / name, made.folder) == out["md5"]
         (made.folder / "checkpoints" / name / ".DS_Store").unlink()
-    lines = (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
-    assert sorted(dvc_project.IGNORED) == sorted(line for line in lines if not line.startswith("#"))
 
 
 def test_the_last_stage_colors_whatever_the_times_of_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
