@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import MakeModel, tuned_pair
 
@@ -65,11 +65,21 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for a module: the second page that it opens has gradio's scripts already."""
+    context = browser.new_context(accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser: Browser, server: str) -> Iterator[Page]:
-    page = opened(browser, server)
+def page(context: BrowserContext, server: str) -> Iterator[Page]:
+    page = opened(context, server)
     yield page
-    page.context.close()
+    for tab in context.pages:
+        tab.close()
 
 
 def patient_page(browser: Browser, **options: Any) -> Page:
@@ -79,8 +89,8 @@ def patient_page(browser: Browser, **options: Any) -> Page:
     return page
 
 
-def opened(browser: Browser, server: str) -> Page:
-    page = patient_page(browser, accept_downloads=True)
+def opened(context: BrowserContext, server: str) -> Page:
+    page = context.new_page()
     page.goto(server)
     page.locator("#upload input[type=file]").wait_for(state="attached")
     return page

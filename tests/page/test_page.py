@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from skimage.color import rgb2lab
 
 from pipeline.coloring.worker import Request, Worker
@@ -164,8 +164,7 @@ def test_each_tab_has_its_own_photographs(page: Page, server: str, tmp_path: Pat
     names = ("a", "b")
     for name in names:
         save_photo(tmp_path / f"{name}.png", rng, (90, 120))
-    second = page.context.new_page()
-    second.goto(server)
+    second = opened(page.context, server)
     for tab, name in ((page, "a"), (second, "b")):
         send(tab, tmp_path / f"{name}.png")
         expect(tab.locator("#status")).to_contain_text("Colored 1 / 1", timeout=PATIENCE)
@@ -173,8 +172,7 @@ def test_each_tab_has_its_own_photographs(page: Page, server: str, tmp_path: Pat
         tab.reload()
         expect(tab.locator("#status")).to_contain_text("Colored 1 / 1", timeout=PATIENCE)
         assert downloaded(tab, tmp_path).name == f"{name}-color.png"
-    third = page.context.new_page()
-    third.goto(server)
+    third = opened(page.context, server)
     expect(third.locator("#status")).to_contain_text("appear here")
     third.wait_for_timeout(1000)
     expect(third.locator("#status")).to_contain_text("appear here")
@@ -192,8 +190,8 @@ def test_pages_elsewhere_send_nothing(server: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_at_once(browser: Browser, server: str, tmp_path: Path, rng: np.random.Generator) -> None:
-    pages = [opened(browser, server) for _ in range(2)]
+def test_two_at_once(context: BrowserContext, server: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    pages = [opened(context, server) for _ in range(2)]
     sizes = [(320, 240), (200, 260)]
     for number, (page, size) in enumerate(zip(pages, sizes, strict=True)):
         save_photo(tmp_path / f"{number}.png", rng, size)
@@ -202,7 +200,7 @@ def test_two_at_once(browser: Browser, server: str, tmp_path: Path, rng: np.rand
         path = downloaded(page, tmp_path)
         assert path.name == f"{number}-color.png"
         assert Image.open(path).size == Image.open(tmp_path / f"{number}.png").size
-        page.context.close()
+        page.close()
 
 
 @pytest.mark.slow
