@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
@@ -37,13 +37,25 @@ HINTS = {
 HEIGHT = 360
 
 
+def marked(colored: Image.Image, hints: list[Hint]) -> Image.Image:
+    """A picture with a square of the color where each hint is said."""
+    picture, side = colored.copy(), max(colored.size) // 60
+    draw = ImageDraw.Draw(picture)
+    for hint in hints:
+        x, y = (float(str(place).rstrip("%")) / 100 for place in (hint.x, hint.y))
+        left, top = x * picture.width - side, y * picture.height - side
+        box = (left, top, left + 2 * side, top + 2 * side)
+        draw.rectangle(box, fill=hint.color, outline="white", width=max(1, side // 5))
+    return picture
+
+
 def main() -> None:
     colorizer = Colorizer.load(ROOT / "checkpoints/starter")
     rows = []
     for name, hints in HINTS.items():
         with Image.open(AMERICA / name) as image:
             gray = image.convert("L")
-        pictures = [gray.convert("RGB"), colorizer(gray), colorizer(gray, hints=hints)]
+        pictures = [gray.convert("RGB"), marked(colorizer(gray), hints), colorizer(gray, hints=hints)]
         rows.append([one.resize((round(one.width * HEIGHT / one.height), HEIGHT)) for one in pictures])
     width = max(sum(one.width for one in row) for row in rows)
     sheet = Image.new("RGB", (width, HEIGHT * len(rows)), "white")

@@ -24,8 +24,9 @@ from stages.dvc import STAGES, in_the_workspace
 
 # dvc says which stage it runs.
 _WAY_BACK = (
-    "\ndvc has removed the outs of this stage already; `git checkout params.yaml dvc.lock reports` and then `dvc "
-    "checkout` bring back those of the last commit, and `twotone check` finds such values before"
+    "\ndvc has removed the outs of this stage already. Where your last run is committed, `git checkout params.yaml "
+    "dvc.lock reports` and then `dvc checkout` bring it back; where it is not, mend the value and type `dvc repro`. "
+    "`twotone check` finds such values before"
 )
 _TRAIN = ("pretrain", "finetune")
 _KEEP_MEMORY = (*_TRAIN, "evaluate")

@@ -139,9 +139,11 @@ for axis, (title, picture) in zip(axes, colored.items(), strict=True):
 # ## Change one thing
 #
 # An experiment is a changed parameter: here the content loss weighs a tenth of what it did beside the adversarial
-# one. Sampling and pretraining do not depend on it, so they are not run again.
+# one. Sampling and pretraining do not depend on it, so they are not run again. It is compared with the last commit, so
+# your first run is committed before.
 
 # %%
+# !git commit --quiet --message "My first run" params.yaml dvc.lock reports
 # !dvc exp run --set-param finetune.losses.l1=10
 # !dvc metrics diff --md --targets reports/finetune/metrics.json
 

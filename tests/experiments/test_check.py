@@ -306,7 +306,7 @@ def test_a_refused_value_costs_nothing_that_cannot_be_brought_back(
     assert refused.returncode != 0
     said = refused.stdout + refused.stderr
     assert "finetune.adversarial_loss must be 'bce', 'lsgan', 'hinge' or 'none', got 'wgan'" in said
-    assert "`git checkout params.yaml dvc.lock reports` and then `dvc checkout` bring back" in said
+    assert "`git checkout params.yaml dvc.lock reports` and then `dvc checkout` bring it back" in said
     # As the message says.
     project.git("checkout", "params.yaml", "dvc.lock", "reports")
     project.dvc("checkout", ok=False)  # evaluate and export have never run here: it says so, and goes on
