@@ -49,6 +49,10 @@ class CutOffError(ImageError):
     """A file is cut off or damaged, and a part of it can be decoded by who asks for that."""
 
 
+class ProportionsError(ImageError, ValueError):
+    """A picture is too long for the network."""
+
+
 class HintError(TwotoneError, ValueError):
     """Hints of a photograph that mean nothing on it, or a file of them that cannot be read."""
 

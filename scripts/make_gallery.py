@@ -169,7 +169,7 @@ def page(plates: list[Row], others: list[Row], measured: historic.Measured, mode
         "say how often an ImageNet classifier sees in the colored photograph what it sees in the true one. `python "
         "benchmarks/historic.py MODEL --sample data/sample`, in the folder where it was trained, measures the same. "
         "Spots, faded plates and what moved between the plates count "
-        "as true colors. A verdict allows for the number of metrics, so it may be \"no difference\" although its own "
+        'as true colors. A verdict allows for the number of metrics, so it may be "no difference" although its own '
         "interval is to one side of 0.",
         "",
         "## Photographs whose colors nobody knows",

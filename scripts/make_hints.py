@@ -38,7 +38,7 @@ HEIGHT = 360
 
 
 def marked(colored: Image.Image, hints: list[Hint]) -> Image.Image:
-    """A picture with a square of the color where each hint is said."""
+    """Return a picture with a square of the color where each hint is said."""
     picture, side = colored.copy(), max(colored.size) // 60
     draw = ImageDraw.Draw(picture)
     for hint in hints:

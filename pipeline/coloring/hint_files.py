@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from pipeline.coloring.copies import COLORED, stem_of
 from pipeline.errors import HintError, ImageError
@@ -25,17 +25,19 @@ MARK = ".hints"
 """What the name of a file of hints ends with, before its ending."""
 _LARGEST, _MOST_PIXELS = 2**20, 200_000_000
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_ENDINGS = (".json", *_PICTURES, *(ending.upper() for ending in _PICTURES))
+_ENDINGS = (".json", ".JSON", *_PICTURES, *(ending.upper() for ending in _PICTURES))
+# A number; true and false are none.
+_Number = Annotated[float, Strict()]
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    x: float | str
-    y: float | str
+    x: _Number | str
+    y: _Number | str
     color: str
-    radius: float | str | None = None
-    time: float = Field(0.0, ge=0, allow_inf_nan=False)
+    radius: _Number | str | None = None
+    time: _Number = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class _File(BaseModel):
@@ -75,10 +77,11 @@ def photograph_beside(film: Path) -> Path | None:
 
 def hints_beside(photograph: Path) -> Path | None:
     """Return the file of hints beside a photograph or film, if there is one: the JSON before a painted copy."""
-    for ending in _ENDINGS:
-        found = photograph.with_name(f"{stem_of(photograph)}{MARK}{ending}")
-        if os.path.isfile(found):  # False for a name that is too long, too
-            return found
+    for stem in (stem_of(photograph), photograph.name):
+        for ending in _ENDINGS:
+            found = photograph.with_name(f"{stem}{MARK}{ending}")
+            if os.path.isfile(found):  # False for a name that is too long, too
+                return found
     return None
 
 
@@ -94,8 +97,10 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
         content = path.read_bytes()
         if len(content) > _LARGEST:
             raise HintError(f"{path}: {len(content)} bytes; a file of hints has at most {_LARGEST}")
-        tree = json.loads(content)
+        tree = json.loads(content, object_pairs_hook=partial(_once_each, path))
         file = _File.model_validate({"hints": tree} if isinstance(tree, list) else tree)
+    except HintError:
+        raise
     except OSError as error:
         raise HintError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
@@ -120,6 +125,19 @@ def read_hints(path: Path) -> tuple[Hint, ...] | Painted:
         )
         for one in file.hints
     )
+
+
+def _once_each(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON.
+
+    Raises:
+        HintError: a key stands in it twice, of which json would keep the last.
+    """
+    keys = [key for key, _ in pairs]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise HintError(f"{path}: {twice!r} stands twice in one object; {_EXAMPLE}")
+    return dict(pairs)
 
 
 def _problem(error: ValidationError) -> str:

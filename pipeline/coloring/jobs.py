@@ -134,6 +134,12 @@ def require_format(naming: Naming) -> None:
         raise InputError(f"--format must be one of {', '.join(WRITABLE)}, got {naming.ending!r}")
 
 
+def require_one_format(out: Path, naming: Naming) -> None:
+    """Refuse a --format that is not that of the file which --out names."""
+    if naming.ending is not None and WRITABLE[naming.ending] != WRITABLE.get(out.suffix[1:].lower()):
+        raise InputError(f"--format {naming.ending} and --out {out} name different formats; leave one of them out")
+
+
 def require_output(naming: Naming, jobs: Sequence[Job]) -> None:
     """Try to write where the copies will go.
 
@@ -198,6 +204,8 @@ def _single_job(sources: list[Path], out: Path, naming: Naming) -> Job:
     allowed = set(CONTAINERS.values()) if film else {f".{ending}" for ending in WRITABLE}
     if out.suffix.lower() not in allowed:
         raise InputError(f"--out {out}: {source.name} can be written as {', '.join(sorted(allowed))}")
+    if not film:
+        require_one_format(out, naming)
     return replace(_job_for(source, out, naming, {_key(source)}), named=True)
 
 

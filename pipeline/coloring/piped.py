@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pipeline.coloring.color_picture import advised, color_picture
 from pipeline.coloring.colorize import load_for
-from pipeline.coloring.jobs import Naming, Selection, require_format, require_output
-from pipeline.coloring.one_file import BatchOptions, with_hints_of
+from pipeline.coloring.jobs import Naming, Selection, require_format, require_one_format, require_output
+from pipeline.coloring.one_file import SMOOTHING, BatchOptions, with_hints_of
 from pipeline.errors import ImageError, InputError, LimitError
 from pipeline.files import write_whole
 from pipeline.inference.colorizer import Colorizer
 from pipeline.media.decoding import largest_file
 from pipeline.media.pictures import decode_picture
-from pipeline.media.writing import WRITABLE, copy_ending
+from pipeline.media.writing import JPEG_QUALITY, WRITABLE, copy_ending
 
 STANDARD_INPUT = "-"
 _EXAMPLE = "twotone colorize - < street.jpg > street-color.jpg"
@@ -82,6 +82,8 @@ def _colored(content: bytes, colorizer: Colorizer, options: BatchOptions) -> tup
     height, width = picture.pixels.shape[:2]
     notes = [*said]
     notes += [f"{picture.format} is written as {kind}"] if picture.format != kind else []
+    notes += ["--jpeg-quality is for a JPEG"] if options.jpeg_quality != JPEG_QUALITY and kind != "JPEG" else []
+    notes += ["--smoothing is for films"] if options.smoothing != SMOOTHING else []
     return colored.content, "; ".join([f"{width}x{height}", *notes, *colored.notes])
 
 
@@ -97,6 +99,8 @@ def _require_one_picture(naming: Naming) -> None:
     if naming.out and (naming.out.suffix[1:].lower() not in WRITABLE or naming.out.is_dir()):
         endings = ", ".join(f".{ending}" for ending in WRITABLE)
         raise InputError(f"--out {naming.out}: standard input has no name; name a file in {endings}")
+    if naming.out:
+        require_one_format(naming.out, naming)
 
 
 def _ending(naming: Naming, format: str) -> str:

@@ -74,12 +74,14 @@ def difference(before: Mapping[str, float], after: Mapping[str, float]) -> Diffe
     """Compare a metric of the same photographs, by their names.
 
     Raises:
-        ValueError: the photographs are not the same, or fewer than two.
+        ValueError: the photographs are not the same, or fewer than two; or a score is no finite number.
     """
     if before.keys() != after.keys() or len(before) < 2:
         raise ValueError("a paired comparison needs the same photographs on both sides, two at least")
     names = sorted(before)
     one, other = (np.array([side[name] for name in names]) for side in (before, after))
+    if not np.isfinite(other - one).all():
+        raise ValueError("a score that is no finite number cannot be compared")
     low, high = mean_interval(other - one)
     return Difference(float(one.mean()), float(other.mean()), low, high, _sign_flips(other - one))
 

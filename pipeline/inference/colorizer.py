@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.color.arrays import chromaticity, colored, gray_level, lightness
 from pipeline.color.constants import AB_SCALE
 from pipeline.color.hints import Said, hint_side, spread_hints
-from pipeline.errors import HintError, ModelError
+from pipeline.errors import HintError, ModelError, ProportionsError
 from pipeline.inference.devices import AUTO
 from pipeline.inference.hints import Hint, Painted, said_by
 from pipeline.inference.networks import Network, load_network
@@ -79,7 +79,7 @@ class Colorizer:
             vivid: where the dial stands, from 0, the generator after pretraining, to 1, the one after fine-tuning; None
                 for the model as it is.
             threads: that it colors with, which are torch's for all networks of a process; None for one a core, and at
-                most eight beside the network's. The result is the same.
+                most eight beside the network's. The result is the same up to one level of 255.
             device: cpu, cuda, mps, coreml, directml or openvino; auto takes the fastest kind that is here. Another
                 device rounds otherwise: a sample may differ by one.
 
@@ -248,15 +248,26 @@ class Colorizer:
             if said and self._network.config.generator.hints:
                 below, beside = padded.shape[0] - height, padded.shape[1] - width
                 seen = np.concatenate([seen, np.pad(said.channels, ((0, 0), (0, below), (0, beside)))])
-            output = self._network.run(seen[None], seed)
+            output = self._run(seen[None], seed)
             return output[0, :, :height, :width] * np.float32(AB_SCALE)
         return chromaticity(self._rgb(padded, seed)[:, :height, :width])
 
     def _rgb(self, padded: Floats, seed: int) -> Floats:
         """Return what an RGB generator gives: (h, w) L* -> (3, h, w) sRGB in [0, 1]."""
         gray = (gray_level(padded) * 2 - 1)[None, None].repeat(3, 1)
-        rgb: Floats = ((self._network.run(gray, seed)[0] + 1) / 2).clip(0, 1)
+        rgb: Floats = ((self._run(gray, seed)[0] + 1) / 2).clip(0, 1)
         return rgb
+
+    def _run(self, seen: Floats, seed: int) -> Floats:
+        """Return what the network gives.
+
+        Raises:
+            ModelError: it is not a number somewhere: the weights are damaged, or too large for what they are run with.
+        """
+        output = self._network.run(seen, seed)
+        if not np.isfinite(output).all():
+            raise ModelError("the model gives values that are not finite numbers: its weights are damaged")
+        return output
 
     def _own_rgb(self, pixels: Samples, options: ColoringOptions) -> Samples:
         """Return an RGB generator's output at the size of the pixels."""
@@ -330,7 +341,7 @@ def _require_photograph(pixels: NDArray[Any], render_size: int) -> Samples:
         raise ValueError(f"the short side must be >= {SMALLEST_SIDE} pixels, got {size}")
     longest = max(_ALWAYS_SEEN, _MOST_SEEN // render_size**2)
     if long > longest * short:
-        raise ValueError(
+        raise ProportionsError(
             f"at a render size of {render_size} the long side may be {longest} times the short one, got {size}; "
             "a smaller render size allows longer ones"
         )

@@ -14,7 +14,7 @@ from pipeline.color.hints import require_solver, spread_hints
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.hints import Hint, require_hints, said_by
 from pipeline.inference.motion import MOTION_SIDE, Cuts, Motion
-from pipeline.inference.said_colors import faded, stronger
+from pipeline.inference.said_colors import faded, is_due, stronger
 from pipeline.media.video_reader import Frame
 from pipeline.types import Floats, Pixels
 
@@ -51,16 +51,15 @@ def colors_before(
     cuts, shot, began = Cuts(), deque[_Seen](maxlen=_FARTHEST), None
     found: dict[int, NDArray[np.float16]] = {}
     for number, frame in enumerate(frames):
-        shown = float(frame.pts * frame.time_base)
         if began is None:
-            began = shown
+            began = float(frame.pts * frame.time_base)
             require_solver()
             require_hints(hints, frame.pixels.shape[1], frame.pixels.shape[0])
         if cuts.before(frame.pixels):
             shot.clear()
         seen = _Seen(number, _small(frame.pixels), colorizer.reduced_lightness(frame.pixels, coloring.render_size))
         due = []
-        while waiting and waiting[0].time <= shown - began:
+        while waiting and is_due(waiting[0], frame, began):
             due.append(waiting.popleft())
         if due and shot:
             ab = colorizer.ab(seen.light, coloring.seed) * np.float32(coloring.saturation)

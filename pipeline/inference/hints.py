@@ -50,7 +50,7 @@ class Hint:
     time: float = 0.0
     """Seconds into a film; a photograph has no other time than 0."""
     size: tuple[int, int] | None = None
-    """Width and height of what it was said of, which has the photograph's proportions; None for the photograph."""
+    """Width and height of what its pixels were counted on, in the photograph's proportions; None for the photograph."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,16 @@ def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
         raise HintError(f"{len(hints)} hints; at most {MOST} can be said, and a painted copy says more")
     for number, hint in enumerate(hints, 1):
         name = f"hint {number}"
-        if hint.size and not same_proportions(hint.size, (width, height)):
+        if hint.size and (min(hint.size) < 1 or not same_proportions(hint.size, (width, height))):
             said = f"{hint.size[0]}x{hint.size[1]}"
             raise HintError(f"{name}: is of {said} pixels, and the photograph is {width}x{height}: {_SAME}")
-        for axis, given, length in (("x", hint.x, width), ("y", hint.y, height)):
-            if not 0 <= _pixels(given, length, f"{name}: {axis}") <= length:
+        across, down = hint.size or (width, height)
+        for axis, given, length, of in (("x", hint.x, width, across), ("y", hint.y, height, down)):
+            if not 0 <= _pixels(given, length, of, f"{name}: {axis}") <= length:
                 raise HintError(
                     f"{name}: {axis} is {_written(given)}, outside of the photograph, which is {width}x{height} pixels"
                 )
-        if hint.radius is not None and _pixels(hint.radius, min(width, height), f"{name}: radius") <= 0:
+        if hint.radius is not None and _pixels(hint.radius, 1, min(across, down), f"{name}: radius") <= 0:
             raise HintError(f"{name}: radius must be above 0, got {hint.radius}")
         color_of(hint.color, name)
 
@@ -135,7 +136,7 @@ def rgb_of(text: str, name: str = "hint") -> tuple[int, int, int]:
         raise HintError(f"{name}: {text!r} is no color; {meant}{_FORMS}") from None
     if alpha and alpha[0] < 255:
         raise HintError(f"{name}: {text!r} is transparent; a hint's color covers what is there")
-    if max(red, green, blue) > 255:
+    if max(red, green, blue) > 255 or any(float(share) > 100 for share in re.findall(r"([\d.]+)%", opaque)):
         raise HintError(f"{name}: {text!r} is beyond the colors of sRGB; {_FORMS}")
     return red, green, blue
 
@@ -157,16 +158,22 @@ def said_by(hints: Sequence[Hint] | Painted, pixels: Samples, small: tuple[int, 
     require_hints(hints, width, height)
     ab, where = np.zeros((2, *small), np.float32), np.zeros(small, bool)
     for hint in hints:
-        radius = _pixels(_RADIUS if hint.radius is None else hint.radius, min(width, height), "radius")
-        rows = _span(_pixels(hint.y, height, "y"), radius, height, small[0])
-        columns = _span(_pixels(hint.x, width, "x"), radius, width, small[1])
+        across, down = hint.size or (width, height)
+        given = _RADIUS if hint.radius is None else hint.radius
+        radius = _pixels(given, min(width, height), min(across, down), "radius")
+        rows = _span(_pixels(hint.y, height, down, "y"), radius, height, small[0])
+        columns = _span(_pixels(hint.x, width, across, "x"), radius, width, small[1])
         ab[:, rows, columns] = np.array(color_of(hint.color), np.float32)[:, None, None]
         where[rows, columns] = True
     return Said(ab, where)
 
 
-def _pixels(given: float | str, length: int, name: str) -> float:
+def _pixels(given: float | str, length: int, of: int, name: str) -> float:
     """Return a position or a length in pixels.
+
+    Args:
+        length: of the photograph's side.
+        of: of the same side of what a number of pixels was counted on.
 
     Raises:
         HintError: it is no number of pixels and no share.
@@ -175,7 +182,7 @@ def _pixels(given: float | str, length: int, name: str) -> float:
         if isinstance(given, str) and given.strip().endswith("%"):
             found = float(given.strip()[:-1]) / 100 * length
         else:
-            found = float(given)
+            found = float(given) * (length / of)
     except (TypeError, ValueError):
         raise HintError(f'{name} must be pixels or a share such as "40%", got {given!r}') from None
     if not np.isfinite(found):

@@ -20,6 +20,8 @@ from pipeline.types import Floats, Samples
 _SAME, _OTHER = 4.0, 4.0
 # What is left of a said color from one frame to the next: half after 140 frames, so that no error stays forever.
 _LEFT = 0.995
+# Seconds: less than between two frames, and more than a time is rounded by.
+_INSTANT = 1e-4
 # Frames after which a reference picture is looked at again.
 _AGAIN = 25
 
@@ -83,7 +85,7 @@ class SaidColors:
         if self._number in self._earlier:
             later = self._earlier[self._number].astype(np.float32)
             difference = later if difference is None else stronger(difference, later)
-        due = self._due(shown - self._began)
+        due = self._due(frame, self._began)
         self._since = 0 if cut else self._since + 1
         if self._like is not None and self._since % _AGAIN == 0 and not isinstance(due, Painted):
             # What somebody says comes last, and counts.
@@ -107,14 +109,24 @@ class SaidColors:
             require_solver()
             require_hints(self._given, frame.pixels.shape[1], frame.pixels.shape[0])
 
-    def _due(self, time: float) -> Sequence[Hint] | Painted:
+    def _due(self, frame: Frame, began: float) -> Sequence[Hint] | Painted:
         """Take the hints whose time has come."""
         if self._painted:
             painted, self._painted = self._painted, None
             return painted
-        due = [hint for hint in self._hints if hint.time <= time]
+        due = [hint for hint in self._hints if is_due(hint, frame, began)]
         self._hints = self._hints[len(due) :]
         return due
+
+
+def is_due(hint: Hint, frame: Frame, began: float) -> bool:
+    """Return whether a hint is of a frame or of one before it: each is shown until the next one comes.
+
+    Args:
+        began: the time of the first frame, in seconds.
+    """
+    shown = float(frame.pts * frame.time_base) - began
+    return hint.time <= shown or hint.time < shown + float(frame.duration * frame.time_base) - _INSTANT
 
 
 def faded(light: Floats, before: Floats, flow: Floats | None) -> Floats:

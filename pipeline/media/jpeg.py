@@ -106,6 +106,12 @@ def loaded(image: Image.Image, content: bytes, damaged: bool) -> tuple[Image.Ima
     return image, []
 
 
+def may_be_cut(content: bytes) -> bool:
+    """Whether the data ends in zeros, with which programs fill what they could not read; a flat area may, too."""
+    found = coded(content)
+    return found is not None and content[found.begin : found.end].rstrip(b"\xff").endswith(b"\0" * _FILL)
+
+
 def _without_fill(content: bytes, found: Coded | None, *, is_cut: bool = False) -> bytes:
     """Return the headers and the data; without the zeros that some file of its length ends with.
 

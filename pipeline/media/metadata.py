@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from PIL import Image
+from PIL import Image, TiffTags
 
 from pipeline.errors import ImageError
 from pipeline.media.decoding import ORIENTATION
@@ -41,7 +41,14 @@ _OTHER_TEXTS = {
 }
 _COLOR_SPACE, _SRGB = 0xA001, 1
 _SIZE = (0xA002, 0xA003)
-_INTEROPERABILITY, _INDEX, _INDEX_SRGB = 0xA005, 1, "R98"
+# Of a place in the picture as it was stored: SubjectArea and SubjectLocation.
+_PLACES = (0x9214, 0xA214)
+# UserComment, MakerNote, ComponentsConfiguration, FileSource, SceneType and CFAPattern are UNDEFINED (EXIF 3.0, 4.6.5).
+# Pillow does not know that of these, and would write numbers, which readers do not take for a text.
+_UNDEFINED = (0x9286, 0x927C, 0x9101, 0xA300, 0xA301, 0xA302)
+for _tag in _UNDEFINED:
+    TiffTags.TAGS_V2_GROUPS[0x8769].setdefault(_tag, TiffTags.TagInfo(_tag, f"Exif-{_tag:x}", 7, 0))
+INTEROPERABILITY, _INDEX, _INDEX_SRGB = 0xA005, 1, "R98"
 # IPTC's texts before XMP: a block of Photoshop's in JPEG, and a tag in TIFF.
 _IIM_BLOCK, _IIM_TAG = 0x0404, 0x83BB
 _IIM_HEAD = b"Photoshop 3.0\0" + b"8BIM" + _IIM_BLOCK.to_bytes(2, "big") + b"\0\0"
@@ -79,8 +86,15 @@ def attempts(like: Carried, kind: str, origin: Origin | None) -> Iterator[tuple[
     texts += ["its IPTC-IIM texts"] if like.iim and not iim else []
     for dpi, exif, (xmp, left_out) in product(resolutions, exifs, packets):
         names = ["its EXIF"] if like.exif and not exif else []
-        names += ["its resolution"] if like.dpi and dpi is None and kind != "WEBP" else []
+        if like.dpi and dpi is None and not (kind == "WEBP" and _says_resolution(exif)):
+            names += ["its resolution"]
         yield Carried(exif, xmp, dpi, comment, iim), names + left_out + texts
+
+
+def _says_resolution(exif: bytes) -> bool:
+    tags = Image.Exif()
+    tags.load(exif)
+    return all(tag in tags for tag in _RESOLUTION)
 
 
 def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[bytes, list[str]]]:
@@ -132,18 +146,27 @@ def in_srgb(exif: Image.Exif, turned: bool) -> None:
     photograph = exif.get_ifd(DIRECTORIES[0])
     if _COLOR_SPACE in photograph:
         photograph[_COLOR_SPACE] = _SRGB
-    if turned and all(tag in photograph for tag in _SIZE):
-        width, height = _SIZE
-        photograph[width], photograph[height] = photograph[height], photograph[width]
-    interoperability = _directory(exif, _INTEROPERABILITY)
+    if turned:
+        _exchange(photograph, _SIZE)
+        _exchange(exif, _RESOLUTION)
+        for tag in _PLACES:
+            photograph.pop(tag, None)
+    interoperability = _directory(exif, INTEROPERABILITY)
     if _INDEX in interoperability:
         interoperability[_INDEX] = _INDEX_SRGB
     keep_texts(exif)
 
 
+def _exchange(tags: MutableMapping[int, Any], pair: tuple[int, int]) -> None:
+    """Exchange what a directory says of across and down."""
+    one, other = pair
+    if one in tags and other in tags:
+        tags[one], tags[other] = tags[other], tags[one]
+
+
 def keep_texts(exif: Image.Exif) -> None:
     """Make bytes of texts that are not ASCII: Pillow reads them as Latin-1, and would write question marks."""
-    for tags in (exif, *(_directory(exif, number) for number in (*DIRECTORIES, _INTEROPERABILITY))):
+    for tags in (exif, *(_directory(exif, number) for number in (*DIRECTORIES, INTEROPERABILITY))):
         for tag, value in list(tags.items()):
             if isinstance(value, str) and not value.isascii():
                 tags[tag] = value.encode("latin-1", "replace")
@@ -151,7 +174,7 @@ def keep_texts(exif: Image.Exif) -> None:
 
 def _directory(exif: Image.Exif, number: int) -> dict[int, Any]:
     """Return a directory of EXIF; an empty one where it has none."""
-    if number == _INTEROPERABILITY and number not in exif.get_ifd(DIRECTORIES[0]):
+    if number == INTEROPERABILITY and number not in exif.get_ifd(DIRECTORIES[0]):
         return {}
     found: dict[int, Any] = exif.get_ifd(number)
     return found
@@ -163,7 +186,7 @@ def photograph_tags(exif: Image.Exif) -> Image.Exif:
     for tag in _TEXTS:
         if tag in exif:
             copied[tag] = exif[tag]
-    for directory in (*DIRECTORIES, _INTEROPERABILITY):
+    for directory in (*DIRECTORIES, INTEROPERABILITY):
         tags = _directory(exif, directory)
         if tags:
             copied.get_ifd(directory).update(tags)

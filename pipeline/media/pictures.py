@@ -167,6 +167,8 @@ def samples_of(image: Image.Image) -> tuple[Samples, Samples | None]:
     Raises:
         ImageError: its samples have no known scale, or Pillow does not read its kind right.
     """
+    if image.mode == "I" and not image.format:
+        raise ImageError('its samples are integers of 32 bits, whose scale is not known; convert it to "I;16" or "L"')
     if image.format == "TIFF" and hasattr(image, "tag_v2"):
         page = tiff.Page((0,), 0, dict(image.tag_v2))
         page.require_meaning()

@@ -32,6 +32,10 @@ _REPLACED = (
     (_IPTC, "AISystemUsed"),
     (_IPTC, "AISystemVersionUsed"),
     ("http://ns.adobe.com/tiff/1.0/", "Orientation"),
+    ("http://ns.adobe.com/tiff/1.0/", "ImageWidth"),
+    ("http://ns.adobe.com/tiff/1.0/", "ImageLength"),
+    ("http://ns.adobe.com/exif/1.0/", "PixelXDimension"),
+    ("http://ns.adobe.com/exif/1.0/", "PixelYDimension"),
     ("http://ns.adobe.com/tiff/1.0/", "PhotometricInterpretation"),
     ("http://ns.adobe.com/tiff/1.0/", "SamplesPerPixel"),
     ("http://ns.adobe.com/photoshop/1.0/", "ICCProfile"),
@@ -45,12 +49,20 @@ _GONE = (
     "http://ns.google.com/photos/1.0/camera/",
     "http://ns.adobe.com/hdr-gain-map/1.0/",
 )
-# Metadata Working Group, guidelines 2.0, 5.9.
-_REGIONS = "http://www.metadataworkinggroup.com/schemas/regions/"
+# Where faces and things are: Metadata Working Group, guidelines 2.0, 5.9; Microsoft; IPTC 2019.1.
+_REGIONS = (
+    ("http://www.metadataworkinggroup.com/schemas/regions/", "Regions"),
+    ("http://ns.microsoft.com/photo/1.2/", "RegionInfo"),
+    (_IPTC, "ImageRegion"),
+)
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'
 # XMP specification, part 1, 7.3.2: how a packet begins and ends.
 _BEGIN, _END = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '\n<?xpacket end="w"?>'
-_OURS = re.compile(rb"AISystemUsed[^>]*>Twotone, ")
+# As an element, and as an attribute, which other programs make of it when they save the file again.
+_OURS = re.compile(rb"""AISystemUsed(?:[^>]*>|\s*=\s*["'])Twotone, """)
+# minidom writes them into attributes as they are, and every reader takes them for spaces (XML 1.0, 3.3.3). The
+# characters in their place stand for nothing, in any text.
+_BREAKS = {"\t": "\ufdd0", "\n": "\ufdd1", "\r": "\ufdd2"}
 # Far more than texts need: some programs store pictures in it.
 _LONGEST = 2**22
 
@@ -112,27 +124,39 @@ def marked(xmp: bytes, origin: Origin) -> bytes:
                 _element(document, _RDF, "rdf:Seq")
             ).appendChild(event)
         rdf.appendChild(added)
-        text = document.documentElement.toxml()  # type: ignore[union-attr]
-        return f"{_BEGIN}{text}{_END}".encode()
+        return _packet(document)
     except (ExpatError, ValueError, RecursionError) as error:
         raise ImageError(f"unreadable XMP: {error}") from None
 
 
 def without_regions(xmp: bytes) -> bytes:
     """Return a packet without the regions of faces, which lie on the picture as it was stored, not as it is upright."""
-    if _REGIONS.encode() not in xmp:
+    if not has_regions(xmp):
         return xmp
     try:
         document = _parse(xmp)
     except (ExpatError, ValueError, RecursionError):
         return xmp  # which no copy takes over
-    for node in document.getElementsByTagNameNS(_REGIONS, "Regions"):
-        node.parentNode.removeChild(node)  # type: ignore[union-attr]
-    return f"{_BEGIN}{document.documentElement.toxml()}{_END}".encode()  # type: ignore[union-attr]
+    for space, name in _REGIONS:
+        for node in document.getElementsByTagNameNS(space, name):
+            node.parentNode.removeChild(node)  # type: ignore[union-attr]
+    return _packet(document)
 
 
 def has_regions(xmp: bytes) -> bool:
-    return _REGIONS.encode() in xmp
+    return any(space.encode() in xmp and name.encode() in xmp for space, name in _REGIONS)
+
+
+def _packet(document: minidom.Document) -> bytes:
+    """Write a document as a packet, with line breaks and tabs in attributes as references."""
+    for node in document.getElementsByTagName("*"):
+        for attribute in node.attributes.values():
+            for given, stand_in in _BREAKS.items():
+                attribute.value = attribute.value.replace(given, stand_in)
+    text = document.documentElement.toxml()  # type: ignore[union-attr]
+    for given, stand_in in _BREAKS.items():
+        text = text.replace(stand_in, f"&#{ord(given)};")
+    return f"{_BEGIN}{text}{_END}".encode()
 
 
 def colored_here(content: bytes | mmap) -> bool:

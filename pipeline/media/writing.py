@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import ImageError
-from pipeline.media.metadata import DIRECTORIES, XMP_TAG, Carried, attempts, keep_texts, text_segments
+from pipeline.media.metadata import DIRECTORIES, INTEROPERABILITY, XMP_TAG, Carried, attempts, keep_texts, text_segments
 from pipeline.media.pictures import Picture
 from pipeline.media.provenance import Origin
 from pipeline.media.tiff import XMP, codecs
@@ -78,7 +78,7 @@ _TRANSPARENT = ("PNG", "WEBP", "TIFF")
 JPEG_QUALITY = 95
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"subsampling": 0},
-    "WEBP": {"lossless": True, "method": 2},
+    "WEBP": {"lossless": True, "method": 2, "exact": True},  # exact also where nothing is seen of it
     "PNG": {"compress_level": 3},
     "TIFF": {"compression": "tiff_adobe_deflate"},
     "BMP": {},
@@ -117,13 +117,14 @@ def encode_picture(
     Raises:
         ImageError: the format does not hold it, as where a side is over 16,383 pixels in WebP.
     """
-    alpha, hidden = like.alpha, []
+    alpha, hidden = like.alpha, list[str]()
     if kind not in _SIXTEEN_BITS:
+        hidden += ["8 of its 16 bits"] if rgb.dtype == np.uint16 else []
         rgb, alpha = eight_bits(rgb), None if alpha is None else eight_bits(alpha)
     if alpha is not None and kind in _TRANSPARENT:
         rgb = np.dstack([rgb, alpha])
     elif alpha is not None:
-        hidden = ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
+        hidden += ["its transparency"] if alpha.min() < np.iinfo(alpha.dtype).max else []
         rgb = over_white(rgb, alpha)
     problem = ""
     encode: Callable[[Samples, Carried, str], tuple[bytes, list[str]]] = partial(_encode, jpeg_quality=jpeg_quality)
@@ -163,6 +164,9 @@ def _encode(rgb: Samples, carried: Carried, kind: str, jpeg_quality: int) -> tup
         tags = Image.Exif()
         tags.load(carried.exif)
         keep_texts(tags)
+        # Pillow writes the place of a directory that it does not write.
+        if DIRECTORIES[0] in tags:
+            tags.get_ifd(DIRECTORIES[0]).pop(INTEROPERABILITY, None)
         if any(directory in tags for directory in DIRECTORIES):
             # Only Pillow's own writer holds EXIF's directories, and it does not compress.
             options["compression"] = "raw"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import ImageError
-from pipeline.media import profiles
+from pipeline.media import jpeg, profiles
 from pipeline.media.decoding import opened, orientation, read_bytes, upright
 from pipeline.media.pictures import decode_picture
 from pipeline.media.provenance import colored_here
@@ -85,6 +85,10 @@ def _decode_jpeg(content: bytes, digest: str, max_pixels: int, side: int) -> Dec
         if image.mode != "RGB" and image.info.get("icc_profile"):
             return None
         width, height = image.size
+        # It takes as long as two decodings: at a part of the size, where there is a sign of it.
+        if not side or jpeg.may_be_cut(content):
+            with opened(content, max_pixels, longest=LONGEST) as whole:
+                jpeg.loaded(whole, content, damaged=False)
         if side:
             image.draft(None, (_DRAFT_GAP * side, _DRAFT_GAP * side))
         turned = upright(image)

@@ -475,3 +475,15 @@ def test_the_quality_of_a_jpeg_can_be_said(box: Path, model: Path) -> None:
     assert sum(rough.quantization[0]) > 3 * sum(fine.quantization[0])  # type: ignore[attr-defined]
     assert {layer[1:3] for layer in rough.layer} == {(1, 1)}  # type: ignore[attr-defined]
     assert colorize(box, "box/inner/two.jpg", "--jpeg-quality", "0").returncode == 2
+
+
+def test_a_bmp_is_not_replaced_for_its_name_alone(tmp_path: Path, model: Path, rng: np.random.Generator) -> None:
+    """Its owner may have called a color scan so, and BMP has no place for a mark."""
+    for name in ("a.bmp", "a-color.bmp", "b.png"):
+        save_photo(tmp_path / name, rng)
+    before = (tmp_path / "a-color.bmp").read_bytes()
+    done = twotone(tmp_path, "colorize", ".", "--overwrite", "--model", str(model))
+    assert done.returncode == 1
+    assert "a-color.bmp is there, and a BMP cannot say whether it is a copy or a photograph of yours" in done.stderr
+    assert (tmp_path / "a-color.bmp").read_bytes() == before
+    assert (tmp_path / "b-color.png").exists()

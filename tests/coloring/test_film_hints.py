@@ -103,6 +103,19 @@ def test_two_hints_of_one_thing_do_not_add_up_and_a_time_after_the_end_is_said(f
         assert np.linalg.norm(square(said[number], number) - color_of("#a03030")) < 12
 
 
+@pytest.mark.parametrize(
+    ("time", "first"), [((CUT - 0.5) / RATE, True), (CUT / RATE, False), ((FRAMES - 0.5) / RATE, False)]
+)
+def test_a_hint_is_of_the_frame_that_is_shown_at_its_time(film: Path, time: float, first: bool) -> None:
+    """A player that was stopped between two frames shows the one before."""
+    say(film, x=20 + STEP * (CUT - 1) + 20, time=time)
+    said, printed = colored(film)
+    assert "after its end" not in printed
+    reds = [np.linalg.norm(lab[44:52, 60:72, 1:].mean((0, 1)) - color_of("#a03030")) for lab in said]
+    assert (reds[CUT - 1] < 12) == first
+    assert (reds[CUT] < 12) != first
+
+
 @pytest.mark.slow
 def test_the_first_frame_may_be_colored_by_hand(film: Path) -> None:
     by_hand = np.stack([frames()[0][..., 0]] * 3, 2).astype(float)

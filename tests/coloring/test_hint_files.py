@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from pipeline.coloring.hint_files import read_hints, write_hints
+from pipeline.coloring.hint_files import belongs_to_another, hints_beside, read_hints, write_hints
 from pipeline.errors import HintError
 from pipeline.inference.hints import Hint, color_of
 from tests.helpers import twotone
@@ -120,6 +120,14 @@ def test_positions_may_be_of_a_photograph_of_another_size(tmp_path: Path) -> Non
     assert read_hints(path) == (Hint("50.0%", "50%", "red", "10.0%", size=(400, 300)),)
 
 
+def test_hints_are_found_in_capitals_and_after_the_whole_name(tmp_path: Path) -> None:
+    for name in ("a.hints.JSON", "b.jpg.hints.json"):
+        (tmp_path / name).write_text("[]", encoding="utf-8")
+        assert hints_beside(tmp_path / f"{name[0]}.jpg") == tmp_path / name
+        (tmp_path / f"{name[0]}.jpg").touch()
+        assert belongs_to_another(tmp_path / name)
+
+
 def test_positions_of_another_shape_are_refused(tmp_path: Path) -> None:
     gray_photo(tmp_path / "street.png")
     hints = {"width": 60, "height": 80, "hints": [{"x": 50, "y": 10, "color": "red"}]}
@@ -146,6 +154,8 @@ def test_written_hints_are_read_again(tmp_path: Path) -> None:
         ('[{"x": 1, "y": 2}]', "hint 1: color: field required"),
         ('[{"x": 1, "y": 2, "color": "red", "size": 3}]', "hint 1: size: no such key"),
         ('[{"x": null, "y": 2, "color": "red"}]', "hint 1: x"),
+        ('[{"x": true, "y": 2, "color": "red"}]', "hint 1: x"),
+        ('{"hints": [], "hints": [{"x": 1, "y": 2, "color": "red"}]}', "'hints' stands twice in one object"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, sentence: str) -> None:

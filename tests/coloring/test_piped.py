@@ -72,6 +72,9 @@ def test_formats_and_a_file(street: Path, model: Path, rng: np.random.Generator)
 @pytest.mark.slow
 def test_what_cannot_be_colored_is_one_sentence(street: Path, model: Path) -> None:
     photo, chosen = street.read_bytes(), ("--model", str(model))
+    opened = io.BytesIO()
+    Image.new("L", (80_000, 16)).save(opened, "PNG")
+    long = opened.getvalue()
     for content, words, status, sentence in (
         (b"", ("-",), 1, "standard input: empty"),
         (b"<html>not found</html>", ("-",), 1, "standard input: unreadable: none of JPEG, PNG"),
@@ -80,6 +83,8 @@ def test_what_cannot_be_colored_is_one_sentence(street: Path, model: Path) -> No
         (b"x" * 2**21, ("-", "--max-pixels", "1024"), 1, "standard input: too many bytes: more than --max-pixels 1024"),
         (photo, ("-", "--compare"), 2, "--compare is for files, and standard input is one photograph"),
         (photo, ("-", "--format", "gif"), 2, "--format must be one of jpg"),
+        (photo, ("-", "--format", "jpg", "-o", "a.png"), 2, "--format jpg and --out a.png name different formats"),
+        (long, ("-",), 1, "standard input: at a render size of"),
         (photo, ("-", "-o", "folder"), 2, "--out folder: standard input has no name; name a file in .jpg"),
         (photo, ("-", "street.png"), 2, "- is standard input, and is colored alone; a file of that name is ./-"),
     ):

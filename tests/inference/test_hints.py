@@ -73,6 +73,12 @@ def test_shares_are_pixels_and_the_later_of_two_counts(colorizer: Colorizer) -> 
     assert np.array_equal(twice, by_share)
 
 
+def test_pixels_may_be_of_another_size(colorizer: Colorizer) -> None:
+    plain = colorizer(two_fields(), hints=[Hint(30, 60, "#c05050", 6)])
+    larger = colorizer(two_fields(), hints=[Hint(60, 120, "#c05050", 12, size=(256, 192))])
+    assert np.array_equal(plain, larger)
+
+
 def test_gray_says_that_there_is_no_color(colorizer: Colorizer) -> None:
     gray = two_fields()
     assert mean_chroma(colorizer(gray, hints=[Hint("50%", "50%", "white", "100%")])) < 1
@@ -124,6 +130,9 @@ def test_a_color_reaches_as_far_on_a_copy_of_any_size() -> None:
         (Hint(10, 10, "#ff000080"), "hint 1: '#ff000080' is transparent"),
         (Hint(10, 10, "rgb(300, 0, 0)"), "hint 1: 'rgb(300, 0, 0)' is beyond the colors of sRGB"),
         (Hint(10, 10, "rgba(10, 20, 30, 0.5)"), "hint 1: 'rgba(10, 20, 30, 0.5)' is no color"),
+        (Hint(10, 10, "hsl(30, 200%, 10%)"), "hint 1: 'hsl(30, 200%, 10%)' is beyond the colors of sRGB"),
+        (Hint(300, 10, "red", size=(256, 192)), "hint 1: x is 300, outside"),
+        (Hint(10, 10, "red", size=(0, 0)), "hint 1: is of 0x0 pixels"),
         (Hint("left", 10, "red"), "hint 1: x must be pixels or a share"),
         (Hint(float("nan"), 10, "red"), "hint 1: x must be pixels or a share"),
         (Hint(10, 10, "red", 0), "hint 1: radius must be above 0, got 0"),

@@ -122,11 +122,24 @@ def test_what_is_no_photograph_is_rejected_with_a_reason(
         decode(tmp_path / name, LIMIT)
 
 
+def test_a_photograph_that_ends_in_zeros_is_rejected(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As an interrupted download or a recovered disk leaves it: libjpeg makes the rest gray without a word."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2 - 2) + b"\xff\xd9")
+    for side in (0, 16):
+        with pytest.raises(ImageError, match="cut off after"):
+            decode(path, LIMIT, side)
+    Image.new("RGB", (96, 96), "white").save(path)  # whose data is zeros, too
+    assert decode(path, LIMIT, 64).width == 96
+
+
 def test_a_truncated_photograph_is_rejected(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "a.jpg"
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-600])
-    with pytest.raises(ImageError, match="unreadable"):
+    with pytest.raises(ImageError, match="cut off after 73% of its rows"):
         decode(path, LIMIT)
 
 

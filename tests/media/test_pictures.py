@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from pipeline.errors import ImageError
-from pipeline.media.pictures import Picture, read_picture
+from pipeline.media.pictures import Picture, read_picture, samples_of
 from pipeline.sampling.photographs import decode
 from tests.helpers import write_picture
 
@@ -223,7 +223,8 @@ def test_odd_tiffs_keep_their_colors_and_their_tags(tmp_path: Path, name: str, r
     assert np.abs(picture.pixels.astype(int) - np.asarray(image)).mean() < 3
     for ending, kind in (("tif", "TIFF"), ("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP"), ("bmp", "BMP")):
         left_out = write_picture(tmp_path / f"out.{ending}", picture.pixels, picture, kind)
-        assert left_out == ("its EXIF" if kind == "BMP" and picture.exif else "")
+        expected = {"BMP": "its EXIF" if picture.exif else "", "WEBP": "its resolution" if picture.dpi else ""}
+        assert left_out == expected.get(kind, "")
         with Image.open(tmp_path / f"out.{ending}") as written:
             assert written.getexif().get(0x010E) == (None if "lab" in name or kind == "BMP" else "a street")
             if name == "exif.tif" and kind != "BMP":
@@ -277,3 +278,54 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_picture(tmp_path / "out.png", picture.pixels, picture, "PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_exif_keeps_its_kinds_and_is_true_of_a_turned_picture(tmp_path: Path, rng: np.random.Generator) -> None:
+    """A comment of any other type than 7, UNDEFINED, is numbers to most readers."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A], exif[0x011B] = 6, 300.0, 150.0
+    photograph = exif.get_ifd(0x8769)
+    photograph.update({0x9286: b"ASCII\0\0\0a street", 0xA301: b"\1", 0x9214: (5, 6), 0xA002: 48, 0xA003: 40})
+    photograph[0xA005] = {1: "R98"}
+    Image.fromarray(smooth(rng)).save(tmp_path / "in.jpg", exif=exif)
+    picture = read_picture(tmp_path / "in.jpg", LIMIT)
+    for name, kind in (("out.jpg", "JPEG"), ("out.tif", "TIFF")):
+        write_picture(tmp_path / name, picture.pixels, picture, kind)
+        with Image.open(tmp_path / name) as written:
+            tags = written.getexif()
+            found = tags.get_ifd(0x8769)
+            assert found[0x9286] == b"ASCII\0\0\0a street"
+            assert (found[0xA002], found[0xA003]) == (40, 48)
+            assert 0x9214 not in found
+            assert kind == "TIFF" or (tags[0x011A], tags[0x011B]) == (150, 300)
+            assert kind == "JPEG" or 0xA005 not in found
+    with Image.open(tmp_path / "out.jpg") as written:
+        tiff = written.info["exif"][6:]
+    order = "little" if tiff.startswith(b"II") else "big"
+    _, place = entries(tiff, int.from_bytes(tiff[4:8], order))[0x8769]
+    kinds = entries(tiff, int.from_bytes(place, order))
+    assert kinds[0x9286][0] == kinds[0xA301][0] == 7
+
+
+def entries(tiff: bytes, place: int) -> dict[int, tuple[int, bytes]]:
+    """The type and the value of each tag of a directory (TIFF 6.0, section 2)."""
+    order = "<" if tiff.startswith(b"II") else ">"
+    (count,) = struct.unpack_from(f"{order}H", tiff, place)
+    found = (struct.unpack_from(f"{order}HHI4s", tiff, place + 2 + 12 * number) for number in range(count))
+    return {tag: (kind, value) for tag, kind, _, value in found}
+
+
+def test_webp_keeps_what_is_under_transparency(tmp_path: Path, rng: np.random.Generator) -> None:
+    rgba = np.dstack([smooth(rng), np.zeros((40, 48), np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "in.png")
+    picture = read_picture(tmp_path / "in.png", LIMIT)
+    assert write_picture(tmp_path / "out.webp", picture.pixels, picture, "WEBP") == ""
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out.webp")), rgba)
+
+
+def test_integers_of_no_known_scale_are_refused(rng: np.random.Generator) -> None:
+    gray = Image.fromarray(smooth(rng, 1))
+    with pytest.raises(ImageError, match="integers of 32 bits, whose scale is not known"):
+        samples_of(gray.convert("I"))
+    samples, _ = samples_of(gray.convert("I;16"))
+    assert samples.dtype == np.uint16
