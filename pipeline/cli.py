@@ -383,9 +383,10 @@ def lr_find(
     module: Any = finetune if stage == "finetune" else pretrain
     photographs = Photographs(Path("data/sample"), "train", params.base.image_size)
     objective = module.prepared(params)[0]
-    rows = find(objective, module.loader(params), photographs, Sweep(lowest, steps=steps))
+    sweep = Sweep(lowest, steps=steps)
+    rows = find(objective, module.loader(params), photographs, sweep)
     key = "finetune.lr_generator" if stage == "finetune" else "pretrain.lr"
-    (careful, bold), folder = suggestions(rows), Path("logs/lr-find", stage)
+    (careful, bold), folder = suggestions(rows, sweep), Path("logs/lr-find", stage)
     write(rows, (careful, bold), key, folder)
     print(f"{key}: {careful:g} is careful and {bold:g} bold, after {len(rows)} steps; see {folder / 'lr-find.png'}")
 

@@ -99,7 +99,12 @@ class Trackers:
             # dvclive would write into dvc.yaml, and save an experiment of its own beside that of `dvc exp run`.
             "dvclive": {"dir": str(self.folder), "save_dvc_exp": False, "dvcyaml": None, "resume": not begins},
             "wandb": {"id": self._name, "resume": "allow", "name": self._name},
-            "mlflow": {"run_name": self._name, "run_id": self._run_id},
+            "mlflow": {
+                "run_name": self._name,
+                "run_id": self._run_id,
+                # Where its pictures go; by itself ./mlruns, which for an experiment is a folder that is deleted.
+                "logging_dir": (self._all / "mlflow").absolute().as_uri(),
+            },
         }
 
     def _is_new(self, what: str, step: int) -> bool:

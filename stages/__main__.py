@@ -58,6 +58,7 @@ def run(arguments: list[str]) -> int:
     if count > 1:  # each of them comes here again
         return launch([sys.executable, "-m", "stages", stage], count)
     end_with_launcher()
+    _mention_count(stage, params.base)
     hush()
     if stage in _KEEP_MEMORY:
         keep_freed_memory()
@@ -69,6 +70,15 @@ def run(arguments: list[str]) -> int:
 
         leave()
     return 0
+
+
+def _mention_count(stage: str, base: Base) -> None:
+    """Say where processes were started by another program, and are not as many as base.processes."""
+    wanted = base.processes
+    if stage in _TRAIN and rank() == 0 and wanted not in ("auto", world_size()):
+        print(
+            f"note: {world_size()} were started (WORLD_SIZE), so base.processes {wanted} has no effect", file=sys.stderr
+        )
 
 
 def _as_dvc_records(stage: str, params: Params) -> AbstractContextManager[None]:

@@ -152,8 +152,14 @@ def test_a_source_of_ones_own(project: Project, rng: np.random.Generator) -> Non
         ("def loss(a, b): ...", "{name} is called with (answer), and it takes (a, b)"),
         (
             "def loss(a): return a.output",
-            "{name} must return a tensor without dimensions, the mean over all; got",
+            "{name} must return a floating-point tensor without dimensions; got a torch.float32 of shape (2, 2, 32,",
         ),
+        ("def loss(a): return (a.output > 0).sum()", "floating-point tensor without dimensions; got a torch.int64"),
+        (
+            "def loss(a): return (a.output - a.target).detach().abs().mean()",
+            "{name} has no gradient, so nothing learns",
+        ),
+        ("def loss(a): return a.outputs.mean()", "{name} fails: AttributeError: 'Answer' object has no attribute"),
         ("def loss(a): return 1.0", "got 1.0"),
     ],
 )
@@ -162,15 +168,46 @@ def test_parts_that_cannot_be_used_are_sentences(
 ) -> None:
     # Python imports a module of a name once.
     module = f"part_{abs(hash(request.node.name))}"
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     if code is not None:
         (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
     space = ColorSpace("lab")
     ab = torch.zeros(2, 2, 32, 32)
     with pytest.raises(ParamsError) as raised:
-        content_loss(f"{module}:loss")(Answer(ab, ab, ab[:, :1], space))
+        content_loss(f"{module}:loss")(Answer(ab.clone().requires_grad_(), ab, ab[:, :1], space))
     assert sentence.format(name=f"{module}:loss", module=module) in str(raised.value)
+
+
+def test_a_part_that_dvc_does_not_watch_is_refused(project: Project) -> None:
+    """After a change of it, `dvc repro` would do nothing."""
+    (project.folder / "mylosses.py").write_text("def foo(answer): return answer.output.mean()", encoding="utf-8")
+    for stage in ("check", "stages"):
+        words = ("-S", "pretrain.losses=mylosses:foo:1") if stage == "check" else ("pretrain",)
+        if stage == "stages":
+            project.change(pretrain={"losses": {"mylosses:foo": 1.0}})
+        refused = project.twotone(stage, *words, ok=False) if stage == "check" else project.run(stage, *words, ok=False)
+        assert refused.returncode == 2
+        assert "mylosses.py is not in parts/, so DVC would not notice a change of it; move it there" in refused.stderr
+        assert "name it parts.mylosses:foo" in refused.stderr
+
+
+def test_schedules_and_losses_are_tried_before_hours_are_spent(project: Project) -> None:
+    code = (
+        "def ends(step, total): return 1.0 - 1.2 * step / total\n"
+        "def line(step, total): return 1 - step / (total - 1)\n"
+        "def broken(answer): return answer.outputs.mean()\n"
+    )
+    (project.folder / "parts/mine.py").write_text(code, encoding="utf-8")
+    project.change(pretrain={"epochs": 8})
+    for change, sentence in (
+        ("pretrain.schedule=parts.mine:ends", "parts.mine:ends gives -0.0"),
+        ("pretrain.losses=parts.mine:broken:1", "parts.mine:broken fails: AttributeError"),
+    ):
+        refused = project.twotone("check", "-S", change, ok=False)
+        assert refused.returncode == 2
+        assert sentence in refused.stderr
+        assert "Traceback" not in refused.stderr
+    project.twotone("check", "-S", "pretrain.schedule=parts.mine:line")
 
 
 def test_a_part_of_a_package_without_an_init_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +260,7 @@ def test_an_installed_package_offers_parts_by_name(tmp_path: Path, monkeypatch: 
 
 
 def test_a_schedule_that_gives_no_factor_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "part_of_schedules.py").write_text("def down(step, total): return 1 - step", encoding="utf-8")
     own = schedule("part_of_schedules:down", "pretrain.schedule")
     assert own(0, 9) == 1

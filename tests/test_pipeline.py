@@ -181,7 +181,7 @@ def test_what_dvc_users_type(done: Project) -> None:
     done.git("checkout", "-q", "params.yaml")
     page = done.folder / "page"
     done.dvc("plots", "show", "-o", str(page))
-    assert "Fine-tuning losses" in (page / "index.html").read_text(encoding="utf-8")
+    assert "Fine-tuning content loss" in (page / "index.html").read_text(encoding="utf-8")
     shown = [path.name for path in (page / "static").iterdir()]
     assert [name for name in shown if "samples.png" in name]
     assert [name for name in shown if "epoch-0001" in name]

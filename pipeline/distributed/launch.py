@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import IO
@@ -105,7 +105,8 @@ def _passing_on(processes: list[Process]) -> Iterator[set[int]]:
     def pass_on(number: int, _frame: FrameType | None) -> None:
         passed_on.add(number)
         for process in processes:
-            process.running.send_signal(number)
+            with suppress(ValueError):  # as for Ctrl-C on Windows, which reaches all processes of a console by itself
+                process.running.send_signal(number)
 
     with handled(pass_on, signal.SIGTERM, signal.SIGINT):
         yield passed_on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,15 +68,17 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
 def _own_parts(params: Params) -> str:
     """Import the losses and schedules of one's own; a source has been used by then."""
     from pipeline.params.schema import own_parts, part_of
-    from pipeline.training.losses import content_loss
-    from pipeline.training.schedules import schedule
+    from pipeline.training.losses import require_loss
+    from pipeline.training.schedules import require_schedule, schedule
 
     used = []
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
-        schedule(block.schedule, f"{key}.schedule")(0, 1)
+        each = params.sample.train // block.batch_size
+        steps = block.epochs * min(each, block.epoch_steps or each)
+        require_schedule(schedule(block.schedule, f"{key}.schedule"), steps)
         for name in block.losses:
             if part_of("losses", name):
-                content_loss(name)
+                require_loss(name)
         used += own_parts(block)
     return f"parts of your own: {', '.join(used) or 'none'}"
 
@@ -263,6 +265,15 @@ def _known_to_git(_params: Params) -> str:
     )
 
 
+def _unlearnt(params: Params) -> Iterator[str]:
+    """Yield a sentence where an encoder with random weights never learns."""
+    block, generator = params.pretrain, params.generator
+    drawn = generator.architecture == "dynamic_unet" and generator.weights == "none" and block.start_from == "none"
+    frozen = not block.encoder_lr_factor or block.freeze_epochs == block.epochs
+    if drawn and frozen and block.epochs:
+        yield "the backbone: its weights are drawn, and frozen in every epoch (generator.weights: imagenet has others)"
+
+
 def without_effect(params: Params) -> list[str]:
     """Return a sentence for each value that changes nothing beside the others."""
     generator, found = params.generator, []
@@ -280,8 +291,14 @@ def without_effect(params: Params) -> list[str]:
         found.append(f"pretrain.patience {params.pretrain.patience}: there are {params.pretrain.epochs} epochs")
     if params.pretrain.freeze_epochs and not params.pretrain.encoder_lr_factor:
         found.append("pretrain.freeze_epochs, since encoder_lr_factor 0 freezes the encoder in every epoch")
-    if params.finetune.adversarial_loss == "none" and params.discriminator != type(params.discriminator)():
-        found.append("discriminator, since finetune.adversarial_loss is none")
+    found += _unlearnt(params)
+    if params.finetune.adversarial_loss == "none":
+        if params.discriminator != type(params.discriminator)():
+            found.append("discriminator, since finetune.adversarial_loss is none")
+        if params.finetune.lr_discriminator != type(params.finetune)().lr_discriminator:
+            found.append("finetune.lr_discriminator, since finetune.adversarial_loss is none")
+    if params.sample.dataset != type(params.sample)().dataset and params.sample.source != "fastai":
+        found.append(f"sample.dataset, since sample.source is {params.sample.source}")
     for name, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         each = params.sample.train // block.batch_size
         if not generator.hints and block.without_hints != type(block)().without_hints:

@@ -158,6 +158,7 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     axes.set_xlabel("change with its 95 % interval, % of the mean before")
     axes.set_title("\n".join(f"{after} less {before}" for before, after in (one.sides for one in comparisons)))
     axes.legend([Line2D([], [], color=color, marker="o") for color in _COLORS.values()], _COLORS, loc="best")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         figure.savefig(part, format="png", metadata={"Software": None})
 

@@ -79,17 +79,19 @@ def find(objective: Objective, loader: LoaderConfig, photographs: Photographs, s
     return rows
 
 
-def suggestions(rows: list[dict[str, float]]) -> tuple[float, float]:
+def suggestions(rows: list[dict[str, float]], sweep: Sweep) -> tuple[float, float]:
     """Return a careful rate and a bold one.
 
     The careful one is in the middle of the longest fall of the loss (fastai's "valley"), the bold one a tenth of the
-    highest that was tried before the loss rose for good. Where the loss never falls, both are the bold one.
+    highest that was tried before the loss rose for good. Where it cannot rise so far, as that of a network whose output
+    is bounded, it is a tenth of the rate of the least loss. Where the loss never falls, both are the bold one.
     """
     from fastai.callback.schedule import valley
 
     rates, smoothed = [row["rate"] for row in rows], [row["smoothed"] for row in rows]
     careful, _ = valley(rates, smoothed, len(rows))
-    bold = rates[-1] / 10
+    highest = rates[-1] if len(rows) < sweep.steps else rates[smoothed.index(min(smoothed))]
+    bold = highest / 10
     return float(f"{min(careful, bold):.2g}"), float(f"{bold:.2g}")
 
 

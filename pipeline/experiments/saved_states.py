@@ -61,7 +61,8 @@ def list_trainings(folder: Path, params: Path, fingerprint: str | None) -> None:
         rows.append((training.stage, training.fingerprint[:_DIGITS], *position, _ago(training.age), size, changed))
     if rows:
         print_table(headers, rows)
-    goes_on = "; dvc repro goes on with that of today's parameters and data" if rows else ""
+    today_is = "that of today's parameters, data, code, packages and number of threads"
+    goes_on = f"; dvc repro goes on with {today_is}" if rows else ""
     print(f"interrupted trainings in {folder}: {len(rows) or 'none'}{goes_on}")
     # What is here is told first, should that place be out of reach.
     remote, there = _elsewhere(params, fingerprint)

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -18,9 +19,17 @@ from pipeline.errors import ParamsError
 
 # The folder of a project for parts of its own.
 OWN = "parts"
+# What the stages' deps in dvc.yaml have of the project's code.
+_WATCHED = (OWN, "pipeline", "stages")
 # What .dvcignore names, too.
 _LEFT = (".pyc", ".nbi", ".nbc", ".swp", "~", "Thumbs.db", "desktop.ini")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def where(error: Exception) -> str:
+    """Return what somebody's own function raised, and the line of it that did."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
 
 
 def find_part(kind: str, name: str) -> str:
@@ -47,6 +56,7 @@ def load_part(key: str, name: str, *arguments: str) -> Callable[..., Any]:
     """
     module_name, _, function = name.partition(":")
     module = _imported(key, name, module_name)
+    _require_watched(key, name, module)
     found: Any = getattr(module, function, None)
     if not callable(found):
         others = [one for one, value in vars(module).items() if inspect.isfunction(value)]
@@ -138,6 +148,23 @@ def _imports(file: Path, module: str) -> Iterator[str]:
                 continue
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _require_watched(key: str, name: str, module: ModuleType) -> None:
+    """Refuse a module of the project that lies where DVC does not notice a change of it.
+
+    Raises:
+        ParamsError: it does.
+    """
+    file, project = Path(getattr(module, "__file__", None) or "").resolve(), Path.cwd().resolve()
+    installed = any(file.is_relative_to(Path(place).resolve()) for place in (sys.prefix, sys.base_prefix))
+    if installed or not file.is_relative_to(project) or file.relative_to(project).parts[0] in _WATCHED:
+        return
+    place = file.relative_to(project)
+    raise ParamsError(
+        f"{key}: {name}: {place} is not in {OWN}/, so DVC would not notice a change of it; move it there, and name it "
+        f"{OWN}.{file.stem}:{name.partition(':')[2]}"
+    )
 
 
 def _imported(key: str, name: str, module: str) -> ModuleType:

@@ -348,7 +348,8 @@ class Pretrain(Block):
     """The folder in checkpoints/ whose generator goes on learning, watched by DVC. starter: the starter model. none:
     weights are drawn. One that takes no hints may be started from where generator.hints is true."""
     epochs: Epochs = 10
-    """Times that training goes through the photographs; 0 publishes what it starts from."""
+    """Times that training goes through the photographs; 0 publishes what it starts from. An epoch leaves out what is
+    less than a batch, other photographs each time."""
     epoch_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of an epoch that goes through a part of the photographs, another one each time; 0: through all of them."""
     batch_size: Count = 16
@@ -390,7 +391,7 @@ class Pretrain(Block):
     without_hints: Annotated[float, Field(ge=0, le=1)] = 0.3
     """With generator.hints, share of the photographs that get no hint: of these it learns to color by itself."""
     clip_norm: NonNegative = 0.0
-    """Largest norm of a network's gradient; 0 clips nothing."""
+    """Largest norm of a network's gradient, a frozen backbone's included; 0 clips nothing."""
     ema_decay: Beta = 0.0
     """Decay of the moving average of the generator's weights that is published, such as 0.999; 0: no average. At the
     n-th step it is (1 + n) / (10 + n) at most: 0.9 is reached after 80 steps, 0.999 after 8,990."""
@@ -448,7 +449,8 @@ class Finetune(Block):
     l1_penalty: NonNegative = 0.0
     schedule: ScheduleKey = "linear_decay"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """First steps, in which the discriminator learns alone: an untrained one would mislead the generator."""
+    """First steps, in which the discriminator learns alone: an untrained one would mislead the generator. The schedule
+    runs meanwhile."""
     flip: bool = True
     crop: Share = 1.0
     degrade: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -456,13 +458,14 @@ class Finetune(Block):
     clip_norm: NonNegative = 0.0
     """Largest norm of a network's gradient; 0 clips nothing."""
     ema_decay: Beta = 0.9
-    """As pretrain.ema_decay."""
+    """As pretrain.ema_decay; steps of warmup_steps do not count."""
     publish: Literal["best", "last"] = "best"
     """best: of the epochs that beat the colors which the stage began with, times a factor, the nearest in color
     distribution, or the generator that it began with where none does (pipeline/training/selection.py)."""
     sample_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = (1,)
     sample_steps: Annotated[int, Field(ge=0)] = 0
     keep_epochs: Annotated[EpochNumbers, BeforeValidator(as_tuple)] = ()
+    """Epochs (from 1) whose generator is published, too: checkpoints/finetune/epoch-0020."""
 
     @model_validator(mode="after")
     def _can_train(self) -> Self:

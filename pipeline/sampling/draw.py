@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from pipeline.color.arrays import chromaticity
 from pipeline.data.shards import ShardWriter
@@ -118,6 +119,7 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
 
     Returns:
         Counts: candidates, train, valid, test, and rejected by kind of reason; with sample.weights, of each kind, too.
+        "enlarged" counts those that are smaller than `size`, where there are some.
 
     Raises:
         SourceError: there are fewer usable photographs than asked for, or too large a share is rejected; says
@@ -131,6 +133,7 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     work = partial(examine, sample=sample, size=size)
     # Before the counts are judged: after a shortage people look into the manifest for the reasons.
     bar = progress(total=sum(quotas.wanted.values()), desc="sample", unit="photo")
+    enlarged = 0
     with Manifest(out / "manifest.csv") as manifest, bar:
         for examined, split in _examined(work, candidates, seed, groups, quotas):
             groups.bind(examined.candidate, split)
@@ -139,6 +142,7 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
             manifest.add(examined.row(split, reason))
             if not reason and examined.pixels is not None:
                 writers[split].add(examined.pixels)
+                enlarged += min(examined.width, examined.height) < size
                 quotas.add(split, quotas.kind_of(examined.candidate) or ALL)
                 bar.update()
                 if quotas.is_full(split):
@@ -154,7 +158,12 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     smaller = ", or for smaller groups (sample.group)" if grouped else ""
     _refuse_shortage(quotas, quotas.drawn, f"{usable}; {out / 'manifest.csv'} has each reason; ask for fewer{smaller}")
     counts = {split: quotas.total(split) for split in SPLITS}
-    more = {"kinds": kinds} if kinds else {}
+    more: dict[str, Any] = {"kinds": kinds} if kinds else {}
+    if enlarged:
+        more["enlarged"] = enlarged
+        tqdm.write(
+            f"note: {enlarged} of {sum(counts.values())} photographs are smaller than {size} px, and were enlarged"
+        )
     return {"candidates": len(candidates), **counts, "rejected": dict(rejected), **more}
 
 

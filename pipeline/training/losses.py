@@ -15,7 +15,7 @@ from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
 from pipeline.models.imagenet_features import ImagenetFeatures
-from pipeline.params.parts import load_part
+from pipeline.params.parts import load_part, where
 from pipeline.params.schema import AdversarialLoss, part_of
 
 # Lab units of chroma at which a pixel weighs twice as much as a gray one in l1_chromatic.
@@ -144,13 +144,28 @@ def content_loss(name: str) -> Loss:
     function = load_part("losses", part, "answer")
 
     def loss(answer: Answer) -> Tensor:
-        found: Tensor = function(answer)
-        if not isinstance(found, Tensor) or found.dim():
-            given = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
-            raise ParamsError(f"losses: {name} must return a tensor without dimensions, the mean over all; got {given}")
+        try:
+            found: Tensor = function(answer)
+        except Exception as error:  # what somebody else's function may raise is anything
+            raise ParamsError(f"losses: {name} fails: {where(error)}") from error
+        if not isinstance(found, Tensor) or found.dim() or not found.is_floating_point():
+            given = f"a {found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+            raise ParamsError(f"losses: {name} must return a floating-point tensor without dimensions; got {given}")
+        if answer.output.requires_grad and not found.requires_grad:
+            raise ParamsError(f"losses: {name} has no gradient, so nothing learns from it: stay with torch's functions")
         return found
 
     return loss
+
+
+def require_loss(name: str) -> None:
+    """Try a loss of one's own on a small answer.
+
+    Raises:
+        ParamsError: it cannot be used.
+    """
+    noise = [torch.rand(2, channels, 16, 16) * 2 - 1 for channels in (2, 2, 1)]
+    content_loss(name)(Answer(noise[0].requires_grad_(), noise[1], noise[2], ColorSpace("lab")))
 
 
 def discriminator_loss(kind: AdversarialLoss, real: Tensor, fake: Tensor) -> Tensor:

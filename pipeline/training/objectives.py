@@ -25,7 +25,7 @@ from pipeline.training.depthwise import speed_up_depthwise
 from pipeline.training.ema import Ema
 from pipeline.training.hints import simulated, with_hints
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
-from pipeline.training.schedules import schedule
+from pipeline.training.schedules import require_schedule, schedule
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,14 @@ class Objective(ABC):
                 frozen = step * self.params.epochs < group.get("frozen", 0) * steps
                 factor = 0.0 if frozen else group.get("factor", 1.0)
                 group["lr"] = self._rates[name] * factor * self._factor(step, steps)
+
+    def require_schedule(self, steps: int) -> None:
+        """Try the schedule over all steps.
+
+        Raises:
+            ParamsError: one of one's own gives no factor somewhere.
+        """
+        require_schedule(self._factor, steps)
 
     def rates(self) -> dict[str, float]:
         """Return the current learning rates: lr_<name>."""

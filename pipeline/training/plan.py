@@ -21,10 +21,11 @@ def plan(stage: str, block: Pretrain | Finetune, steps: int) -> Iterator[str]:
     against = f", against a discriminator ({block.adversarial_loss})" if isinstance(block, Finetune) and judged else ""
     epochs = f"{block.epochs} epoch{'s' if block.epochs > 1 else ''}"
     yield f"{stage}: {steps} steps in {epochs}, losses {losses_text(block.losses)}{against}"
-    if block.ema_decay and steps < steps_to_reach(block.ema_decay):
+    learning = steps - (block.warmup_steps if isinstance(block, Finetune) else 0)
+    if block.ema_decay and learning < steps_to_reach(block.ema_decay):
         yield (
             f"{stage}: ema_decay {block.ema_decay:g} is reached after {steps_to_reach(block.ema_decay)} steps, and "
-            f"there are {steps}: its average forgets with {largest_decay(steps):.2g} at most"
+            f"the generator has {learning}: its average forgets with {largest_decay(learning):.2g} at most"
         )
 
 

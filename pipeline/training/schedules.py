@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pipeline.errors import ParamsError
-from pipeline.params.parts import load_part
+from pipeline.params.parts import load_part, where
 from pipeline.params.schema import part_of
 
 # The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
@@ -15,6 +15,8 @@ from pipeline.params.schema import part_of
 _WARM, _START, _END = 0.25, 1 / 25, 1e-5
 # The part of warmup_cosine in which the rate rises, in a straight line.
 _WARM_UP = 0.05
+# Steps at which a schedule of one's own is tried.
+_TRIED = 1000
 
 
 def schedule(name: str, key: str) -> Callable[[int, int], float]:
@@ -33,7 +35,10 @@ def schedule(name: str, key: str) -> Callable[[int, int], float]:
     own = load_part(key, part, "step", "total")
 
     def factor(step: int, total: int) -> float:
-        given = own(step, total)
+        try:
+            given = own(step, total)
+        except Exception as error:  # what somebody else's function may raise is anything
+            raise ParamsError(f"{key}: {name} fails at step {step} of {total}: {where(error)}") from error
         try:
             found = float(given)
         except (TypeError, ValueError):
@@ -43,6 +48,16 @@ def schedule(name: str, key: str) -> Callable[[int, int], float]:
         return found
 
     return factor
+
+
+def require_schedule(factor: Callable[[int, int], float], total: int) -> None:
+    """Try a schedule at steps all over a training, rather than find after hours that it ends in an error.
+
+    Raises:
+        ParamsError: it is no number >= 0 somewhere.
+    """
+    for number in range(min(total, _TRIED)):
+        factor(round(number * (total - 1) / max(min(total, _TRIED) - 1, 1)), total)
 
 
 def lr_factor(name: str, step: int, total: int) -> float:

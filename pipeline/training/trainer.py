@@ -115,6 +115,7 @@ class Trainer:
                 f"{loader.batch_size}; run dvc repro sample, or lower it"
             )
         steps = config.epochs * self._steps
+        objective.require_schedule(steps)
         self.recorder = Recorder(folders.work, objective.space, config.previews, steps, writes=self.group.first)
         key = fingerprint(training, accelerator)
         described = {**inputs.params(), **sharing(accelerator), "training": training}
@@ -170,6 +171,8 @@ class Trainer:
             position = self._resume()
             if self.group.first:
                 self._trackers.start(begins=not (position.epoch or position.batches))
+                for row in self.recorder.history:  # which trackers on another machine have not seen
+                    self._trackers.log(row, int(row["epoch"]) * self._steps)
             while not self._is_over(position.epoch):
                 losses = self._run_epoch(position, stop)
                 position = Position(position.epoch + 1)
@@ -178,6 +181,18 @@ class Trainer:
                 # After the last epoch, so that a disk that is full when publishing costs no training.
                 wanted = self._is_over(position.epoch) or position.epoch in self.config.keep_epochs
                 self._save_and_stop(position, *self._agreed(stop), wanted=wanted)
+            if self.group.first and position.epoch < epochs:
+                tqdm.write(self._ended_early(position.epoch))
+
+    def _ended_early(self, epoch: int) -> str:
+        """Say why training has ended after an epoch, and what that means for what is published."""
+        best = least_error(self.recorder.history)
+        said = [f"ended after epoch {epoch}: no lower valid ab_mae for {self.config.patience} epochs"]
+        if self.config.publish == "last":
+            said.append(f"epoch {epoch} is published, and the least error was that of epoch {best}")
+        missing = [str(late) for late in self.config.keep_epochs if late > epoch]
+        said += [f"keep_epochs {', '.join(missing)} were not reached"] if missing else []
+        return "; ".join(said)
 
     def _is_over(self, epoch: int) -> bool:
         """Whether training ends after an epoch."""

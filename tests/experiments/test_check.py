@@ -128,11 +128,15 @@ def test_what_others_make_useless_is_said(params: Params) -> None:
     assert without_effect(parse(tree)) == []
     tree["pretrain"] |= {"epochs": 3, "sample_epochs": [1], "patience": 3, "freeze_epochs": 2, "encoder_lr_factor": 0.0}
     tree["discriminator"] |= {"channels": 32}
-    tree["finetune"] |= {"adversarial_loss": "none", "without_hints": 0.9}
+    tree["finetune"] |= {"adversarial_loss": "none", "without_hints": 0.9, "lr_discriminator": 0.01}
+    tree["sample"] |= {"dataset": "FOO"}
     assert without_effect(parse(tree)) == [
         "pretrain.patience 3: there are 3 epochs",
         "pretrain.freeze_epochs, since encoder_lr_factor 0 freezes the encoder in every epoch",
+        "the backbone: its weights are drawn, and frozen in every epoch (generator.weights: imagenet has others)",
         "discriminator, since finetune.adversarial_loss is none",
+        "finetune.lr_discriminator, since finetune.adversarial_loss is none",
+        "sample.dataset, since sample.source is bundled",
         "finetune.without_hints, without generator.hints",
     ]
 
@@ -223,7 +227,10 @@ def test_what_is_trained_stands_in_the_stages_first_lines(project: Project, nurs
     nursery.run(project.folder, "sample")
     said = nursery.run(project.folder, "pretrain")
     assert "pretrain: 2 steps in 1 epoch, losses 1 l1 + 10 mse\n" in said
-    assert "ema_decay 0.999 is reached after 8990 steps, and there are 2: its average forgets with 0.25 at most" in said
+    assert (
+        "ema_decay 0.999 is reached after 8990 steps, and the generator has 2: its average forgets with 0.25 at most"
+        in said
+    )
 
 
 def test_files_that_experiments_in_a_copy_would_lack_are_named(project: Project) -> None:

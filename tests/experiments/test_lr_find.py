@@ -37,11 +37,20 @@ def test_the_careful_rate_is_where_the_loss_falls_and_the_bold_one_a_tenth_of_wh
         fall = 1 / (1 + math.exp(-3 * (math.log10(rate) + 2)))
         rise = 3 if rate > 0.5 else 0
         rows.append({"rate": rate, "content": 1 - 0.8 * fall + rise, "smoothed": 1 - 0.8 * fall + rise})
-    careful, bold = suggestions(rows)
+    sweep = Sweep(1e-5, 1.0, 60)
+    careful, bold = suggestions(rows[:-1], sweep)
     rising = [{"rate": row["rate"], "content": 1.0 + n, "smoothed": 1.0 + n} for n, row in enumerate(rows)]
-    assert suggestions(rising)[0] <= suggestions(rising)[1]
+    assert suggestions(rising, sweep)[0] <= suggestions(rising, sweep)[1]
     assert 1e-4 < careful < 1e-1
-    assert bold == pytest.approx(0.1)
+    assert bold == pytest.approx(0.1, rel=0.3)
+
+
+def test_of_a_loss_that_cannot_explode_the_least_counts() -> None:
+    """As with a generator that ends in tanh: beyond the best rate it rises to twice the least, and stays."""
+    sweep = Sweep(1e-5, 1.0, 60)
+    losses = [0.5 + abs(math.log10(rate) + 2) / 4 for rate in sweep.rates()]
+    rows = [{"rate": rate, "content": loss, "smoothed": loss} for rate, loss in zip(sweep.rates(), losses, strict=True)]
+    assert suggestions(rows, sweep)[1] == pytest.approx(1e-3, rel=0.3)
 
 
 @pytest.mark.slow

@@ -189,3 +189,17 @@ def test_patterns_say_which_files_of_a_folder_are_candidates(photo_folder: Path,
     tree["sample"] |= {"source": "files", "exclude": ["*-mask.png"]}
     with pytest.raises(ParamsError, match=r"sample\.exclude must be \[\] for sample\.source files; only a folder is"):
         parse(tree)
+
+
+def test_photographs_that_are_too_small_are_counted(
+    params: Params, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are 40 to 48 pixels, and a training on blur would say nothing of it."""
+    counts = {"train": 4, "valid": 2, "test": 2}
+    block = params.sample.model_copy(update={"source": "folder", "path": str(photo_folder), **counts})
+    for size, enlarged in ((32, 0), (64, 8)):
+        out = tmp_path / str(size)
+        out.mkdir()
+        assert draw(folder(photo_folder), block, size, 1, out).get("enlarged", 0) == enlarged
+        said = capsys.readouterr().out
+        assert ("8 of 8 photographs are smaller than 64 px, and were enlarged" in said) == bool(enlarged)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from io import BytesIO
 
@@ -38,10 +39,14 @@ def events_of(project: Project, stage: str) -> EventAccumulator:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_training_is_one_run_however_often_it_is_interrupted(
-    make_project: Callable[[str], Project], nursery: Nursery
+    make_project: Callable[[str], Project], nursery: Nursery, elsewhere: bool
 ) -> None:
-    """Killed after the second epoch was reported and before the third was: no step twice, none missing."""
+    """Killed after the second epoch was reported and before the third was: no step twice, none missing.
+
+    Nor where it goes on without what was reported, as on another machine; pictures are not kept with the state.
+    """
     project = make_project("interrupted")
     project.change(base={"trackers": ["tensorboard"], "save_every_minutes": 0.0001})
     project.change(generator={"architecture": "compact_unet"}, pretrain={"epochs": 4, "sample_epochs": [1, 2, 3, 4]})
@@ -51,6 +56,8 @@ from pipeline import trackers
 before(trackers.Trackers, "log", when=lambda _self, row, _step: row["epoch"] == 3)
 """
     assert nursery.start(project.folder, "pretrain", fault).wait().returncode == -9
+    if elsewhere:
+        shutil.rmtree(project.folder / "logs/trackers")
     # And once more right after it was reported, before that is saved.
     fault = """
 from pipeline.training.trainer import Trainer
@@ -60,7 +67,7 @@ before(Trainer, "_agreed", when=lambda one, _stop: one.recorder.history and one.
     nursery.run(project.folder, "pretrain")
     events = events_of(project, "pretrain")
     assert [event.step for event in events.Scalars("valid_ab_mae")] == [2, 4, 6, 8]
-    assert [event.step for event in events.Images("samples/valid")] == [2, 4, 6, 8]
+    assert [event.step for event in events.Images("samples/valid")] == ([6, 8] if elsewhere else [2, 4, 6, 8])
 
 
 @pytest.mark.slow

@@ -207,13 +207,15 @@ def with_errors(run: Trainer, errors: list[float], monkeypatch: pytest.MonkeyPat
 
 
 def test_patience_ends_a_training_and_a_resumed_one(
-    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of errors 9, 8, 8.5, 8.2 the third and fourth are no better than the second."""
     run = trainer(epochs=9, patience=2)
     with_errors(run, [9, 8, 8.5, 8.2, 7], monkeypatch)
     run.train()
     assert [row["epoch"] for row in run.recorder.history] == [1, 2, 3, 4]
+    said = capsys.readouterr().out
+    assert "ended after epoch 4: no lower valid ab_mae for 2 epochs; epoch 4 is published, and the least error" in said
     again = trainer(epochs=9, patience=2)
     with_errors(again, [], monkeypatch)
     again.train()  # from the state that was saved at the end
