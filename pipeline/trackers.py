@@ -66,7 +66,7 @@ class Trackers:
         # Nothing leaves this machine unless its owner says so.
         os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_DIR", str(self._all))
-        os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{self._all}/mlflow.db")
+        os.environ.setdefault("MLFLOW_TRACKING_URI", self._own_mlflow())
         self._accelerator.init_trackers(self._name, init_kwargs=self._options(begins=begins))  # type: ignore[no-untyped-call]
         for tracker in self._accelerator.trackers:
             if tracker.name == "mlflow":
@@ -94,17 +94,18 @@ class Trackers:
         """End the run."""
         self._accelerator.end_training()
 
+    def _own_mlflow(self) -> str:
+        return f"sqlite:///{self._all}/mlflow.db"
+
     def _options(self, *, begins: bool) -> dict[str, dict[str, Any]]:
+        # By itself ./mlruns, which for an experiment is a folder that is deleted. A server has a place of its own.
+        ours = os.environ.get("MLFLOW_TRACKING_URI") == self._own_mlflow()
+        pictures = (self._all / "mlflow").absolute().as_uri() if ours else None
         return {
             # dvclive would write into dvc.yaml, and save an experiment of its own beside that of `dvc exp run`.
             "dvclive": {"dir": str(self.folder), "save_dvc_exp": False, "dvcyaml": None, "resume": not begins},
             "wandb": {"id": self._name, "resume": "allow", "name": self._name},
-            "mlflow": {
-                "run_name": self._name,
-                "run_id": self._run_id,
-                # Where its pictures go; by itself ./mlruns, which for an experiment is a folder that is deleted.
-                "logging_dir": (self._all / "mlflow").absolute().as_uri(),
-            },
+            "mlflow": {"run_name": self._name, "run_id": self._run_id, "logging_dir": pictures},
         }
 
     def _is_new(self, what: str, step: int) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -23,7 +24,7 @@ from pipeline.errors import ParamsError
 from pipeline.params.parts import other_files, part_files
 from pipeline.params.schema import own_parts, parse
 from pipeline.sampling.sources import list_candidates
-from pipeline.training.losses import Answer, content_loss
+from pipeline.training.losses import Answer, ContentLoss, content_loss, has_gradient
 from pipeline.training.schedules import schedule
 from tests.helpers import QUICKSTART, ROOT, Project, save_photo
 from tests.nursery import Nursery
@@ -155,10 +156,6 @@ def test_a_source_of_ones_own(project: Project, rng: np.random.Generator) -> Non
             "{name} must return a floating-point tensor without dimensions; got a torch.float32 of shape (2, 2, 32,",
         ),
         ("def loss(a): return (a.output > 0).sum()", "floating-point tensor without dimensions; got a torch.int64"),
-        (
-            "def loss(a): return (a.output - a.target).detach().abs().mean()",
-            "{name} has no gradient, so nothing learns",
-        ),
         ("def loss(a): return a.outputs.mean()", "{name} fails: AttributeError: 'Answer' object has no attribute"),
         ("def loss(a): return 1.0", "got 1.0"),
     ],
@@ -208,6 +205,25 @@ def test_schedules_and_losses_are_tried_before_hours_are_spent(project: Project)
         assert sentence in refused.stderr
         assert "Traceback" not in refused.stderr
     project.twotone("check", "-S", "pretrain.schedule=parts.mine:line")
+
+
+def test_what_has_no_function_is_a_sentence() -> None:
+    for name in ("sys:losses", "xml:losses"):
+        with pytest.raises(ParamsError, match="has no function losses"):
+            content_loss(name)
+
+
+def test_a_loss_from_which_nothing_learns_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone; beside others it may be without a gradient on some batches."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    code = "def loss(answer): return (answer.output - answer.target).detach().abs().mean()"
+    (tmp_path / "part_without_gradient.py").write_text(code, encoding="utf-8")
+    name, ab = "part_without_gradient:loss", torch.rand(2, 2, 32, 32)
+    answer = Answer(ab.clone().requires_grad_(), ab, ab[:, :1], ColorSpace("lab"))
+    assert not has_gradient(name, ColorSpace("rgb"), 32)
+    with pytest.raises(ParamsError, match="have no gradient, so nothing learns"):
+        ContentLoss({name: 1.0}, Accelerator(cpu=True))(answer)
+    assert ContentLoss({name: 1.0, "l1": 1.0}, Accelerator(cpu=True))(answer)["content"].requires_grad
 
 
 def test_a_part_of_a_package_without_an_init_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,6 @@ COLORED = SUFFIXES | set(CONTAINERS)
 MARK = "-color"
 # With the numbers that other photographs of one name, seeds and comparisons add.
 _COPY = re.compile(rf"(?P<name>.+){MARK}(-\d+)*(-compare)?")
-# It has room for nothing that says who has colored it.
-UNMARKED = (".bmp",)
 
 
 def stem_of(source: Path) -> str:
@@ -32,13 +30,12 @@ def comparison(target: Path) -> Path:
 def original(file: Path) -> Path | None:
     """Return the photograph, without its ending, of which a file is a copy: a-color-2.jpg -> a.
 
-    Its name says so, and its XMP or a film's comment. BMP has none: of those, the name counts alone.
+    Its name says so, and its XMP or a film's comment.
     """
     match = _COPY.fullmatch(file.stem)
     if match is None or not file.is_file():
         return None
-    marked = file.suffix.lower() in UNMARKED or is_colored(file)
-    return file.with_name(match["name"]) if marked else None
+    return file.with_name(match["name"]) if is_colored(file) else None
 
 
 def is_colored(file: Path) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.coloring.copies import COLORED, MARK, UNMARKED, comparison, is_colored, original, stem_of
+from pipeline.coloring.copies import COLORED, MARK, comparison, is_colored, original, stem_of
 from pipeline.coloring.inputs import COPIES, Found, find, forget_folders, real_path
 from pipeline.errors import InputError
 from pipeline.files import require_writable
@@ -182,7 +182,7 @@ def _copies_among(sources: dict[Path, Found], naming: Naming) -> set[Path]:
     beside = {key for key, found in sources.items() if original(found.source.absolute()) in originals}
     own = {key for key, (source, inside, _) in sources.items() if real_path(_target(source, inside, naming)) == key}
     marked = {key for key, found in sources.items() if (found.named or key in own) and is_colored(key)}
-    copies = beside | marked | {key for key in own if key.suffix.lower() in UNMARKED}
+    copies = beside | marked
     # Where there are no others, they are asked for.
     return copies if len(copies) < len(sources) else beside
 

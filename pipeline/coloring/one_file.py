@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.coloring.color_picture import advised, color_picture, side_by_side
-from pipeline.coloring.copies import UNMARKED, comparison
+from pipeline.coloring.copies import comparison
 from pipeline.coloring.hint_files import hints_beside, liked, photograph_beside, read_hints, reference_picture
 from pipeline.coloring.jobs import Job, Naming
 from pipeline.coloring.model_choice import hinted, hints_text, with_setting
@@ -106,8 +105,6 @@ def _kept(job: Job, options: BatchOptions) -> str:
 
 
 def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, options: BatchOptions) -> Outcome:
-    if options.overwrite and options.naming.out is None:
-        _require_copies(targets.values())
     content = read_bytes(job.source, options.max_pixels)
     if not job.named and colored_here(content):
         return Outcome(job.source, "copy", "")
@@ -137,20 +134,6 @@ def _color_photograph(job: Job, targets: dict[int, Path], colorizer: Colorizer, 
             written.append(beside)
     height, width = picture.pixels.shape[:2]
     return Outcome(job.source, "colored", f"{width}x{height} -> {', '.join(map(str, written))}", tuple(notes))
-
-
-def _require_copies(targets: Iterable[Path]) -> None:
-    """Refuse to replace a file of which nothing but its name says that it is a copy.
-
-    Raises:
-        ImageError: there is one.
-    """
-    for target in targets:
-        if target.suffix.lower() in UNMARKED and target.is_file():
-            raise ImageError(
-                f"{target} is there, and a BMP cannot say whether it is a copy or a photograph of yours: move it away, "
-                "or name a folder with --out"
-            )
 
 
 def _kept_colors(copy: Path, picture: Picture, options: BatchOptions) -> Samples | None:

@@ -67,20 +67,22 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
 
 def _own_parts(params: Params) -> str:
     """Import the losses and schedules of one's own; a source has been used by then."""
+    from pipeline.color.tensors import ColorSpace
     from pipeline.params.schema import own_parts, part_of
-    from pipeline.training.losses import require_loss
+    from pipeline.training.losses import has_gradient
     from pipeline.training.schedules import require_schedule, schedule
 
-    used = []
+    used, without, space = list[str](), list[str](), ColorSpace(params.base.color_space)
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         each = params.sample.train // block.batch_size
         steps = block.epochs * min(each, block.epoch_steps or each)
         require_schedule(schedule(block.schedule, f"{key}.schedule"), steps)
         for name in block.losses:
-            if part_of("losses", name):
-                require_loss(name)
+            if part_of("losses", name) and not has_gradient(name, space, params.base.image_size):
+                without.append(name)
         used += own_parts(block)
-    return f"parts of your own: {', '.join(used) or 'none'}"
+    deaf = f"; on noise, nothing learns from {', '.join(without)}, which has no gradient" if without else ""
+    return f"parts of your own: {', '.join(used) or 'none'}{deaf}"
 
 
 def _device(params: Params) -> str:
@@ -266,12 +268,12 @@ def _known_to_git(_params: Params) -> str:
 
 
 def _unlearnt(params: Params) -> Iterator[str]:
-    """Yield a sentence where an encoder with random weights never learns."""
+    """Yield a sentence where pretrain leaves an encoder with random weights as it is."""
     block, generator = params.pretrain, params.generator
     drawn = generator.architecture == "dynamic_unet" and generator.weights == "none" and block.start_from == "none"
     frozen = not block.encoder_lr_factor or block.freeze_epochs == block.epochs
     if drawn and frozen and block.epochs:
-        yield "the backbone: its weights are drawn, and frozen in every epoch (generator.weights: imagenet has others)"
+        yield "pretrain for the backbone: its weights are drawn, and frozen in every epoch of that stage"
 
 
 def without_effect(params: Params) -> list[str]:

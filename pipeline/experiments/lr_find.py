@@ -84,14 +84,18 @@ def suggestions(rows: list[dict[str, float]], sweep: Sweep) -> tuple[float, floa
 
     The careful one is in the middle of the longest fall of the loss (fastai's "valley"), the bold one a tenth of the
     highest that was tried before the loss rose for good. Where it cannot rise so far, as that of a network whose output
-    is bounded, it is a tenth of the rate of the least loss. Where the loss never falls, both are the bold one.
+    is bounded, it is a tenth of the rate of the least loss, or the careful one where that is higher. (Lower rates are
+    not looked at: there the smoothed loss is that of a few batches.) Where the loss never falls, both are the bold one.
     """
     from fastai.callback.schedule import valley
 
     rates, smoothed = [row["rate"] for row in rows], [row["smoothed"] for row in rows]
     careful, _ = valley(rates, smoothed, len(rows))
-    highest = rates[-1] if len(rows) < sweep.steps else rates[smoothed.index(min(smoothed))]
-    bold = highest / 10
+    if len(rows) < sweep.steps:
+        bold = rates[-1] / 10
+    else:
+        _, least = min((loss, rate) for rate, loss in zip(rates, smoothed, strict=True) if rate >= careful)
+        bold = max(least / 10, careful)
     return float(f"{min(careful, bold):.2g}"), float(f"{bold:.2g}")
 
 

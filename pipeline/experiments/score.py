@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pipeline.color.arrays import gray_level, lightness
 from pipeline.color.tensors import rgb_to_lab
-from pipeline.coloring.copies import MARK, UNMARKED, is_colored
+from pipeline.coloring.copies import MARK, is_colored
 from pipeline.coloring.hint_files import is_hints
 from pipeline.coloring.model_choice import choose_model
 from pipeline.errors import ImageError, InputError
@@ -218,7 +218,7 @@ def match(
     # Copies may lie beside their photographs.
     named = any(folder.samefile(true) for folder in folders.values())
     beside = {f"{name}{MARK}" for name in originals}
-    copied = {name for name in beside & originals.keys() if named or _is_copy(originals[name])}
+    copied = {name for name in beside & originals.keys() if named or is_colored(originals[name])}
     for name in sorted(beside & originals.keys() - copied):
         tqdm.write(f"note: {name} is taken for a photograph, since nothing but its name says that it is a colored copy")
     originals = {name: file for name, file in originals.items() if name not in copied}
@@ -261,11 +261,6 @@ def _files(folder: Path) -> dict[str, Path]:
                 raise InputError(f"{file}: {found[name].name} has the same name, so nobody can say which one is meant")
             found[name] = file
     return found
-
-
-def _is_copy(file: Path) -> bool:
-    """Whether a file that is named as a copy is one of this program: it says so, or cannot say it."""
-    return file.suffix.lower() in UNMARKED or is_colored(file)
 
 
 def _copy_of(name: str, by: str, files: Mapping[str, Path], originals: Mapping[str, Path]) -> Path:

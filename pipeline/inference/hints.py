@@ -92,7 +92,7 @@ def require_hints(hints: Sequence[Hint], width: int, height: int) -> None:
         for axis, given, length, of in (("x", hint.x, width, across), ("y", hint.y, height, down)):
             if not 0 <= _pixels(given, length, of, f"{name}: {axis}") <= length:
                 raise HintError(
-                    f"{name}: {axis} is {_written(given)}, outside of the photograph, which is {width}x{height} pixels"
+                    f"{name}: {axis} is {_written(given)}, outside of the photograph, which is {across}x{down} pixels"
                 )
         if hint.radius is not None and _pixels(hint.radius, 1, min(across, down), f"{name}: radius") <= 0:
             raise HintError(f"{name}: radius must be above 0, got {hint.radius}")
@@ -182,7 +182,7 @@ def _pixels(given: float | str, length: int, of: int, name: str) -> float:
         if isinstance(given, str) and given.strip().endswith("%"):
             found = float(given.strip()[:-1]) / 100 * length
         else:
-            found = float(given) * (length / of)
+            found = float(given) if of == length else float(given) * length / of
     except (TypeError, ValueError):
         raise HintError(f'{name} must be pixels or a share such as "40%", got {given!r}') from None
     if not np.isfinite(found):

@@ -79,7 +79,7 @@ def attempts(like: Carried, kind: str, origin: Origin | None) -> Iterator[tuple[
     """
     exifs = [b""] if kind == "BMP" else list(dict.fromkeys([like.exif, b""]))
     resolutions = [None] if kind == "WEBP" else list(dict.fromkeys([like.dpi, None]))
-    packets = list(_packets(like.xmp, kind, origin))
+    packets = list(_packets(like.xmp, origin))
     comment = like.comment if kind == "JPEG" else b""
     iim = like.iim if kind == "JPEG" and len(like.iim) <= _MOST_IIM and _are_whole(like.iim) else b""
     texts = ["its comment"] if like.comment and not comment else []
@@ -97,11 +97,11 @@ def _says_resolution(exif: bytes) -> bool:
     return all(tag in tags for tag in _RESOLUTION)
 
 
-def _packets(xmp: bytes, kind: str, origin: Origin | None) -> Iterator[tuple[bytes, list[str]]]:
+def _packets(xmp: bytes, origin: Origin | None) -> Iterator[tuple[bytes, list[str]]]:
     """XMP packets to try, and what each leaves out."""
     lost = ["its XMP"] if xmp else []
-    if origin is None or kind == "BMP":
-        yield b"", lost + (["the mark that it was colored"] if origin else [])
+    if origin is None:
+        yield b"", lost
         return
     with suppress(ImageError):
         yield marked(xmp, origin), []
@@ -146,6 +146,8 @@ def in_srgb(exif: Image.Exif, turned: bool) -> None:
     photograph = exif.get_ifd(DIRECTORIES[0])
     if _COLOR_SPACE in photograph:
         photograph[_COLOR_SPACE] = _SRGB
+    for tag in _UNDEFINED:
+        _make_bytes(photograph, tag)
     if turned:
         _exchange(photograph, _SIZE)
         _exchange(exif, _RESOLUTION)
@@ -155,6 +157,18 @@ def in_srgb(exif: Image.Exif, turned: bool) -> None:
     if _INDEX in interoperability:
         interoperability[_INDEX] = _INDEX_SRGB
     keep_texts(exif)
+
+
+def _make_bytes(tags: MutableMapping[int, Any], tag: int) -> None:
+    """Turn small numbers into the bytes that they should be; leave out what cannot be."""
+    value = tags.get(tag)
+    if value is None or isinstance(value, bytes):
+        return
+    numbers = value if isinstance(value, tuple) else (value,)
+    if all(isinstance(number, int) and 0 <= number < 256 for number in numbers):
+        tags[tag] = bytes(numbers)
+    else:
+        del tags[tag]
 
 
 def _exchange(tags: MutableMapping[int, Any], pair: tuple[int, int]) -> None:
@@ -198,6 +212,8 @@ def resolution(image: Image.Image) -> tuple[float, float] | None:
     dpi = image.info.get("dpi")
     # Pillow gives a TIFF without the tags a resolution of its own.
     said = image.format != "TIFF" or all(tag in image.tag_v2 for tag in _RESOLUTION)  # type: ignore[attr-defined]
+    if image.format in ("JPEG", "MPO"):  # of which it invents 72
+        said = image.info.get("jfif_unit") in (1, 2) or all(tag in image.getexif() for tag in _RESOLUTION)
     if not said or not dpi or not (min(dpi) > 0 and max(dpi) < _FINEST_DPI):
         return None
     return float(dpi[0]), float(dpi[1])

@@ -135,12 +135,13 @@ def without_regions(xmp: bytes) -> bytes:
         return xmp
     try:
         document = _parse(xmp)
+        for space, name in _REGIONS:
+            for node in document.getElementsByTagNameNS(space, name):
+                if node is not document.documentElement:
+                    node.parentNode.removeChild(node)  # type: ignore[union-attr]
+        return _packet(document)
     except (ExpatError, ValueError, RecursionError):
         return xmp  # which no copy takes over
-    for space, name in _REGIONS:
-        for node in document.getElementsByTagNameNS(space, name):
-            node.parentNode.removeChild(node)  # type: ignore[union-attr]
-    return _packet(document)
 
 
 def has_regions(xmp: bytes) -> bool:
@@ -149,10 +150,11 @@ def has_regions(xmp: bytes) -> bool:
 
 def _packet(document: minidom.Document) -> bytes:
     """Write a document as a packet, with line breaks and tabs in attributes as references."""
+    stand_ins = str.maketrans(_BREAKS)
     for node in document.getElementsByTagName("*"):
         for attribute in node.attributes.values():
-            for given, stand_in in _BREAKS.items():
-                attribute.value = attribute.value.replace(given, stand_in)
+            if not _BREAKS.keys().isdisjoint(attribute.value):
+                attribute.value = attribute.value.translate(stand_ins)
     text = document.documentElement.toxml()  # type: ignore[union-attr]
     for given, stand_in in _BREAKS.items():
         text = text.replace(stand_in, f"&#{ord(given)};")

@@ -178,7 +178,7 @@ def _encode(rgb: Samples, carried: Carried, kind: str, jpeg_quality: int) -> tup
     if carried.xmp and kind == "PNG":
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", carried.xmp.decode())
-    elif carried.xmp and kind != "TIFF":
+    elif carried.xmp and kind not in ("TIFF", "BMP"):
         options["xmp"] = carried.xmp
     if kind == "JPEG":
         options["quality"] = jpeg_quality
@@ -186,7 +186,8 @@ def _encode(rgb: Samples, carried: Carried, kind: str, jpeg_quality: int) -> tup
         options["extra"] = text_segments(carried)
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, kind, **options)
-    return buffer.getvalue(), []
+    # A BMP has no place for it: behind the pixels no program looks, and this one finds it.
+    return buffer.getvalue() + (carried.xmp if kind == "BMP" else b""), []
 
 
 def _encode_deep(rgb: Samples, carried: Carried, kind: str) -> tuple[bytes, list[str]]:

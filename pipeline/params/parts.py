@@ -19,16 +19,16 @@ from pipeline.errors import ParamsError
 
 # The folder of a project for parts of its own.
 OWN = "parts"
-# What the stages' deps in dvc.yaml have of the project's code.
-_WATCHED = (OWN, "pipeline", "stages")
 # What .dvcignore names, too.
 _LEFT = (".pyc", ".nbi", ".nbc", ".swp", "~", "Thumbs.db", "desktop.ini")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def where(error: Exception) -> str:
-    """Return what somebody's own function raised, and the line of it that did."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
+def where(error: Exception, function: Callable[..., Any]) -> str:
+    """Return what somebody's own function raised, and the last line of its file that had a part in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    place = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
     return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
 
 
@@ -156,9 +156,12 @@ def _require_watched(key: str, name: str, module: ModuleType) -> None:
     Raises:
         ParamsError: it does.
     """
-    file, project = Path(getattr(module, "__file__", None) or "").resolve(), Path.cwd().resolve()
+    named = getattr(module, "__file__", None)
+    if named is None or Path(named).absolute().is_relative_to(Path.cwd() / OWN):
+        return  # a module without a file has no function, either, which is said then
+    file, project = Path(named).resolve(), Path.cwd().resolve()
     installed = any(file.is_relative_to(Path(place).resolve()) for place in (sys.prefix, sys.base_prefix))
-    if installed or not file.is_relative_to(project) or file.relative_to(project).parts[0] in _WATCHED:
+    if installed or not file.is_relative_to(project):
         return
     place = file.relative_to(project)
     raise ParamsError(

@@ -127,6 +127,8 @@ class ContentLoss:
         """`content`, the mean; and each loss by its name, where there are several."""
         losses: dict[str, Tensor] = {name: loss(answer) for name, loss in self._losses.items()}
         mean = torch.stack([share * losses[name] for name, share in self._shares.items()]).sum()
+        if answer.output.requires_grad and not mean.requires_grad:
+            raise ParamsError(f"losses: {', '.join(losses)} have no gradient, so nothing learns: use torch's functions")
         return {"content": mean, **(losses if len(losses) > 1 else {})}
 
 
@@ -146,26 +148,32 @@ def content_loss(name: str) -> Loss:
     def loss(answer: Answer) -> Tensor:
         try:
             found: Tensor = function(answer)
+        except RuntimeError:  # torch's, some of which have a sentence of their own
+            raise
         except Exception as error:  # what somebody else's function may raise is anything
-            raise ParamsError(f"losses: {name} fails: {where(error)}") from error
+            raise ParamsError(f"losses: {name} fails: {where(error, function)}") from error
         if not isinstance(found, Tensor) or found.dim() or not found.is_floating_point():
             given = f"a {found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
             raise ParamsError(f"losses: {name} must return a floating-point tensor without dimensions; got {given}")
-        if answer.output.requires_grad and not found.requires_grad:
-            raise ParamsError(f"losses: {name} has no gradient, so nothing learns from it: stay with torch's functions")
         return found
 
     return loss
 
 
-def require_loss(name: str) -> None:
-    """Try a loss of one's own on a small answer.
+def has_gradient(name: str, space: ColorSpace, size: int) -> bool:
+    """Try a loss of one's own on noise; return whether something learns from it.
 
     Raises:
         ParamsError: it cannot be used.
     """
-    noise = [torch.rand(2, channels, 16, 16) * 2 - 1 for channels in (2, 2, 1)]
-    content_loss(name)(Answer(noise[0].requires_grad_(), noise[1], noise[2], ColorSpace("lab")))
+    output, target, condition = (
+        torch.rand(2, channels, size, size) * 2 - 1
+        for channels in (space.out_channels, space.out_channels, space.in_channels)
+    )
+    try:
+        return content_loss(name)(Answer(output.requires_grad_(), target, condition, space)).requires_grad
+    except RuntimeError as error:
+        raise ParamsError(f"losses: {name} fails: {' '.join(str(error).split())[:300]}") from error
 
 
 def discriminator_loss(kind: AdversarialLoss, real: Tensor, fake: Tensor) -> Tensor:

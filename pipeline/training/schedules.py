@@ -38,7 +38,7 @@ def schedule(name: str, key: str) -> Callable[[int, int], float]:
         try:
             given = own(step, total)
         except Exception as error:  # what somebody else's function may raise is anything
-            raise ParamsError(f"{key}: {name} fails at step {step} of {total}: {where(error)}") from error
+            raise ParamsError(f"{key}: {name} fails at step {step} of {total}: {where(error, own)}") from error
         try:
             found = float(given)
         except (TypeError, ValueError):

@@ -133,7 +133,7 @@ def test_what_others_make_useless_is_said(params: Params) -> None:
     assert without_effect(parse(tree)) == [
         "pretrain.patience 3: there are 3 epochs",
         "pretrain.freeze_epochs, since encoder_lr_factor 0 freezes the encoder in every epoch",
-        "the backbone: its weights are drawn, and frozen in every epoch (generator.weights: imagenet has others)",
+        "pretrain for the backbone: its weights are drawn, and frozen in every epoch of that stage",
         "discriminator, since finetune.adversarial_loss is none",
         "finetune.lr_discriminator, since finetune.adversarial_loss is none",
         "sample.dataset, since sample.source is bundled",

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from tests.helpers import save_photo, twotone
+from pipeline.media.pictures import read_picture
+from pipeline.media.provenance import Origin
+from tests.helpers import save_photo, twotone, write_picture
 
 
 @pytest.fixture
@@ -198,9 +200,10 @@ def test_a_photograph_may_be_called_color(true: Path, tmp_path: Path) -> None:
     assert sorted(found) == ["a/0", "a/0-color", "a/2", "a/4", "b/3", "b/5"]
 
 
-def test_copies_that_cannot_say_so_are_known_by_name_or_named(true: Path, tmp_path: Path) -> None:
+def test_what_is_named_as_a_copy_and_says_nothing_is_named(true: Path, tmp_path: Path) -> None:
     for file in sorted(true.rglob("*.png")):
-        Image.open(file).save(file.with_name(f"{file.stem}-color.bmp"))
+        picture = read_picture(file, 10**6)
+        write_picture(file.with_name(f"{file.stem}-color.bmp"), picture.pixels, picture, "BMP", Origin("", "", ""))
     Image.open(true / "a/0.png").convert("L").save(true / "a/2-color-color.png")
     copies(true, tmp_path / "half", 0.5)
     done = twotone(tmp_path, "score", "--true", "true", "--colored", "half", "--no-classifier")

@@ -13,7 +13,7 @@ from pipeline.color.arrays import lightness
 from pipeline.color.hints import Said, spread_hints
 from pipeline.errors import HintError
 from pipeline.inference import Colorizer, Hint, Painted
-from pipeline.inference.hints import color_of, said_by
+from pipeline.inference.hints import color_of, require_hints, said_by
 from pipeline.inference.networks import Network
 from pipeline.models.config import read_config
 from tests.helpers import EIGHT_BIT, mean_chroma, noisy_photo
@@ -77,6 +77,12 @@ def test_pixels_may_be_of_another_size(colorizer: Colorizer) -> None:
     plain = colorizer(two_fields(), hints=[Hint(30, 60, "#c05050", 6)])
     larger = colorizer(two_fields(), hints=[Hint(60, 120, "#c05050", 12, size=(256, 192))])
     assert np.array_equal(plain, larger)
+
+
+def test_the_last_pixel_of_another_size_is_inside() -> None:
+    for width in range(132, 2000, 4):
+        height = width * 3 // 4
+        require_hints([Hint(width, height, "red", size=(width, height))], 128, 96)
 
 
 def test_gray_says_that_there_is_no_color(colorizer: Colorizer) -> None:

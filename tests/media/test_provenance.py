@@ -117,7 +117,7 @@ def test_a_gray_scan_becomes_a_picture_in_srgb(tmp_path: Path, rng: np.random.Ge
         assert not {0x0106, 0x0115} & set(found)
 
 
-def test_a_picture_without_xmp_gets_some_and_bmp_cannot(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_picture_without_xmp_gets_some(tmp_path: Path, rng: np.random.Generator) -> None:
     rgb = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     plain = Picture(rgb, None, b"", None, "PNG")
     redrawn = Origin("twotone-colorizer 9.9", "compact_unet, 32 px", "generator.onnx sha256 c0ffee", redrawn=True)
@@ -126,9 +126,17 @@ def test_a_picture_without_xmp_gets_some_and_bmp_cannot(tmp_path: Path, rng: np.
         root = packet((tmp_path / f"out.{ending}").read_bytes())
         assert text(root, f"{IPTC}DigitalSourceType") == f"{TERMS}compositeWithTrainedAlgorithmicMedia"
         assert "before" not in text(root, f"{EVENT}parameters")
-    assert write_picture(tmp_path / "out.bmp", rgb, plain, "BMP", ORIGIN) == "the mark that it was colored"
+
+
+def test_a_bmp_has_it_behind_its_pixels(tmp_path: Path, rng: np.random.Generator) -> None:
+    rgb = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     said = Picture(rgb, None, b"", None, "PNG", SOURCE)
-    assert write_picture(tmp_path / "said.bmp", rgb, said, "BMP", ORIGIN) == "its XMP and the mark that it was colored"
+    assert write_picture(tmp_path / "out.bmp", rgb, said, "BMP", ORIGIN) == ""
+    content = (tmp_path / "out.bmp").read_bytes()
+    assert colored_here(content)
+    assert b"An archive &amp; friends" in content
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out.bmp")), rgb)
+    assert np.array_equal(read_picture(tmp_path / "out.bmp", LIMIT).pixels, rgb)
 
 
 def nested(depth: int) -> bytes:
