@@ -75,8 +75,8 @@ def as_typed(block: str, photographs: Path) -> str:
         (
             "twotone serve",
             # Without what an earlier one has said: it would be killed before it listens to signals.
-            "rm -f served.txt; twotone serve --port 7913 > served.txt 2>&1 & until grep -q 'colors photographs' served.txt; do "
-            "kill -0 $!; sleep 0.2; done; kill $!; wait $!",
+            "rm -f served.txt; twotone serve --port 7913 > served.txt 2>&1 & "
+            "until grep -q 'colors photographs' served.txt; do kill -0 $!; sleep 0.2; done; kill $!; wait $!",
         ),
     ):
         block = block.replace(old, new)
