@@ -426,3 +426,13 @@ def test_pictures_that_stand_long_are_not_cut_off() -> None:
     """A slide show, a film of one frame, and one of which the header says nothing."""
     for end, promised in ((15.0, 15.0), (0.0, 5.0), (3.2, 0.0), (57.0, 60.0)):
         assert VideoReport(5, 0, 0, 1, 0.0, 0.0, end=end, promised=promised).notes == []
+
+
+def test_the_same_film_gives_the_same_bytes(tmp_path: Path, colorizer: Colorizer) -> None:
+    """With x264's mbtree, nearly every run gave others on one processor."""
+    film(tmp_path / "film.mp4", [scene(1, (240, 320))])
+    written = set()
+    for _ in range(3):
+        color_video(tmp_path / "film.mp4", tmp_path / "out.mp4", colorizer, OPTIONS)
+        written.add((tmp_path / "out.mp4").read_bytes())
+    assert len(written) == 1
