@@ -76,9 +76,8 @@ def _mention_count(stage: str, base: Base) -> None:
     """Say where processes were started by another program, and are not as many as base.processes."""
     wanted = base.processes
     if stage in _TRAIN and rank() == 0 and wanted not in ("auto", world_size()):
-        print(
-            f"note: {world_size()} were started (WORLD_SIZE), so base.processes {wanted} has no effect", file=sys.stderr
-        )
+        outside = f"WORLD_SIZE {world_size()} comes from outside"
+        print(f"note: {outside}, so base.processes {wanted} has no effect", file=sys.stderr)
 
 
 def _as_dvc_records(stage: str, params: Params) -> AbstractContextManager[None]:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
 from pipeline.distributed.launch import launch
 from pipeline.distributed.world import adopt_slurm, first_host, tasks_per_node
 from pipeline.errors import InputError
-from tests.helpers import ROOT
+from tests.helpers import ROOT, Project
+from tests.nursery import Nursery
 
 
 def program(first: str, second: str) -> list[str]:
@@ -78,3 +80,15 @@ def test_slurms_names_become_torchs() -> None:
     assert "WORLD_SIZE" not in batch_script
     with pytest.raises(InputError, match="set MASTER_ADDR"):
         adopt_slurm({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+
+
+def test_a_count_from_outside_is_said(make_project: Callable[[str], Project], nursery: Nursery) -> None:
+    project = make_project("outside")
+    project.change(generator={"architecture": "compact_unet"}, pretrain={"epochs": 0})
+    nursery.run(project.folder, "sample")
+    for wanted, said in ((2, True), (1, False)):
+        project.change(base={"processes": wanted})
+        done = nursery.start(project.folder, "pretrain", env={"WORLD_SIZE": "1"}).wait()
+        assert done.returncode == 0, done.stdout
+        sentence = "note: WORLD_SIZE 1 comes from outside, so base.processes 2 has no effect"
+        assert (sentence in done.stdout) == said

@@ -197,6 +197,12 @@ def test_finetuning_against_pretraining(repository: Path) -> None:
     assert "means over 40 photographs, paired" in done.stdout
 
 
+def test_scores_that_are_no_numbers_are_no_comparison() -> None:
+    """Of differences that are none, chance is none either, and the verdict was "worse"."""
+    with pytest.raises(ValueError, match="no finite number"):
+        difference({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": float("nan")})
+
+
 def test_one_photograph_is_no_comparison() -> None:
     with pytest.raises(InputError, match="one photograph has no interval"):
         differences({"one": {"ab_mae": 9.0}}, {"one": {"ab_mae": 8.0}}, "HEAD")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.errors import HintError, ImageError, ModelError
 from pipeline.inference.colorizer import Colorizer
 from pipeline.inference.hints import Hint, Painted
+from pipeline.inference.networks import load_network
 from pipeline.models.checkpoint import save_model
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
@@ -164,3 +166,14 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         Colorizer.load(tmp_path / "nothing")
     with pytest.raises(ModelError, match=r"model\.json: no such file"):
         Colorizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("space", ["lab", "rgb"])
+def test_a_network_that_gives_no_numbers_is_refused(
+    make_model: MakeModel, space: str, rng: np.random.Generator
+) -> None:
+    """Its colors would be black."""
+    network = load_network(make_model(space=space))
+    broken = replace(network, run=lambda seen, seed: network.run(seen, seed) * np.float32("nan"))
+    with pytest.raises(ModelError, match="not finite numbers"):
+        Colorizer(broken)(rng.integers(0, 256, (40, 48), dtype=np.uint8))

@@ -329,3 +329,13 @@ def test_integers_of_no_known_scale_are_refused(rng: np.random.Generator) -> Non
         samples_of(gray.convert("I"))
     samples, _ = samples_of(gray.convert("I;16"))
     assert samples.dtype == np.uint16
+
+
+def test_a_resolution_that_a_photograph_does_not_state_is_not_made_up(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Pillow gives 72 dots per inch to a JPEG with EXIF and without a unit."""
+    exif = Image.Exif()
+    exif[0x010E] = "a street"
+    Image.fromarray(smooth(rng)).save(tmp_path / "in.jpg", exif=exif)
+    assert read_picture(tmp_path / "in.jpg", LIMIT).dpi is None
+    Image.fromarray(smooth(rng)).save(tmp_path / "in.jpg", exif=exif, dpi=(300, 300))
+    assert read_picture(tmp_path / "in.jpg", LIMIT).dpi == (300, 300)
