@@ -8,11 +8,11 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.files import StageFolders
-from pipeline.params.parts import OWN, other_files
+from pipeline.parts import OWN, other_files
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sample", "pretrain", "finetune", "evaluate", "export")
-# A training knows the parts that it uses (pipeline/params/parts.py).
+# A training knows the parts that it uses (pipeline/parts.py).
 _CODE = (OWN, "pipeline", "stages")
 # Its values are compared themselves: what it does with them changes no result.
 _PARAMS = "pipeline/params"

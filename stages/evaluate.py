@@ -15,6 +15,7 @@ from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
 from pipeline.evaluation.hints import COLUMNS, hint_curve
+from pipeline.evaluation.metrics import own_metrics
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.scoring import Judges, score_all
@@ -104,6 +105,7 @@ def _measure(
         Lpips(block.lpips_weights) if block.lpips_weights != "none" else None,
         # The split has enough (pipeline/params/schema.py).
         Fid(block.fid_weights) if block.fid_weights != "none" and len(photographs) >= FEWEST_FOR_FID else None,
+        own_metrics(block.metrics),
     )
     scores = score_all(colorizers.predictors, photographs, names, judges, block.batch_size)
     scores.fid = judges.fid.distances() if judges.fid else {}
@@ -118,7 +120,7 @@ def _measure(
     measured = Measured(
         split, photographs, kept, colorizers.factor, judges, params.sample.fit, weights, block.batch_size
     )
-    write_report(out, scores, pictures, protocol(measured, block.lightness_bins, final.config))
+    write_report(out, scores, pictures, protocol(measured, block.lightness_bins, final.config), judges.own)
     # Between networks that have nothing in common there is no dial: its ends alone.
     settings = VIVID[:: len(VIVID) - 1] if params.finetune.goes_on else VIVID
     dial = curve(_dial(generators, device, seed), settings, photographs, block.batch_size)
@@ -133,7 +135,7 @@ def _measure(
 def _dial(generators: dict[str, LoadedGenerator], device: torch.device, seed: int) -> At:
     """Return the generator between both stages' as a function of the dial."""
     faithful, vivid = (generators[name].network for name in ("pretrain", "finetune"))
-    between = load_generator(Path("checkpoints/finetune"))
+    between = load_generator(Path("checkpoints/finetune"), own_code=True)
 
     def at(share: float) -> Predictor:
         between.network.to(device).load_state_dict(mixed(faithful, vivid, share))
@@ -146,4 +148,4 @@ def _generators() -> dict[str, LoadedGenerator]:
     """Those of both stages, and of epochs that were kept: pretrain-epoch-0020."""
     stages = [Path("checkpoints", name) for name in ("pretrain", "finetune")]
     kept = [file.parent for stage in stages for file in sorted(stage.glob("epoch-*/model.json"))]
-    return {"-".join(folder.parts[1:]): load_generator(folder) for folder in (*stages, *kept)}
+    return {"-".join(folder.parts[1:]): load_generator(folder, own_code=True) for folder in (*stages, *kept)}

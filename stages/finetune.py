@@ -12,8 +12,8 @@ from pipeline.devices import start
 from pipeline.models.checkpoint import digest, load_discriminator, load_generator, load_start
 from pipeline.models.config import ModelConfig, Training
 from pipeline.models.discriminators import build_discriminator
-from pipeline.params.parts import part_files
 from pipeline.params.schema import Params, own_parts, start_folder
+from pipeline.parts import part_files
 from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.trainer import TrainConfig, Trainer
@@ -36,7 +36,7 @@ def run(params: Params) -> None:
         scored=True,
         started_from=_learnt_before(params, model, parents),
     )
-    code = (*code_files("finetune"), *part_files("finetune", own_parts(block)))
+    code = (*code_files("finetune"), *part_files("finetune", own_parts(params, block)))
     watched = watched_files("finetune")
     inputs = Inputs(base, (params.discriminator, block), Path("data/sample"), parents, code, watched)
     Trainer(config, objective, inputs, model, folders("finetune")).run()
@@ -45,7 +45,7 @@ def run(params: Params) -> None:
 def prepared(params: Params) -> tuple[AdversarialObjective, ModelConfig, tuple[Path, ...]]:
     """Return what is trained, with its first weights, the description of its model, and the folders it is from."""
     base, block = params.base, params.finetune
-    accelerator, pretrained = start(base, trackers_folder()), load_generator(_PRETRAINED)
+    accelerator, pretrained = start(base, trackers_folder()), load_generator(_PRETRAINED, own_code=True)
     discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
     begun, parents = pretrained, [_PRETRAINED]
     folder = start_folder(block.start_from)

@@ -14,8 +14,8 @@ from pipeline.models.checkpoint import load_start
 from pipeline.models.config import ModelConfig
 from pipeline.models.generators import build_generator
 from pipeline.models.packaged_weights import packaged_file
-from pipeline.params.parts import part_files
 from pipeline.params.schema import Params, own_parts, start_folder
+from pipeline.parts import part_files
 from pipeline.training.objectives import ContentObjective
 from pipeline.training.recorder import PreviewTimes
 from pipeline.training.trainer import TrainConfig, Trainer
@@ -36,7 +36,7 @@ def run(params: Params) -> None:
         patience=block.patience,
         started_from=model.training,
     )
-    code = (*code_files("pretrain"), *part_files("pretrain", own_parts(block)))
+    code = (*code_files("pretrain"), *part_files("pretrain", own_parts(params, block)))
     watched = watched_files("pretrain")
     inputs = Inputs(base, (params.generator, block), Path("data/sample"), _starts(params), code, watched)
     Trainer(config, objective, inputs, model, folders("pretrain")).run()

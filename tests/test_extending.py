@@ -21,10 +21,15 @@ from ruamel.yaml import YAML
 from pipeline.checkpointing.digests import code_digest
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
-from pipeline.params.parts import other_files, part_files
-from pipeline.params.schema import own_parts, parse
+from pipeline.evaluation.metrics import own_metrics, require_metric
+from pipeline.models.config import Discriminator, Generator
+from pipeline.models.generators import build_generator
+from pipeline.models.own_networks import own_discriminator, own_generator
+from pipeline.params.schema import Finetune, own_parts, parse
+from pipeline.parts import other_files, part_files
 from pipeline.sampling.sources import list_candidates
 from pipeline.training.losses import Answer, ContentLoss, content_loss, has_gradient
+from pipeline.training.objectives import AdversarialObjective
 from pipeline.training.schedules import schedule
 from tests.helpers import QUICKSTART, ROOT, Project, save_photo, twotone
 from tests.nursery import Nursery
@@ -102,6 +107,130 @@ def test_a_loss_and_a_schedule_of_ones_own(project: Project) -> None:
     (project.folder / "parts/table.txt").write_text("1", encoding="utf-8")
     changed = project.run("stages", "pretrain")
     assert "epoch 2/2" in changed.stdout + changed.stderr
+
+
+@pytest.mark.slow
+def test_networks_and_a_metric_of_ones_own(project: Project) -> None:
+    """Both stages, evaluate, export and coloring; a start from it; and nobody else's model chooses what runs."""
+    own_part(project)
+    project.change(
+        generator={"architecture": "parts.mine:plain", "hints": True},
+        discriminator={"architecture": "parts.mine:Judge"},
+        pretrain={"epochs": 1},
+        finetune={"epochs": 1},
+        evaluate={"metrics": {"parts.mine:ab_rmse": "lower"}},
+        export={"dial": True},
+    )
+    assert "parts.mine:plain" in project.twotone("check").stdout
+    inspected = project.twotone("inspect").stdout
+    assert "generator: parts.mine:plain" in inspected
+    assert "discriminator: parts.mine:Judge" in inspected
+    for stage in ("pretrain", "finetune", "evaluate", "export"):
+        project.run("stages", stage)
+    model = json.loads((project.folder / "checkpoints/finetune/model.json").read_text(encoding="utf-8"))
+    assert model["generator"]["architecture"] == "parts.mine:plain"
+    metrics = json.loads((project.folder / "reports/evaluate/metrics.json").read_text(encoding="utf-8"))
+    assert all(scores["parts.mine:ab_rmse"] >= scores["ab_mae"] for scores in metrics.values())
+    protocol = json.loads((project.folder / "reports/evaluate/protocol.json").read_text(encoding="utf-8"))
+    described = protocol["own_metrics"]["parts.mine:ab_rmse"]
+    assert described["definition"].startswith("Root of the mean squared error")
+    compared = json.loads((project.folder / "reports/evaluate/comparisons.json").read_text(encoding="utf-8"))
+    assert "verdict" in compared["finetune - pretrain"]["parts.mine:ab_rmse"]
+    assert "parts.mine:ab_rmse" in project.twotone("compare").stdout
+    card = (project.folder / "checkpoints/export/README.md").read_text(encoding="utf-8")
+    assert "against parts.mine:Judge" in card
+    save_photo(project.folder / "one.png", np.random.default_rng(3))
+    # The exported file needs no code, and is all that coloring takes.
+    (project.folder / "parts/mine.py").rename(project.folder / "mine.txt")
+    project.twotone("colorize", "one.png", "-o", "colored", "--model", "checkpoints/export", "--vivid", "0.5")
+    refused = twotone(project.folder, "colorize", "one.png", "-o", "other", "--model", "checkpoints/finetune")
+    assert refused.returncode == 2
+    assert "made by parts.mine:plain, and a model must not choose what runs here" in refused.stderr
+    missing = project.run("stages", "evaluate", ok=False)
+    assert "generator.architecture: parts.mine:plain: there is no module parts.mine" in missing.stderr
+    (project.folder / "mine.txt").rename(project.folder / "parts/mine.py")
+    # A start must be the network that the parameters name, and is then built by its code.
+    shutil.copytree(project.folder / "checkpoints/finetune", project.folder / "checkpoints/start")
+    project.change(pretrain={"start_from": "start"})
+    project.run("stages", "pretrain")
+    project.change(generator={"architecture": "compact_unet"})
+    other = project.run("stages", "pretrain", ok=False)
+    assert "generator.architecture is 'compact_unet' here and 'parts.mine:plain' there" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("def net(a): ...", "is called with (in_channels, out_channels), and it takes (a)"),
+        ("def net(a, b): return 1", "must return a torch.nn.Module, got 1"),
+        ("def net(a, b): return 1 / 0", "fails: ZeroDivisionError"),
+        ("from torch import nn\ndef net(a, b): return nn.Tanh()", "has no parameter that learns"),
+        (
+            "from torch import nn\ndef net(a, b): return nn.Conv2d(a, b, 3)",
+            "must give floating-point colors of shape (2, 2, 64, 64), got a torch.float32 of shape (2, 2, 62, 62)",
+        ),
+        ("from torch import nn\ndef net(a, b): return nn.Conv2d(b, b, 3)", "fails on inputs of shape (2, 1, 64, 64)"),
+    ],
+)
+def test_networks_that_cannot_be_used_are_sentences(
+    code: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    module = f"part_{abs(hash(request.node.name))}"
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+    with pytest.raises(ParamsError, match=re.escape(sentence)):
+        own_generator(f"{module}:net", 1, 2)
+
+
+def test_a_discriminator_keeps_what_never_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an encoder that was trained elsewhere; a step of the generator must not set it free."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    code = (
+        "from torch import cat, nn\n"
+        "class Judge(nn.Module):\n"
+        "    def __init__(self, a, b):\n"
+        "        super().__init__()\n"
+        "        self.fixed, self.last = nn.Conv2d(a + b, 4, 3).requires_grad_(False), nn.Conv2d(4, 1, 3)\n"
+        "    def forward(self, a, b): return self.last(self.fixed(cat([a, b], 1)))\n"
+    )
+    (tmp_path / "part_that_judges.py").write_text(code, encoding="utf-8")
+    judge = own_discriminator("part_that_judges:Judge", 1, 2)
+    generator = build_generator(Generator(architecture="compact_unet"), ColorSpace("lab"), 32, seed=0)
+    params = Finetune(losses={"l1": 1.0}, ema_decay=0.0)
+    objective = AdversarialObjective(generator, judge, params, ColorSpace("lab"), Accelerator(cpu=True))
+    before = {name: weight.clone() for name, weight in judge.state_dict().items()}
+    for number in range(2):
+        objective.step(torch.rand(2, 1, 32, 32), torch.rand(2, 2, 32, 32), number)
+    changed = {name for name, weight in judge.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {"last.weight", "last.bias"}
+    assert [name for name, weight in judge.named_parameters() if weight.requires_grad] == ["last.weight", "last.bias"]
+
+
+def test_a_network_of_a_package_must_be_offered_by_name() -> None:
+    """A model.json that somebody else wrote could name any function of this machine."""
+    for block in (Generator, Discriminator):
+        with pytest.raises(ValueError, match=r"parts\.FILE:function, or what a package offers in the group twotone\."):
+            block(architecture="os:abort")
+        assert block(architecture="parts.mine:plain").part == "parts.mine:plain"
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("def mine(colored): ...", "is called with (colored, true), and it takes (colored)"),
+        ("def mine(colored, true): return colored.nothing", "fails: AttributeError"),
+        ("def mine(colored, true): return None", "must return a finite number, got None"),
+        ("def mine(colored, true): return float('nan')", "must return a finite number, got nan"),
+    ],
+)
+def test_metrics_that_cannot_be_used_are_sentences(
+    code: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    module = f"part_{abs(hash(request.node.name))}"
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+    with pytest.raises(ParamsError, match=re.escape(sentence)):
+        require_metric(own_metrics({f"{module}:mine": "lower"})[f"{module}:mine"])
 
 
 def test_a_part_is_known_by_all_that_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,18 +381,16 @@ def test_an_installed_package_offers_parts_by_name(tmp_path: Path, monkeypatch: 
     described = tmp_path / "part_offered-1.0.dist-info"
     described.mkdir()
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: part-offered\nVersion: 1.0\n", encoding="utf-8")
-    groups = {"losses": "charbonnier", "schedules": "half", "sources": "none"}
-    (described / "entry_points.txt").write_text(
-        "".join(f"[twotone.{kind}]\n{name} = part_offered:{name}\n" for kind, name in groups.items())
-        + "l1 = part_offered:charbonnier\n",
-        encoding="utf-8",
-    )
+    offered = {"schedules": "half", "sources": "none", "generators": "charbonnier", "losses": "charbonnier"}
+    sections = [f"[twotone.{kind}]\n{name} = part_offered:{name}\n" for kind, name in offered.items()]
+    (described / "entry_points.txt").write_text("".join([*sections, "l1 = part_offered:half\n"]), encoding="utf-8")
     tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
     tree["pretrain"] |= {"losses": {"l1": 1.0, "charbonnier": 1.0}, "schedule": "half"}
     tree["sample"]["source"] = "none"
     params = parse(tree)
     # This project's own names stay its own.
-    assert own_parts(params.pretrain) == ["part_offered:charbonnier", "part_offered:half"]
+    assert own_parts(params, params.pretrain) == ["part_offered:charbonnier", "part_offered:half"]
+    assert Generator(architecture="charbonnier").part == "part_offered:charbonnier"
     ones, zeros = torch.ones(2, 2, 32, 32), torch.zeros(2, 2, 32, 32)
     assert content_loss("charbonnier")(Answer(ones, zeros, zeros[:, :1], ColorSpace("lab"))).item() == 1
     assert schedule("half", "pretrain.schedule")(0, 9) == 0.5

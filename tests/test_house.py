@@ -120,6 +120,7 @@ NO_RESULT = {
     "pipeline/types.py": "names for annotations",
     "pipeline/system.py": "when and on how many cores a stage runs, not what it makes",
     "pipeline/trackers.py": "reports elsewhere",
+    "pipeline/parts.py": "finds parts of one's own, whose code counts itself",
     "pipeline/progress.py": "shows how far a stage is",
     "stages/dvc.py": "where results go",
     "pipeline/dvc_project.py": "where copies of saved states go",

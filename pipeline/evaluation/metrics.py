@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from math import isfinite, nan
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +16,10 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
+from pipeline.errors import ParamsError
 from pipeline.evaluation.features import Seen, feature_distance
 from pipeline.models.packaged_weights import CLASSIFIER
+from pipeline.parts import find_part, load_part, where
 from pipeline.quality.color_statistics import (
     EDGE,
     GRAY_CHROMA,
@@ -28,6 +33,7 @@ from pipeline.quality.color_statistics import (
 from pipeline.types import Pixels
 
 Array = NDArray[np.floating[Any]]
+Side = Literal["lower", "higher"]
 
 # An exact copy has an infinite ratio, which neither a mean nor JSON can hold.
 PSNR_LIMIT = 100.0
@@ -83,7 +89,7 @@ class Metric:
     """(colored, true) -> value."""
     definition: str
     """A sentence for protocol.json: formula, units, source."""
-    better: Literal["lower", "higher", ""]
+    better: Side | Literal[""]
     """Which value is nearer to the truth; "" where that depends."""
 
 
@@ -255,6 +261,10 @@ PERCEPTUAL: dict[str, Metric] = {
 """Those that need `evaluate.lpips_weights`."""
 
 ALL = METRICS | CLASSIFIED | PERCEPTUAL
+# What per_image.csv says of a photograph beside its metrics.
+OTHER_COLUMNS = ("index", "path", "colorizer", "truth_colorfulness")
+# Where protocol.json has metrics of one's own: what each is, and which value is better.
+OWN_METRICS = "own_metrics"
 
 
 def available(classifier: bool, lpips: bool) -> dict[str, Metric]:
@@ -262,10 +272,54 @@ def available(classifier: bool, lpips: bool) -> dict[str, Metric]:
     return METRICS | (CLASSIFIED if classifier else {}) | (PERCEPTUAL if lpips else {})
 
 
-def score(colored: Photograph, true: Photograph) -> dict[str, float]:
-    """All metrics of one photograph that can be computed of it."""
-    metrics = available(true.seen is not None, colored.lpips is not None)
+def score(colored: Photograph, true: Photograph, own: Mapping[str, Metric] = MappingProxyType({})) -> dict[str, float]:
+    """All metrics of one photograph that can be computed of it, and those of one's own."""
+    metrics = {**available(true.seen is not None, colored.lpips is not None), **own}
     return {name: metric.compute(colored, true) for name, metric in metrics.items()}
+
+
+def own_metrics(named: Mapping[str, Side] | Literal["none"]) -> dict[str, Metric]:
+    """Import metrics of one's own.
+
+    Args:
+        named: which value is better, by module:function or the name that a package offers; or none.
+
+    Raises:
+        ParamsError: one cannot be used.
+    """
+    return {} if named == "none" else {name: _own_metric(name, better) for name, better in named.items()}
+
+
+def require_metric(metric: Metric) -> None:
+    """Try a metric of one's own on two photographs of noise.
+
+    Raises:
+        ParamsError: it cannot be used.
+    """
+    levels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    colored, true = (Photograph(np.asarray(rgb2lab(rgb)[..., 1:], np.float32), rgb) for rgb in levels)
+    metric.compute(colored, true)
+
+
+def _own_metric(name: str, better: Side) -> Metric:
+    key = "evaluate.metrics"
+    function = load_part(key, find_part("metrics", name), "colored", "true")
+
+    def compute(colored: Photograph, true: Photograph) -> float:
+        try:
+            value = function(colored, true)
+        except Exception as error:  # what somebody else's function may raise is anything
+            raise ParamsError(f"{key}: {name} fails: {where(error, function)}") from error
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = nan
+        if not isfinite(number):
+            raise ParamsError(f"{key}: {name} must return a finite number, got {value!r:.100}")
+        return number
+
+    described = (inspect.getdoc(function) or "").partition("\n\n")[0]
+    return Metric(compute, " ".join(described.split()) or "not described", better)
 
 
 def libraries() -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.features import FEWEST
-from pipeline.evaluation.metrics import ALL, available, libraries
+from pipeline.evaluation.metrics import ALL, OWN_METRICS, Metric, available, libraries
 from pipeline.evaluation.paired import Difference, difference, fewest, frechet_difference, verdicts
 from pipeline.evaluation.published_metrics import implementation
 from pipeline.evaluation.scoring import Judges, Scores, images_of
@@ -59,11 +61,17 @@ class Measured:
     """evaluate.batch_size: how many photographs were colored at a time."""
 
 
-def write_report(folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object]) -> None:
-    """Write metrics, their summary and intervals, comparisons, scores by photograph, the protocol, and two grids."""
+def write_report(
+    folder: Path, scores: Scores, pictures: Pictures, protocol: dict[str, object], own: Mapping[str, Metric]
+) -> None:
+    """Write metrics, their summary and intervals, comparisons, scores by photograph, the protocol, and two grids.
+
+    Args:
+        own: metrics of one's own.
+    """
     write_scores(folder, scores)
     write_json(folder / "summary.json", rounded(_summary(scores.means())))
-    write_json(folder / "comparisons.json", rounded(comparisons(scores)))
+    write_json(folder / "comparisons.json", rounded(comparisons(scores, own)))
     columns = list(range(min(pictures.columns, len(pictures.test))))
     save_grid(folder / "samples.png", _rows(pictures, columns, ""))
     errors = scores.values("finetune")["ab_mae"]
@@ -96,13 +104,21 @@ def _summary(means: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return chosen
 
 
-def comparisons(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
+def comparisons(
+    scores: Scores, own: Mapping[str, Metric] = MappingProxyType({})
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Compare finetune with each of the others."""
-    return {f"finetune - {other}": compared(scores, other, "finetune") for other in _COMPARED}
+    return {f"finetune - {other}": compared(scores, other, "finetune", own) for other in _COMPARED}
 
 
-def compared(scores: Scores, before: str, after: str) -> dict[str, dict[str, Any]]:
-    """Compare two colorizers, paired by photograph: by metric the change, its interval, a verdict."""
+def compared(
+    scores: Scores, before: str, after: str, own: Mapping[str, Metric] = MappingProxyType({})
+) -> dict[str, dict[str, Any]]:
+    """Compare two colorizers, paired by photograph: by metric the change, its interval, a verdict.
+
+    Args:
+        own: metrics of one's own.
+    """
     one, other = scores.values(before), scores.values(after)
     if len(one["ab_mae"]) < 2:
         changes = {name: float((other[name] - one[name]).mean()) for name in other}
@@ -110,15 +126,15 @@ def compared(scores: Scores, before: str, after: str) -> dict[str, dict[str, Any
     pairs = {name: difference(_numbered(one[name]), _numbered(other[name])) for name in other}
     if scores.frechet:
         pairs["fd_lite0"] = frechet_difference(scores.frechet[before], scores.frechet[after])
-    return _said(pairs)
+    return _said(pairs, own)
 
 
 def _numbered(values: NDArray[np.float64]) -> dict[str, float]:
     return {str(number): float(value) for number, value in enumerate(values)}
 
 
-def _said(pairs: dict[str, Difference]) -> dict[str, dict[str, Any]]:
-    better = {name: metric.better for name, metric in ALL.items()} | {"fd_lite0": "lower"}
+def _said(pairs: dict[str, Difference], own: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
+    better = {name: metric.better for name, metric in {**ALL, **own}.items()} | {"fd_lite0": "lower"}
     verdict = verdicts(pairs, better)
     return {
         name: {"change": one.change, "low": one.low, "high": one.high, "p": one.p, "verdict": verdict[name]}
@@ -149,6 +165,7 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
     """
     size, count, judges = model.image_size, len(measured.photographs), measured.judges
     defined = definitions(judges.classifier is not None, judges.lpips is not None, judges.fid is not None)
+    own = {name: {"definition": metric.definition, "better": metric.better} for name, metric in judges.own.items()}
     return {
         "photographs": {
             "count": count,
@@ -157,7 +174,7 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
             "fit": measured.fit,
             "sha256": measured.photographs.sha256(),
         },
-        **how(judges.classifier is not None, judges.lpips is not None),
+        **how(judges.classifier is not None, judges.lpips is not None, len(own)),
         "color_space": model.color_space,
         "color": "sRGB (IEC 61966-2-1) to CIE L*a*b*, D65, 2 degree observer; networks compute in float32",
         # The numbers of a photograph depend on its place among those that are colored at a time.
@@ -165,6 +182,7 @@ def protocol(measured: Measured, lightness_bins: int, model: ModelConfig) -> dic
         if model.generator.noise != "none"
         else None,
         "metrics": defined,
+        **({OWN_METRICS: own} if own else {}),
         **networks(judges),
         "colorizers": {
             "gray": "ab = 0",
@@ -190,9 +208,13 @@ def networks(judges: Judges) -> dict[str, dict[str, str] | None]:
     }
 
 
-def how(classifier: bool, lpips: bool = False) -> dict[str, str]:
-    """Say how means, intervals and verdicts are made, for protocol.json."""
-    few = fewest(len(available(classifier, lpips)))
+def how(classifier: bool, lpips: bool = False, own: int = 0) -> dict[str, str]:
+    """Say how means, intervals and verdicts are made, for protocol.json.
+
+    Args:
+        own: how many metrics of one's own there are.
+    """
+    few = fewest(len(available(classifier, lpips)) + own)
     return {
         "means": "of the metric over photographs, each photograph weighing the same",
         "intervals": "95 %, by bootstrap over photographs (9,999 resamples, expanded percentiles, Hesterberg 2015; of "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from pipeline.data.loader import plain_batches
 from pipeline.data.shards import Photographs
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.features import FEWEST, frechet_distance, resampled_distances
-from pipeline.evaluation.metrics import ALL, Photograph, score
+from pipeline.evaluation.metrics import OTHER_COLUMNS, Metric, Photograph, score
 from pipeline.evaluation.paired import mean_interval, spread_interval
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.progress import progress
@@ -36,6 +37,8 @@ class Judges:
     classifier: Classifier | None
     lpips: Lpips | None = None
     fid: Fid | None = None
+    own: Mapping[str, Metric] = field(default_factory=dict)
+    """Metrics of one's own."""
 
 
 @dataclass
@@ -53,7 +56,7 @@ class Scores:
     def values(self, colorizer: str) -> dict[str, Array]:
         """Each metric of each photograph, in their order."""
         rows = [row for row in self.rows if row["colorizer"] == colorizer]
-        names = [name for name in ALL if name in rows[0]]
+        names = [name for name in rows[0] if name not in OTHER_COLUMNS]
         return {name: np.array([row[name] for row in rows]) for name in names}
 
     def means(self) -> dict[str, dict[str, float]]:
@@ -112,7 +115,7 @@ def score_all(
                 for name, photographs in {**colored, "truth": truths}.items():
                     found.features.setdefault(name, []).extend(one.seen.pooled for one in photographs if one.seen)
             by_photograph = [{name: own[number] for name, own in colored.items()} for number in range(len(truths))]
-            for scores in threads.map(_compare, by_photograph, truths):
+            for scores in threads.map(partial(_compare, own=judges.own), by_photograph, truths):
                 found.rows += [
                     {"index": index, "path": names[index], "colorizer": name} | one for name, one in scores.items()
                 ]
@@ -121,10 +124,12 @@ def score_all(
     return found
 
 
-def _compare(colored: dict[str, Photograph], true: Photograph) -> dict[str, dict[str, float]]:
+def _compare(
+    colored: dict[str, Photograph], true: Photograph, own: Mapping[str, Metric]
+) -> dict[str, dict[str, float]]:
     """All metrics of a photograph by colorizer, and the colorfulness of the true one."""
     truth = {"truth_colorfulness": true.colorfulness}
-    return {name: score(photograph, true) | truth for name, photograph in colored.items()}
+    return {name: score(photograph, true, own) | truth for name, photograph in colored.items()}
 
 
 def images_of(predictors: dict[str, Predictor], batch: Tensor) -> dict[str, Pixels]:

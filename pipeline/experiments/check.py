@@ -66,13 +66,17 @@ def _problem(check: Callable[[Params], str], params: Params) -> str:
 
 
 def _own_parts(params: Params) -> str:
-    """Import the losses and schedules of one's own; a source has been used by then."""
+    """Import the losses, schedules and metrics of one's own, and try them; sources and networks have been by then."""
     from pipeline.color.tensors import ColorSpace
+    from pipeline.evaluation.metrics import own_metrics, require_metric
     from pipeline.params.schema import own_parts, part_of
     from pipeline.training.losses import has_gradient
     from pipeline.training.schedules import require_schedule, schedule
 
     used, without, space = list[str](), list[str](), ColorSpace(params.base.color_space)
+    for name, metric in own_metrics(params.evaluate.metrics).items():
+        require_metric(metric)
+        used.append(name)
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         each = params.sample.train // block.batch_size
         steps = block.epochs * min(each, block.epoch_steps or each)
@@ -80,7 +84,7 @@ def _own_parts(params: Params) -> str:
         for name in block.losses:
             if part_of("losses", name) and not has_gradient(name, space, params.base.image_size):
                 without.append(name)
-        used += own_parts(block)
+        used += [part for part in own_parts(params, block) if part not in used]
     deaf = f"; on noise, nothing learns from {', '.join(without)}, which has no gradient" if without else ""
     return f"parts of your own: {', '.join(used) or 'none'}{deaf}"
 
@@ -165,7 +169,8 @@ def _generator(params: Params) -> str:
         if generator.weights not in ("none", "imagenet"):
             _require_safetensors(Path(generator.weights))
     shapes_only = generator.model_copy(update={"weights": "none"})
-    with torch.device("meta"):
+    # On shapes alone, but for somebody's own, which may know nothing of such tensors.
+    with torch.device("cpu" if generator.part else "meta"):
         network = build_generator(shapes_only, space, params.base.image_size, seed=0)
         _require_forward(network, space.in_channels, params.base.image_size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -219,12 +224,16 @@ def _starts(params: Params) -> str:
 
 
 def _judges(params: Params) -> str:
+    from pipeline.color.tensors import ColorSpace
     from pipeline.evaluation.classifier import Classifier
     from pipeline.evaluation.published_metrics import Fid, Lpips
+    from pipeline.models.discriminators import build_discriminator
     from pipeline.models.imagenet_features import imagenet_classifier
     from pipeline.params.schema import NO_PHOTOGRAPHS
     from pipeline.sampling.folder import folder
 
+    if params.finetune.epochs and params.finetune.judged:
+        build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         if block.epochs and "feature_lite0" in block.losses:
             imagenet_classifier(f"{key}.losses")

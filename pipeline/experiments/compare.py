@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 
 from matplotlib.lines import Line2D
 
 from pipeline.errors import InputError
-from pipeline.evaluation.metrics import ALL
-from pipeline.evaluation.paired import Difference, Verdict, difference, fewest, verdicts
+from pipeline.evaluation.metrics import ALL, OTHER_COLUMNS, OWN_METRICS
+from pipeline.evaluation.paired import Better, Difference, Verdict, difference, fewest, verdicts
 from pipeline.experiments import protocols
 from pipeline.files import CONFLICT, has_conflict, replacing
 from pipeline.tables import print_table
@@ -55,17 +57,17 @@ def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> N
         OSError: the picture cannot be written.
     """
     here = _scores(_read(_FILE), "this run")
-    after = _of(here, colorizer, "this run")
+    after, own = _of(here, colorizer, "this run"), own_metrics(protocol_of(Path()), "this run")
     found = []
     for revision in revisions:
         sides = (f"{colorizer} of {revision}", f"{colorizer} here")
         before = _of(_scores(at_revision(revision), revision), colorizer, revision)
-        measured = differences(before, after, sides[0])
+        measured = differences(before, after, sides[0], own)
         notes = protocols.measured_otherwise(_committed_protocol(revision), protocol_of(Path()), revision)
         found.append(Comparison(sides, measured, len(after), notes))
     if not revisions:
         sides = ("pretrain", colorizer)
-        measured = differences(_of(here, "pretrain", "this run"), after, sides[0])
+        measured = differences(_of(here, "pretrain", "this run"), after, sides[0], own)
         found.append(Comparison(sides, measured, len(after)))
     for comparison in found:
         _print(comparison)
@@ -74,11 +76,14 @@ def compare(revisions: Sequence[str], colorizer: str, picture: Path | None) -> N
         print(f"drawn in {picture}")
 
 
-def differences(before: Photographs, after: Photographs, side: str) -> dict[str, tuple[Difference, Verdict]]:
+def differences(
+    before: Photographs, after: Photographs, side: str, own: Mapping[str, Better] = MappingProxyType({})
+) -> dict[str, tuple[Difference, Verdict]]:
     """Each metric that both sides have: its difference, and what may be said of it.
 
     Args:
         side: what an error calls `before`.
+        own: which value of somebody's own metrics is better.
 
     Raises:
         InputError: the two were measured on other photographs, or on one alone.
@@ -94,10 +99,11 @@ def differences(before: Photographs, after: Photographs, side: str) -> dict[str,
         )
     both = before[next(iter(before))].keys() & after[next(iter(after))].keys()
     found = {}
-    for name in ALL:
+    better: dict[str, Better] = {**{name: metric.better for name, metric in ALL.items()}, **own}
+    for name in better:
         if name in both:
             found[name] = difference(*({path: row[name] for path, row in scores.items()} for scores in (before, after)))
-    said = verdicts(found, {name: metric.better for name, metric in ALL.items()})
+    said = verdicts(found, better)
     return {name: (one, said[name]) for name, one in found.items()}
 
 
@@ -184,6 +190,22 @@ def protocol_of(folder: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
+def own_metrics(protocol: str | None, side: str) -> dict[str, Better]:
+    """Return which value of somebody's own metrics is better, as the text of a protocol.json says.
+
+    Args:
+        side: what an error calls its run.
+
+    Raises:
+        InputError: the text is damaged.
+    """
+    try:
+        found = json.loads(protocol or "{}").get(OWN_METRICS, {})
+        return {name: metric["better"] for name, metric in found.items()}
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{protocols.FILE} of {side} is damaged ({error!r}); run dvc repro evaluate") from None
+
+
 def _committed_protocol(revision: str) -> str | None:
     try:
         return at_revision(revision, protocols.FILE)
@@ -246,7 +268,7 @@ def _scores(text: str, side: str) -> Scores:
     try:
         for row in csv.DictReader(io.StringIO(text), strict=True):
             # Runs of an earlier version lack some; all have this one.
-            numbers = {name: _finite(row[name]) for name in ALL if name in row or name == "ab_mae"}
+            numbers = {name: _finite(row[name]) for name in {"ab_mae", *row} if name not in OTHER_COLUMNS}
             own = scores.setdefault(row["colorizer"], {})
             if row["path"] in own:
                 raise InputError(

@@ -41,8 +41,10 @@ def inspect_networks(params: Params) -> None:
             ),
         }
         if params.finetune.epochs and params.finetune.judged:
-            networks[f"discriminator: {params.discriminator.receptive_field}-pixel PatchGAN"] = (
-                build_discriminator(params.discriminator, space, seed=0),
+            judge = params.discriminator
+            named = judge.architecture if judge.part else f"{judge.receptive_field}-pixel PatchGAN"
+            networks[f"discriminator: {named}"] = (
+                build_discriminator(judge, space, seed=0),
                 (torch.zeros(1, space.in_channels, size, size), torch.zeros(1, space.out_channels, size, size)),
             )
     for title, (network, inputs) in networks.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.experiments.compare import about, differences, protocol_of, scores_of
+from pipeline.experiments.compare import about, differences, own_metrics, protocol_of, scores_of
 from pipeline.experiments.protocols import measured_otherwise
 from pipeline.files import replacing
 from pipeline.params import recipes
@@ -72,7 +72,7 @@ def _require_replaceable(out: Path) -> None:
 def _scores(before: Path, after: Path, colorizer: str) -> str:
     sides = scores_of(before, colorizer), scores_of(after, colorizer)
     try:
-        found = differences(*sides, "the side before the change")
+        found = differences(*sides, "the side before the change", own_metrics(protocol_of(after), "this run"))
         notes = measured_otherwise(protocol_of(before), protocol_of(after), "the side before the change")
     except InputError as error:
         return f"Not compared: {error}."

@@ -207,8 +207,9 @@ def _second_stage(params: Params, config: ModelConfig) -> str:
     best = ", of which the best is published" if block.publish == "best" and block.epochs > 1 else ""
     if not block.judged:
         return f"{epochs} of {losses}{best}"
-    patch = params.discriminator.receptive_field
-    return f"{epochs} against a {patch}-pixel PatchGAN ({block.adversarial_loss} + {losses}){best}"
+    judge = params.discriminator
+    named = judge.architecture if judge.part else f"a {judge.receptive_field}-pixel PatchGAN"
+    return f"{epochs} against {named} ({block.adversarial_loss} + {losses}){best}"
 
 
 def _table(scores: dict[str, dict[str, float]]) -> str:

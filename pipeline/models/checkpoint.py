@@ -55,13 +55,24 @@ def save_model(folder: Path, networks: Mapping[str, nn.Module], config: ModelCon
     write_config(folder, config.model_copy(update={"sha256": digests}))
 
 
-def load_generator(folder: Path) -> LoadedGenerator:
+def load_generator(folder: Path, *, own_code: bool = False) -> LoadedGenerator:
     """Build the generator again, in evaluation mode, on the CPU; from the exported file where a folder has no other.
 
+    Args:
+        own_code: whether a network of one's own may be built, by code of this folder or of a package. A stage may do
+            so, which has the name in its parameters; who opens somebody else's model must not run what it names.
+
     Raises:
-        ModelError: a file is missing, damaged, or not what model.json says; or timm does not know its backbone.
+        ModelError: a file is missing, damaged, or not what model.json says; or timm does not know its backbone; or it
+            is a network of one's own.
+        ParamsError: a network of one's own cannot be built.
     """
     config = read_config(folder)
+    if config.generator.part and not own_code:
+        raise ModelError(
+            f"{folder}: its network is made by {config.generator.architecture}, and a model must not choose what runs "
+            "here; color with what `export` makes of it, checkpoints/export, which needs no code"
+        )
     # Its weights are in the file: those that the encoder started from are not needed again.
     params = config.generator.model_copy(update={"weights": "none"})
     try:
@@ -90,8 +101,12 @@ def load_start(folder: Path, asked: ModelConfig, key: str, seed: int) -> LoadedG
 
     Raises:
         ModelError: no model there, a damaged one, or another network; says in what.
+        ParamsError: a network of one's own cannot be built.
     """
-    loaded = load_generator(folder)
+    config = read_config(folder)
+    if config.generator.part:
+        require_same_architecture(folder, config, asked, key)  # so the parameters name its code, too
+    loaded = load_generator(folder, own_code=True)
     if asked.generator.hints and not loaded.config.generator.hints:
         params = loaded.config.generator.model_copy(update={"weights": "none", "hints": True})
         network = build_generator(params, loaded.space, loaded.config.image_size, seed)

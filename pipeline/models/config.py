@@ -6,18 +6,25 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ModelError
 from pipeline.files import write_json
+from pipeline.parts import find_part, known_or_own, listed
 
 FORMAT = 2
 """Of model.json. A key that is added needs a default here; anything else a new format, and a line in _MIGRATIONS."""
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
+_ARCHITECTURES, _JUDGES = get_args(Architecture), ("patchgan",)
+ArchitectureKey = Annotated[
+    str, AfterValidator(partial(known_or_own, "generators", _ARCHITECTURES)), listed(_ARCHITECTURES)
+]
+JudgeKey = Annotated[str, AfterValidator(partial(known_or_own, "discriminators", _JUDGES)), listed(_JUDGES)]
 OF_DYNAMIC_UNET = ("backbone", "decoder", "max_width", "last_cross")
 """Keys of Generator that only dynamic_unet has."""
 # a* and b* as fractions of 110 where a color is said, 0 elsewhere; and 1 where one is said, 0 elsewhere.
@@ -27,7 +34,7 @@ DIAL, FAITHFUL, CHANGE = "vivid", "_faithful", "_change"
 GENERATOR_FILE, ONNX_FILE = "generator.safetensors", "generator.onnx"
 
 # The sides of a generator's input must be multiples of it; 32 for those that are not listed.
-_MULTIPLES: dict[Architecture, int] = {"pix2pix_unet": 256, "pix2pix_unet_leaky": 256}
+_MULTIPLES: dict[str, int] = {"pix2pix_unet": 256, "pix2pix_unet_leaky": 256}
 
 
 class Block(BaseModel):
@@ -59,8 +66,9 @@ def check_width(value: int) -> int:
 class Generator(Block):
     """Which network a generator is. The block of params.yaml, too."""
 
-    architecture: Architecture = "dynamic_unet"
-    """dynamic_unet: a U-Net on a timm backbone. The others: docs/reference/references.md."""
+    architecture: ArchitectureKey = "dynamic_unet"
+    """dynamic_unet: a U-Net on a timm backbone. The others: docs/reference/references.md. Or a network of your own:
+    docs/how-to/extending.md."""
     backbone: Annotated[str, Field(min_length=1)] = "resnet18"
     """A timm name: the encoder of dynamic_unet."""
     weights: Annotated[str, Field(min_length=1), AfterValidator(check_path)] = "none"
@@ -79,10 +87,17 @@ class Generator(Block):
     hints: bool = False
     """Whether it sees colors that somebody says for places, beside the lightness; color_space lab, no noise input."""
 
+    @property
+    def part(self) -> str:
+        """The network as module:function, where it is one's own; else ""."""
+        return "" if self.architecture in _ARCHITECTURES else find_part("generators", self.architecture)
+
 
 class Discriminator(Block):
     """Which network a discriminator is. The block of params.yaml, too."""
 
+    architecture: JudgeKey = "patchgan"
+    """patchgan (Isola et al. 2017), or a network of your own: docs/how-to/extending.md."""
     receptive_field: Annotated[Literal[1, 16, 70, 286], BeforeValidator(plain_int)] = 70
     """Side of the patch that one output sees, pixels (Isola et al. 2017)."""
     channels: Annotated[int, Field(ge=1, le=512)] = 64
@@ -91,6 +106,11 @@ class Discriminator(Block):
     """Normalization: batch as in pix2pix, spectral as in Miyato et al. 2018."""
     conditional: bool = True
     """Whether it sees the generator's input beside the colors."""
+
+    @property
+    def part(self) -> str:
+        """The network as module:function, where it is one's own; else ""."""
+        return "" if self.architecture in _JUDGES else find_part("discriminators", self.architecture)
 
 
 class Dropout(Block):

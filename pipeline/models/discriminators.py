@@ -1,4 +1,4 @@
-"""PatchGAN by receptive field (Isola et al. 2017, section 6.1.2)."""
+"""Discriminators: PatchGAN by receptive field (Isola et al. 2017, section 6.1.2), or one's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.config import Discriminator
+from pipeline.models.own_networks import own_discriminator
 
 # Multiples of the first width, as published: C64-C128, C64-C128, C64-C128-C256-C512, and two more C512.
 _WIDTHS = {1: (1, 2), 16: (1, 2), 70: (1, 2, 4, 8), 286: (1, 2, 4, 8, 8, 8)}
@@ -38,12 +39,18 @@ class PatchGAN(nn.Module):
         return logits
 
 
-def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> PatchGAN:
-    """Build a discriminator with weights drawn by seed."""
+def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> nn.Module:
+    """Build a discriminator with weights drawn by seed: condition, colors -> logits.
+
+    Raises:
+        ParamsError: a network of one's own cannot be used.
+    """
     in_channels = space.out_channels + (space.in_channels if params.conditional else 0)
     # The CPU's random numbers alone: the others' would open every GPU of the machine in every process.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
+        if params.part:
+            return own_discriminator(params.part, space.in_channels, space.out_channels)
         return PatchGAN(params, in_channels)
 
 

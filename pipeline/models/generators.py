@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from pipeline.color.tensors import ColorSpace
 from pipeline.models.compact_unet import CompactUnet
-from pipeline.models.config import HINT_CHANNELS, Architecture, Generator
+from pipeline.models.config import HINT_CHANNELS, Generator
 from pipeline.models.hints import HintChannels, Hinted, without_hints
 from pipeline.models.layers import FromNoise
+from pipeline.models.own_networks import own_generator
 from pipeline.models.pix2pix_unet import Pix2PixUnet
 
 
@@ -45,7 +46,7 @@ def _compact_unet(params: Generator, shape: Shape) -> nn.Module:
     return CompactUnet(shape.in_channels, shape.out_channels, noisy=params.noise == "dropout")
 
 
-GENERATORS: dict[Architecture, Callable[[Generator, Shape], nn.Module]] = {
+GENERATORS: dict[str, Callable[[Generator, Shape], nn.Module]] = {
     "dynamic_unet": _dynamic_unet,
     "pix2pix_unet": _pix2pix_unet,
     "pix2pix_unet_leaky": _pix2pix_unet_leaky,
@@ -62,6 +63,7 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
 
     Raises:
         BackboneError: the backbone cannot be the encoder of a U-Net.
+        ParamsError: a network of one's own cannot be used.
         WeightsError: the encoder's weights are missing or do not fit.
     """
     noise_channels = 1 if params.noise == "input" else 0
@@ -70,7 +72,11 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         seen = space.in_channels + noise_channels + (HINT_CHANNELS if params.hints and not own_hints else 0)
-        network = GENERATORS[params.architecture](params, Shape(seen, space.out_channels, image_size))
+        network = (
+            own_generator(params.part, seen, space.out_channels)
+            if params.part
+            else GENERATORS[params.architecture](params, Shape(seen, space.out_channels, image_size))
+        )
     if params.hints and not own_hints:
         return HintChannels(network)
     return NoiseInput(network) if noise_channels else network

@@ -25,11 +25,12 @@ def mixed(faithful: nn.Module, vivid: nn.Module, share: float) -> dict[str, Tens
     }
 
 
-def load_mixed(folder: Path, share: float) -> LoadedGenerator:
+def load_mixed(folder: Path, share: float, *, own_code: bool = False) -> LoadedGenerator:
     """Load the generator of a fine-tuned checkpoint, mixed with the one that fine-tuning began with.
 
     Args:
         share: 0 for the one it began with, 1 for its own.
+        own_code: whether a network of one's own may be built, as in `load_generator`.
 
     Raises:
         DialError: the generator that it began with is not at hand.
@@ -38,7 +39,7 @@ def load_mixed(folder: Path, share: float) -> LoadedGenerator:
     reason = why_no_dial(folder)
     if reason:
         raise DialError(f"{folder}: {reason}")
-    faithful, vivid = load_generator(faithful_folder(folder)), load_generator(folder)
+    faithful, vivid = (load_generator(one, own_code=own_code) for one in (faithful_folder(folder), folder))
     require_same_architecture(faithful_folder(folder), faithful.config, vivid.config, "the dial: the generator of")
     vivid.network.load_state_dict(mixed(faithful.network, vivid.network, share))
     return vivid

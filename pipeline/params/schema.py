@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -21,7 +21,7 @@ from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ParamsError
 from pipeline.files import CONFLICT, has_conflict
 from pipeline.models.config import Block, Discriminator, Generator, check_path
-from pipeline.params.parts import find_part
+from pipeline.parts import Kind, find_part, known_or_own, listed
 
 _RULES = {
     "greater_than": "must be > {gt}",
@@ -130,6 +130,14 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def sides_by_name(value: Any) -> Any:
+    """parts.mine:error:lower -> {parts.mine:error: lower}; what is no text stays as it is."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.replace("=", ":").rpartition(":") for pair in value.replace(",", " ").split()]
+    return {name: side for name, _, side in pairs}
+
+
 def weights_by_name(value: Any) -> Any:
     """l1:100 mse:10 -> {l1: 100.0, mse: 10.0}; what is no text stays as it is."""
     if not isinstance(value, str):
@@ -181,29 +189,18 @@ OnnxVariant = Literal["fp32", "fp16", "int8"]
 Schedule = Literal["one_cycle", "constant", "linear_decay", "cosine", "warmup_cosine"]
 
 
-PartKind = Literal["losses", "schedules", "sources"]
+_LOSSES, _SCHEDULES, _SOURCES = get_args(LossName), get_args(Schedule), get_args(SourceName)
+_KNOWN: dict[Kind, tuple[str, ...]] = {"losses": _LOSSES, "schedules": _SCHEDULES, "sources": _SOURCES, "metrics": ()}
+LossKey = Annotated[str, AfterValidator(partial(known_or_own, "losses", _LOSSES)), listed(_LOSSES)]
+ScheduleKey = Annotated[str, AfterValidator(partial(known_or_own, "schedules", _SCHEDULES)), listed(_SCHEDULES)]
+SourceKey = Annotated[str, AfterValidator(partial(known_or_own, "sources", _SOURCES)), listed(_SOURCES)]
+MetricKey = Annotated[str, AfterValidator(partial(known_or_own, "metrics", ()))]
 
 
-def part_of(kind: PartKind, name: str) -> str:
+def part_of(kind: Kind, name: str) -> str:
     """Return a part of one's own as module:function; "" for one of this project's, and for what nobody has."""
     return "" if name in _KNOWN[kind] else find_part(kind, name)
 
-
-def _known_or_own(kind: PartKind, value: str) -> str:
-    known = _KNOWN[kind]
-    if value in known or part_of(kind, value):
-        return value
-    raise ValueError(f"must be {', '.join(map(repr, known))} or module:function of a part of your own")
-
-
-def _listed(known: tuple[str, ...]) -> WithJsonSchema:
-    return WithJsonSchema({"enum": [*known, "module:function"]})
-
-
-_KNOWN = {"losses": get_args(LossName), "schedules": get_args(Schedule), "sources": get_args(SourceName)}
-LossKey = Annotated[str, AfterValidator(partial(_known_or_own, "losses")), _listed(_KNOWN["losses"])]
-ScheduleKey = Annotated[str, AfterValidator(partial(_known_or_own, "schedules")), _listed(_KNOWN["schedules"])]
-SourceKey = Annotated[str, AfterValidator(partial(_known_or_own, "sources")), _listed(_KNOWN["sources"])]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1)]
@@ -220,6 +217,12 @@ Losses = Annotated[
     Field(min_length=1),
     BeforeValidator(weights_by_name),
     AfterValidator(lambda weights: dict(sorted(weights.items()))),
+]
+Metrics = Annotated[
+    dict[MetricKey, Literal["lower", "higher"]],
+    Field(min_length=1),
+    BeforeValidator(sides_by_name),
+    AfterValidator(lambda sides: dict(sorted(sides.items()))),
 ]
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(as_tuple)]
 Fit = Literal["crop", "random", "stretch"]
@@ -501,9 +504,12 @@ class Finetune(Block):
         return self.adversarial_loss != "none"
 
 
-def own_parts(block: Pretrain | Finetune) -> list[str]:
-    """Return the losses of one's own that a training uses, and its schedule, each as module:function."""
-    named = [*(part_of("losses", name) for name in block.losses), part_of("schedules", block.schedule)]
+def own_parts(params: Params, block: Pretrain | Finetune) -> list[str]:
+    """Return the networks, losses and schedule of one's own that a training uses, each as module:function."""
+    networks = [params.generator.part]
+    if isinstance(block, Finetune) and block.judged:
+        networks.append(params.discriminator.part)
+    named = [*networks, *(part_of("losses", name) for name in block.losses), part_of("schedules", block.schedule)]
     return [part for part in named if part]
 
 
@@ -523,6 +529,9 @@ class Evaluate(Block):
     """none, fetch, or the path of torch-fidelity's Inception: measure FID in it; needs the extra `perceptual`."""
     columns: Count = 8
     """Photographs in samples.png."""
+    metrics: Literal["none"] | Metrics = "none"
+    """Metrics of your own, each with the value that is better, lower or higher, such as `{parts.mine:error: lower}` or
+    the text `parts.mine:error:lower`: docs/how-to/extending.md."""
     hints: Annotated[int, Field(ge=0)] = 30
     """Photographs of hints.csv, which says what 0 to 100 hints of the true colors are worth; 0 for none."""
 
@@ -592,6 +601,11 @@ class Params(Block):
             yield "generator.hints must be false with base.color_space rgb, and with generator.noise input; got true"
         if generator.architecture == "dynamic_unet":
             return
+        if generator.part and generator.noise == "dropout":
+            yield (
+                f"generator.noise must be none or input for generator.architecture {generator.architecture}, whose "
+                "layers this project does not know, got 'dropout'"
+            )
         if generator.weights != "none":
             yield (
                 f"generator.weights must be none for generator.architecture {generator.architecture}, "
@@ -619,7 +633,8 @@ class Params(Block):
             )
         # The stride-2 layers of the 286 discriminator leave nothing of smaller photographs.
         smallest = {1: 32, 16: 32, 70: 32, 286: 128}[self.discriminator.receptive_field]
-        if finetune.epochs and finetune.judged and self.base.image_size < smallest:
+        patches = not self.discriminator.part
+        if patches and finetune.epochs and finetune.judged and self.base.image_size < smallest:
             yield (
                 f"base.image_size must be >= {smallest} for discriminator.receptive_field "
                 f"{self.discriminator.receptive_field}, got {self.base.image_size}"

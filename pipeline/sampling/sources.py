@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ParamsError
-from pipeline.params.parts import load_part
 from pipeline.params.schema import Sample, part_of
+from pipeline.parts import load_part
 from pipeline.sampling.arrays import lab_arrays, stl10
 from pipeline.sampling.bundled import bundled
 from pipeline.sampling.candidates import SPLITS, Candidate, Candidates, TemporaryTables

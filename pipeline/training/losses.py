@@ -15,8 +15,8 @@ from pipeline.color.constants import AB_SCALE
 from pipeline.color.tensors import ColorSpace
 from pipeline.errors import ParamsError
 from pipeline.models.imagenet_features import ImagenetFeatures
-from pipeline.params.parts import load_part, where
 from pipeline.params.schema import AdversarialLoss, part_of
+from pipeline.parts import load_part, where
 
 # Lab units of chroma at which a pixel weighs twice as much as a gray one in l1_chromatic.
 _TWICE = 20.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,6 +216,17 @@ class Objective(ABC):
         self.optimizers[name].step()
 
 
+@contextmanager
+def _held(network: nn.Module | None) -> Iterator[None]:
+    """Hold the parameters that learn meanwhile; one's own network may have others, which never do."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad] if network else []
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    yield
+    for parameter in learning:
+        parameter.requires_grad_(True)
+
+
 def _add(means: dict[str, Tensor], losses: Mapping[str, Tensor], share: float) -> None:
     for name, loss in losses.items():
         means[name] = means.get(name, torch.zeros_like(loss)) + loss.detach() * share
@@ -332,20 +344,17 @@ class AdversarialObjective(Objective):
         self, parts: Sequence[Part], answer: Callable[[Part], Answer], *, learns: bool
     ) -> dict[str, Tensor]:
         """Down the gradient of the sum of all losses, where the generator learns yet; returns each of them."""
-        if self.discriminator is not None:
-            # The gradient passes through the discriminator, whose own gradients are not needed here.
-            self.discriminator.requires_grad_(False)
-        if learns:
-            means = self._update("generator", parts, lambda part: self._generator_losses(answer(part)))
-            self.ema.update()
-        else:
+        # The gradient passes through the discriminator, whose own gradients are not needed here.
+        with _held(self.discriminator):
+            if learns:
+                means = self._update("generator", parts, lambda part: self._generator_losses(answer(part)))
+                self.ema.update()
+                return means
             means = {}
             for part in parts:
                 with torch.no_grad():
                     _add(means, self._generator_losses(answer(part))[1], part.share)
-        if self.discriminator is not None:
-            self.discriminator.requires_grad_(True)
-        return means
+            return means
 
     def _generator_losses(self, answer: Answer) -> tuple[Tensor, dict[str, Tensor]]:
         adversarial, content, penalty = {}, self._content(answer), self._penalty()

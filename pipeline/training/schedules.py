@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from pipeline.errors import ParamsError
-from pipeline.params.parts import load_part, where
 from pipeline.params.schema import part_of
+from pipeline.parts import load_part, where
 
 # The learning rate of fastai's fit_one_cycle: a quarter of the steps from lr / 25 up to lr, then down to lr / 100,000.
 # Its momentum, which fastai moves the other way, stays where it is here.

@@ -1,4 +1,4 @@
-"""Parts of one's own: a loss, a schedule or a source, named as module:function or by an entry point."""
+"""Parts of one's own: losses, networks, metrics and the like, named as module:function or by an entry point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from importlib.metadata import entry_points
 from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import WithJsonSchema
 
 from pipeline.errors import ParamsError
 
@@ -22,6 +24,28 @@ OWN = "parts"
 # What .dvcignore names, too.
 _LEFT = (".pyc", ".nbi", ".nbc", ".swp", "~", "Thumbs.db", "desktop.ini")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+Kind = Literal["losses", "schedules", "sources", "metrics", "generators", "discriminators"]
+# Named by model.json, too, which may be somebody else's: it must not choose among all functions of this machine.
+_NETWORKS = ("generators", "discriminators")
+
+
+def listed(known: tuple[str, ...]) -> WithJsonSchema:
+    """Return what a schema says of a key that takes these names, or a part of one's own."""
+    return WithJsonSchema({"enum": [*known, "module:function"]})
+
+
+def known_or_own(kind: Kind, known: tuple[str, ...], value: str) -> str:
+    """Return the value, which is a name of this project's or a part of one's own.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value in known or find_part(kind, value):
+        return value
+    names = "".join(f"{name!r}, " for name in known)
+    if kind in _NETWORKS:
+        raise ValueError(f"must be {names}{OWN}.FILE:function, or what a package offers in the group twotone.{kind}")
+    raise ValueError(f"must be {names.removesuffix(', ')} or module:function of a part of your own")
 
 
 def where(error: Exception, function: Callable[..., Any]) -> str:
@@ -32,14 +56,16 @@ def where(error: Exception, function: Callable[..., Any]) -> str:
     return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
 
 
-def find_part(kind: str, name: str) -> str:
+def find_part(kind: Kind, name: str) -> str:
     """Return a part as module:function; "" for a name that is neither that nor an entry point of a package.
 
+    A network is module:function in parts/ alone.
+
     Args:
-        kind: losses, schedules or sources: packages offer theirs in the groups twotone.losses, ...
+        kind: packages offer their parts in the groups twotone.losses, twotone.schedules, ...
     """
     if _NAME.fullmatch(name):
-        return name
+        return name if kind not in _NETWORKS or name.startswith(f"{OWN}.") else ""
     return next((found.value for found in entry_points(group=f"twotone.{kind}", name=name)), "")
 
 
