@@ -180,7 +180,7 @@ def check_start(value: str) -> str:
     return str(place)
 
 
-SourceName = Literal["bundled", "folder", "files", "webdataset", "fastai", "stl10", "lab_arrays"]
+SourceName = Literal["bundled", "folder", "files", "webdataset", "parquet", "fastai", "stl10", "lab_arrays"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 LossName = Literal["l1", "mse", "smooth_l1", "l1_chromatic", "color_distribution", "feature_lite0"]
@@ -278,6 +278,7 @@ class Sample(Block):
     """Where the source is, watched by DVC. folder, lab_arrays: the directory. stl10: the file or its directory.
     files: a CSV with the columns path, split, group, weight and caption, or a text file of paths, relative to it.
     webdataset: a .tar, a folder of them, or a text file of their addresses, such as s3://bucket/{000..099}.tar.
+    parquet: a .parquet or .arrow file of Hugging Face, a folder of them, or a text file of their addresses.
     bundled: the list of photographs inside installed packages. fastai: any path that exists; it is not read."""
     dataset: Annotated[str, Field(min_length=1)] = "COCO_SAMPLE"
     """fastai: the name of the data set among fastai's URLs, such as COCO_SAMPLE."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Candidates:
         make: the candidate of a number from 0 to count - 1; the same one each time.
         grouped: whether the source says which of them belong together.
         weights: (count,) how likely each is to be drawn, above 0; None for all alike.
+        prepare: called with thousands of candidates that will be decoded next, and with each once. For sources that
+            read many photographs in one pass.
     """
 
     def __init__(
@@ -52,8 +54,9 @@ class Candidates:
         *,
         grouped: bool = False,
         weights: NDArray[np.float64] | None = None,
+        prepare: Callable[[Sequence[Candidate]], None] | None = None,
     ):
-        self._count, self._make, self.grouped, self.weights = count, make, grouped, weights
+        self._count, self._make, self.grouped, self.weights, self.prepare = count, make, grouped, weights, prepare
 
     def __len__(self) -> int:
         return self._count

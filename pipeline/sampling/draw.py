@@ -81,6 +81,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
             workers.shutdown(wait=True, cancel_futures=True)
 
 
+# Photographs that a source makes ready at once: of 100 kB each, 2 GB on disk.
+_MOST_PREPARED = 20_000
 # Pixels of a side that are enough to tell a gray photograph.
 _CHROMA_SIDE = 64
 # A file in the folder of a kind whose first line says on which terms its photographs are.
@@ -176,13 +178,23 @@ def _examined(
     for numbers, splits in passes:
         fits = partial(_split_for, groups=groups, quotas=quotas, splits=splits)
         pool = (one for one in groups.together(numbers) if one.name not in taken and fits(one))
-        for examined in in_order(work, pool, threads, ahead=threads * 16):
+        ready = _prepared(pool, candidates.prepare, sum(quotas.wanted.values())) if candidates.prepare else pool
+        for examined in in_order(work, ready, threads, ahead=threads * 16):
             split = fits(examined.candidate)
             if split is None:  # its split was filled while it was being decoded
                 continue
             if len(passes) > 1:
                 taken.add(examined.candidate.name)
             yield examined, split
+
+
+def _prepared(
+    pool: Iterator[Candidate], prepare: Callable[[Sequence[Candidate]], None], wanted: int
+) -> Iterator[Candidate]:
+    """Yield the candidates, of which their source has made as many ready as will be needed, and some more."""
+    while chunk := list(islice(pool, min(_MOST_PREPARED, wanted + wanted // 10 + 64))):
+        prepare(chunk)
+        yield from chunk
 
 
 def _split_for(candidate: Candidate, groups: Groups, quotas: Quotas, splits: Sequence[str]) -> str | None:

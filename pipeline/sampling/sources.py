@@ -17,6 +17,7 @@ from pipeline.sampling.candidates import SPLITS, Candidate, Candidates, Temporar
 from pipeline.sampling.fastai_data import fastai_photographs
 from pipeline.sampling.folder import folder
 from pipeline.sampling.listed import listed
+from pipeline.sampling.parquet import parquet
 from pipeline.sampling.webdataset import webdataset
 
 SOURCES: dict[str, Callable[[Sample, int], Candidates]] = {
@@ -26,6 +27,7 @@ SOURCES: dict[str, Callable[[Sample, int], Candidates]] = {
     "fastai": fastai_photographs,
     "stl10": lambda sample, _seed: stl10(Path(sample.path)),
     "webdataset": lambda sample, _seed: webdataset(Path(sample.path)),
+    "parquet": lambda sample, _seed: parquet(Path(sample.path)),
     "lab_arrays": lambda sample, _seed: lab_arrays(Path(sample.path)),
 }
 """(block `sample`, base.seed) -> candidates; raises SourceError."""

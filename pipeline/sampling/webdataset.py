@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import tarfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import fsspec
-from fsspec.spec import AbstractFileSystem
 from tqdm import tqdm
 
-from pipeline.errors import ImageError, LimitError, SourceError, missing_extra
+from pipeline.errors import ImageError, LimitError, SourceError
 from pipeline.media.decoding import SUFFIXES, largest_file
+from pipeline.sampling.addresses import cannot_be_read, listed_addresses, opened, told_apart
 from pipeline.sampling.candidates import Candidate, Candidates, TemporaryTables
 from pipeline.sampling.folder import printable
 from pipeline.sampling.photographs import Decoded, decode_content
@@ -27,7 +23,6 @@ _FORM = (
 )
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _UNPACK = "a compressed shard cannot be read in places; unpack it"
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def webdataset(path: Path) -> Candidates:
@@ -43,7 +38,7 @@ def webdataset(path: Path) -> Candidates:
     """
     tables = TemporaryTables("CREATE TABLE listed (name TEXT, shard TEXT, start INTEGER, size INTEGER)")
     more = _More()
-    for shown, shard in _told_apart(path, _shards(path)):
+    for shown, shard in told_apart(path, _shards(path)):
         tables.add("INSERT INTO listed VALUES (?, ?, ?, ?)", _photographs(shown, shard, more))
     (count,) = tables.run("SELECT count(*) FROM listed").fetchone()
     if more.count:
@@ -92,41 +87,7 @@ def _shards(path: Path) -> Iterator[tuple[str, str]]:
     elif path.suffix.lower() == ".tar":
         yield path.name, str(path)
     else:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as error:
-            raise SourceError(f"sample.path {path}: cannot be read ({error}); {_FORM}") from None
-        for line in filter(None, map(str.strip, lines)):
-            for address in _expanded(line):
-                if "://" in address:
-                    yield address, address
-                else:
-                    # No path of this machine goes into the manifest.
-                    yield Path(address).name if Path(address).is_absolute() else address, str(path.parent / address)
-
-
-def _told_apart(path: Path, shards: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield shards with names of their own: of two of one name, in different folders, the second is named NAME (2)."""
-    addresses, names = set[str](), Counter[str]()
-    for shown, address in shards:
-        if address in addresses:
-            raise SourceError(f"sample.path {path}: {shown} is listed twice")
-        addresses.add(address)
-        names[shown] += 1
-        yield f"{shown} ({names[shown]})" if names[shown] > 1 else shown, address
-
-
-def _expanded(address: str) -> Iterator[str]:
-    """{000000..000002}.tar -> 000000.tar, 000001.tar, 000002.tar."""
-    numbers = _RANGE.search(address)
-    if not numbers:
-        yield address
-        return
-    first, last = numbers.groups()
-    if int(first) > int(last):
-        raise SourceError(f"sample.path: {address}: a range goes upward")
-    for number in range(int(first), int(last) + 1):
-        yield from _expanded(f"{address[: numbers.start()]}{number:0{len(first)}d}{address[numbers.end() :]}")
+        yield from listed_addresses(path, _FORM)
 
 
 def _photographs(shown: str, shard: str, more: _More) -> Iterator[tuple[str, str, int, int]]:
@@ -140,7 +101,7 @@ def _photographs(shown: str, shard: str, more: _More) -> Iterator[tuple[str, str
     """
     last = ""
     try:
-        system, inside = _opened(shard)
+        system, inside = opened(shard)
         with system.open(inside, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             while member := archive.next():
                 archive.members = []  # type: ignore[attr-defined]  # a list of all would grow without end
@@ -160,21 +121,8 @@ def _photographs(shown: str, shard: str, more: _More) -> Iterator[tuple[str, str
                 raise tarfile.ReadError(f"a damaged header, or a cut, at byte {archive.offset:,}")
     except tarfile.TarError as error:
         raise SourceError(f"{shard}: no whole tar file ({error}); a compressed one must be unpacked") from None
-    except ImportError as error:
-        if shard.startswith("s3://"):
-            raise SourceError(missing_extra(f"{shard}: {error}", "s3")) from None
-        raise SourceError(f"{shard}: {error}") from None
     except Exception as error:  # what buckets answer is anything
-        raise SourceError(f"{shard}: cannot be read: {type(error).__name__}: {error}") from None
-
-
-@lru_cache(maxsize=64)
-def _opened(shard: str) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a shard, and its path there."""
-    if "://" not in shard:  # fsspec would take a path with :: in it for several
-        return fsspec.filesystem("file"), str(Path(shard).absolute())
-    found: tuple[Any, str] = fsspec.core.url_to_fs(shard)
-    return found
+        raise cannot_be_read(shard, error) from None
 
 
 def _decode_inside(shard: str, start: int, size: int, _path: Path, max_pixels: int, side: int) -> Decoded:
@@ -183,7 +131,7 @@ def _decode_inside(shard: str, start: int, size: int, _path: Path, max_pixels: i
     if size > largest_file(max_pixels):
         raise LimitError(f"too many bytes: {size:,}, more than {{most}} need", max_pixels)
     try:
-        system, inside = _opened(shard)
+        system, inside = opened(shard)
         content: bytes = system.cat_file(inside, start=start, end=start + size)
     except Exception as error:  # what buckets answer is anything
         raise ImageError(f"unreadable: {type(error).__name__}: {error}") from None
