@@ -10,6 +10,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -61,6 +63,7 @@ def as_typed(block: str, photographs: Path) -> str:
         ("twotone serve --open", "twotone serve"),
         ("/absolute/path/to/photographs", str(photographs)),
         ("/absolute/path/to/flowers", str(photographs)),
+        ("/absolute/path/to/parquet", str(photographs.with_suffix(".parquet"))),
         (
             "sample.train=3400 -S sample.valid=250 -S sample.test=250",
             "sample.train=20 -S sample.valid=4 -S sample.test=4",
@@ -102,6 +105,8 @@ def test_every_command_runs(make_project: Callable[[str], Project], rng: np.rand
     photographs.mkdir()
     for number in range(40):
         save_photo(photographs / f"{number}.jpg", rng)
+    pictures = [file.read_bytes() for file in sorted(photographs.iterdir())]
+    pq.write_table(pa.table({"image": pictures}), project.folder / "photographs.parquet")
     save_photo(project.folder / "street.jpg", rng, (120, 90))
     save_photo(project.folder / "postcard.jpg", rng, (120, 90))
     film(project.folder / "street.mp4")
