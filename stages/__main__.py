@@ -1,7 +1,7 @@
 """Run a stage: `python -m stages NAME` reads params.yaml, runs stages/NAME.py, and ends every error in a sentence.
 
 The stages that train run in base.processes processes; or, under torchrun, accelerate launch or srun, in those that
-these have started.
+these have started, as `sample` can, too.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _WAY_BACK = (
     "`twotone check` finds such values before"
 )
 _TRAIN = ("pretrain", "finetune")
+_SHARED = ("sample", *_TRAIN)
 _KEEP_MEMORY = (*_TRAIN, "evaluate")
 
 
@@ -52,7 +53,7 @@ def run(arguments: list[str]) -> int:
     except ParamsError as error:
         raise ParamsError(f"{error}{_WAY_BACK if 'DVC_STAGE' in os.environ and in_the_workspace() else ''}") from None
     adopt_slurm()
-    if stage not in _TRAIN and world_size() > 1:
+    if stage not in _SHARED and world_size() > 1:
         raise InputError(f"the stage {stage} runs in one process, and {world_size()} were started; run it without them")
     count = _processes(params.base) if stage in _TRAIN and "WORLD_SIZE" not in os.environ else 1
     if count > 1:  # each of them comes here again

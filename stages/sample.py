@@ -4,17 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.distributed.world import rank, world_size
 from pipeline.files import fresh_folder, publish, write_json
 from pipeline.params.schema import Params
-from pipeline.sampling.draw import draw
+from pipeline.sampling.candidates import Candidates
+from pipeline.sampling.draw import Examiners, draw
 from pipeline.sampling.sources import list_candidates
 
 
 def run(params: Params) -> None:
     candidates = list_candidates(params.sample, params.base.seed)
+    if world_size() == 1:
+        _draw(params, candidates, None)
+    else:
+        _share(params, candidates)
+
+
+def _share(params: Params, candidates: Candidates) -> None:
+    """Draw with the other processes that torchrun or srun has started: the first writes, and all decode."""
+    # torch takes seconds to import, and a process alone needs none.
+    from pipeline.distributed.group import Group
+    from pipeline.sampling.team import Team
+
+    team = Team(Group(rank(), world_size()), candidates, params.sample, params.base.image_size)
+    if rank() > 0:
+        team.help()
+        return
+    try:
+        _draw(params, candidates, team)
+    finally:
+        team.end()
+
+
+def _draw(params: Params, candidates: Candidates, examiners: Examiners | None) -> None:
     work = fresh_folder(Path("logs/sample"))
     data = fresh_folder(work / "data")
-    counts = draw(candidates, params.sample, params.base.image_size, params.base.seed, data)
+    counts = draw(candidates, params.sample, params.base.image_size, params.base.seed, data, examiners)
     write_json(work / "metrics.json", counts)
     publish(work / "metrics.json", Path("reports/sample/metrics.json"))
     publish(data, Path("data/sample"))

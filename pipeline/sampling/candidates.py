@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Candidate:
     """(file, sample.max_pixels, pixels of a side that will be used or 0 for all); raises ImageError."""
     group: int | None = None
     """Candidates of one group stay in one split (sample.group)."""
+    number: int = -1
+    """Among all candidates of the source, which say it when they are asked for it."""
 
 
 class Candidates:
@@ -43,8 +45,8 @@ class Candidates:
         make: the candidate of a number from 0 to count - 1; the same one each time.
         grouped: whether the source says which of them belong together.
         weights: (count,) how likely each is to be drawn, above 0; None for all alike.
-        prepare: called with thousands of candidates that will be decoded next, and with each once. For sources that
-            read many photographs in one pass.
+        prepare: called with thousands of candidates before they are decoded, for sources that read many photographs in
+            one pass.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Candidates:
         return self._count
 
     def __getitem__(self, number: int) -> Candidate:
-        return self._make(number)
+        return replace(self._make(number), number=number)
 
     def __iter__(self) -> Iterator[Candidate]:
         return map(self._make, range(self._count))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,8 +116,41 @@ class Examined:
         }
 
 
-def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path) -> dict[str, Any]:
+class Examiners(Protocol):
+    """Who decode and measure candidates: this process, or several that share a draw."""
+
+    def examine(self, candidates: Iterable[Candidate]) -> Iterator[Examined]:
+        """Yield the results for candidates, in their order."""
+
+    def prepare(self, candidates: Sequence[Candidate]) -> None:
+        """Make candidates ready that will be examined next, where their source asks for it."""
+
+
+class Alone:
+    """Examines candidates with a thread for each core.
+
+    Those are enough: decoding, resizing and hashing leave Python's lock to the others.
+    """
+
+    def __init__(self, candidates: Candidates, sample: Sample, size: int):
+        self._candidates, self._work = candidates, partial(examine, sample=sample, size=size)
+
+    def examine(self, candidates: Iterable[Candidate]) -> Iterator[Examined]:
+        return in_order(self._work, candidates, cores(), ahead=cores() * 16)
+
+    def prepare(self, candidates: Sequence[Candidate]) -> None:
+        if self._candidates.prepare:
+            self._candidates.prepare(candidates)
+
+
+def draw(
+    candidates: Candidates, sample: Sample, size: int, seed: int, out: Path, examiners: Examiners | None = None
+) -> dict[str, Any]:
     """Draw sample.train / valid / test photographs by seed; write shards and manifest.csv into `out`.
+
+    Args:
+        size: pixels of a side.
+        examiners: who decode; None for this process alone.
 
     Returns:
         Counts: candidates, train, valid, test, and rejected by kind of reason; with sample.weights, of each kind, too.
@@ -132,12 +165,12 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
     writers = {split: ShardWriter(out, split) for split in SPLITS}
     duplicates = DuplicateFinder()
     groups = Groups(sample.group, candidates)
-    work = partial(examine, sample=sample, size=size)
+    examiners = examiners or Alone(candidates, sample, size)
     # Before the counts are judged: after a shortage people look into the manifest for the reasons.
     bar = progress(total=sum(quotas.wanted.values()), desc="sample", unit="photo")
     enlarged = 0
     with Manifest(out / "manifest.csv") as manifest, bar:
-        for examined, split in _examined(work, candidates, seed, groups, quotas):
+        for examined, split in _examined(examiners, candidates, seed, groups, quotas):
             groups.bind(examined.candidate, split)
             others = any(not quotas.is_full(other) for other in SPLITS if other != split)
             reason = examined.reason or _duplicate(examined, split, duplicates, remember=others)
@@ -170,16 +203,15 @@ def draw(candidates: Candidates, sample: Sample, size: int, seed: int, out: Path
 
 
 def _examined(
-    work: Callable[[Candidate], Examined], candidates: Candidates, seed: int, groups: Groups, quotas: Quotas
+    examiners: Examiners, candidates: Candidates, seed: int, groups: Groups, quotas: Quotas
 ) -> Iterator[tuple[Examined, str]]:
     """Yield candidates that were looked at, in the order of the draw, each with the split that has room for it."""
-    threads = cores()  # enough: decoding, resizing and hashing leave Python's lock to the others
     passes, taken = _passes(candidates, seed), set[str]()
     for numbers, splits in passes:
         fits = partial(_split_for, groups=groups, quotas=quotas, splits=splits)
         pool = (one for one in groups.together(numbers) if one.name not in taken and fits(one))
-        ready = _prepared(pool, candidates.prepare, sum(quotas.wanted.values())) if candidates.prepare else pool
-        for examined in in_order(work, ready, threads, ahead=threads * 16):
+        ready = _prepared(pool, examiners, sum(quotas.wanted.values())) if candidates.prepare else pool
+        for examined in examiners.examine(ready):
             split = fits(examined.candidate)
             if split is None:  # its split was filled while it was being decoded
                 continue
@@ -188,12 +220,10 @@ def _examined(
             yield examined, split
 
 
-def _prepared(
-    pool: Iterator[Candidate], prepare: Callable[[Sequence[Candidate]], None], wanted: int
-) -> Iterator[Candidate]:
+def _prepared(pool: Iterator[Candidate], examiners: Examiners, wanted: int) -> Iterator[Candidate]:
     """Yield the candidates, of which their source has made as many ready as will be needed, and some more."""
     while chunk := list(islice(pool, min(_MOST_PREPARED, wanted + wanted // 10 + 64))):
-        prepare(chunk)
+        examiners.prepare(chunk)
         yield from chunk
 
 

@@ -15,6 +15,7 @@ from pipeline.errors import SourceError, missing_extra
 from pipeline.sampling.addresses import cannot_be_read, listed_addresses, opened, told_apart
 from pipeline.sampling.candidates import Candidate, Candidates
 from pipeline.sampling.folder import printable
+from pipeline.sampling.photographs import Decoded, decode
 
 if TYPE_CHECKING:
     import pyarrow
@@ -78,25 +79,19 @@ class _Drawn:
         self._tables, self._starts = tables, starts
         self._temporary = tempfile.TemporaryDirectory(prefix="twotone-")  # goes with this object, or with Python
         self._folder = Path(self._temporary.name)
-        self._copied: tuple[list[Path], list[Path]] = [], []
-        """The copies of the last call, and of the one before it."""
 
     def candidate(self, number: int) -> Candidate:
         table = self._tables[self._table_of(number)]
         row = number - self._starts[self._table_of(number)]
-        return Candidate(printable(f"{table.shown}/{row}"), self._folder / str(number))
+        return Candidate(printable(f"{table.shown}/{row}"), self._folder / str(number), reader=_decode_once)
 
     def copy(self, candidates: Sequence[Candidate]) -> None:
-        """Copy the photographs of these candidates; those of the call before are still being decoded.
+        """Copy the photographs of these candidates.
 
         Raises:
             SourceError: a file cannot be read any more.
             OSError: the folder cannot be written, as where the disk is full.
         """
-        last, before = self._copied
-        for copy in before:
-            copy.unlink()
-        self._copied = [candidate.file for candidate in candidates], last
         wanted: dict[int, dict[int, Path]] = defaultdict(dict)
         for candidate in candidates:
             number = int(candidate.file.name)
@@ -108,6 +103,14 @@ class _Drawn:
 
     def _table_of(self, number: int) -> int:
         return bisect_right(self._starts, number) - 1
+
+
+def _decode_once(copy: Path, max_pixels: int, side: int) -> Decoded:
+    """Decode a copy as `decode` does, and delete it."""
+    try:
+        return decode(copy, max_pixels, side)
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def _files(path: Path) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ def translated_errors() -> Iterator[None]:
             raise TrainingError(f"the processes cannot meet ({text}); is MASTER_PORT taken? run again") from None
         if any(sign in whole for sign in _PEERS):
             raise PeerError(
-                f"another process of this training has ended ({text}); nothing was published, and the last saved state "
+                f"another process has ended ({text}); nothing was published, and the last saved state of a training "
                 "is kept"
             ) from None
         if "Duplicate GPU" in whole:

@@ -1,0 +1,123 @@
+"""A draw that several processes share: the first decides and writes, all of them decode."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Literal
+
+import torch.distributed as dist
+
+from pipeline.distributed.group import Group, join, leave
+from pipeline.errors import ParamsError, TwotoneError
+from pipeline.params.schema import Sample
+from pipeline.sampling.candidates import Candidate, Candidates
+from pipeline.sampling.draw import Alone, Examined
+from pipeline.system import cores
+
+Request = Literal["examine", "prepare", "end"]
+# Names by which lists of candidates are told apart: this many, spread over a list.
+_COMPARED = 1000
+# Photographs of a round, for each process and thread.
+_ROUND = 16
+
+
+class Team:
+    """Processes that have listed the same candidates, and examine them together.
+
+    Each round, the first process says which candidates are next, and every process examines those whose number is its
+    own. The results come back in the order in which they were asked for, so the draw is that of one process.
+
+    Raises:
+        ParamsError: another machine lists other photographs.
+    """
+
+    def __init__(self, group: Group, candidates: Candidates, sample: Sample, size: int):
+        join(group.count, "cpu")
+        self._group, self._candidates, self._own = group, candidates, Alone(candidates, sample, size)
+        self._require_same_candidates()
+
+    def examine(self, candidates: Iterable[Candidate]) -> Iterator[Examined]:
+        """Yield the results for candidates, in their order; in the first process.
+
+        Raises:
+            SourceError: a process cannot read a file of many photographs any more.
+        """
+        remaining = iter(candidates)
+        while asked := list(islice(remaining, _ROUND * cores() * self._group.count)):
+            answers = [iter(answer) for answer in self._together("examine", asked)]
+            for candidate in asked:
+                # Its group is known to the first process alone.
+                yield replace(next(answers[candidate.number % self._group.count]), candidate=candidate)
+
+    def prepare(self, candidates: Sequence[Candidate]) -> None:
+        """Let each process make its share of these candidates ready; in the first process.
+
+        Raises:
+            SourceError: a process cannot read a file of many photographs any more.
+        """
+        self._together("prepare", candidates)
+
+    def help(self) -> None:
+        """Do what the first process asks for, until it has drawn enough; in the others."""
+        while True:
+            what, numbers = self._told("end", [])
+            if what == "end":
+                leave()
+                return
+            dist.gather_object(self._answer(what, numbers))
+
+    def end(self) -> None:
+        """Let the other processes go; in the first one."""
+        with suppress(RuntimeError):  # one is gone already, which has been said
+            self._told("end", [])
+
+    def _together(self, what: Request, candidates: Sequence[Candidate]) -> list[list[Examined]]:
+        """Return what each process answers."""
+        answers: list[Any] = [None] * self._group.count
+        dist.gather_object(self._answer(*self._told(what, [candidate.number for candidate in candidates])), answers)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _told(self, what: Request, numbers: list[int]) -> tuple[Request, list[int]]:
+        """Return what the first process asks for; those of the others count nothing."""
+        told: list[Any] = [(what, numbers)]
+        dist.broadcast_object_list(told)
+        asked: tuple[Request, list[int]] = told[0]
+        return asked
+
+    def _answer(self, what: Request, numbers: Sequence[int]) -> list[Examined] | Exception:
+        """Do this process's share; an error is for the first process to raise."""
+        share = [self._candidates[number] for number in numbers if number % self._group.count == self._group.rank]
+        try:
+            if what == "prepare":
+                self._own.prepare(share)
+                return []
+            return [_plain(examined) for examined in self._own.examine(share)]
+        except (TwotoneError, OSError) as error:
+            return error
+
+    def _require_same_candidates(self) -> None:
+        count = len(self._candidates)
+        digest = hashlib.sha256(str(count).encode())
+        for number in range(0, count, max(1, count // _COMPARED)):
+            digest.update(self._candidates[number].name.encode())
+        found: list[Any] = [None] * self._group.count
+        dist.all_gather_object(found, (digest.hexdigest(), count))
+        others = [rank for rank, one in enumerate(found) if one != found[0]]
+        if others:
+            raise ParamsError(
+                f"sample.path must hold the same photographs on all machines: process {others[0]} of "
+                f"{self._group.count} lists {found[others[0]][1]}, and the first {found[0][1]}"
+                + (", of other names" if found[others[0]][1] == found[0][1] else "")
+            )
+
+
+def _plain(examined: Examined) -> Examined:
+    """Return a result that can be sent: how its source reads a photograph cannot."""
+    return replace(examined, candidate=Candidate(examined.candidate.name, examined.candidate.file))
