@@ -29,9 +29,9 @@ Kind = Literal["losses", "schedules", "sources", "metrics", "generators", "discr
 _NETWORKS = ("generators", "discriminators")
 
 
-def listed(known: tuple[str, ...]) -> WithJsonSchema:
+def listed(known: tuple[str, ...], own: str = "module:function") -> WithJsonSchema:
     """Return what a schema says of a key that takes these names, or a part of one's own."""
-    return WithJsonSchema({"enum": [*known, "module:function"]})
+    return WithJsonSchema({"enum": [*known, own]})
 
 
 def known_or_own(kind: Kind, known: tuple[str, ...], value: str) -> str:
@@ -45,7 +45,9 @@ def known_or_own(kind: Kind, known: tuple[str, ...], value: str) -> str:
     names = "".join(f"{name!r}, " for name in known)
     if kind in _NETWORKS:
         raise ValueError(f"must be {names}{OWN}.FILE:function, or what a package offers in the group twotone.{kind}")
-    raise ValueError(f"must be {names.removesuffix(', ')} or module:function of a part of your own")
+    raise ValueError(
+        f"must be {names}{'or ' if known else ''}module:function of a part of your own".replace(", or", " or")
+    )
 
 
 def where(error: Exception, function: Callable[..., Any]) -> str:

@@ -15,7 +15,7 @@ from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.classifier import Classifier
 from pipeline.evaluation.dial import FACTORS, VIVID, At, curve
 from pipeline.evaluation.hints import COLUMNS, hint_curve
-from pipeline.evaluation.metrics import own_metrics
+from pipeline.evaluation.metrics import own_metrics, require_metric
 from pipeline.evaluation.published_metrics import Fid, Lpips
 from pipeline.evaluation.report import Measured, Pictures, protocol, write_report
 from pipeline.evaluation.scoring import Judges, score_all
@@ -51,6 +51,8 @@ class _Colorizers:
 
 
 def run(params: Params) -> None:
+    for metric in own_metrics(params.evaluate.metrics).values():
+        require_metric(metric)
     # As protocol.json says, and whatever training computed in.
     exact = params.base.model_copy(update={"precision": "fp32"})
     work, device = fresh_folder(Path("logs/evaluate")), start(exact).device
@@ -74,7 +76,7 @@ def run(params: Params) -> None:
 
 
 def _colorizers(params: Params, device: torch.device) -> _Colorizers:
-    block, generators = params.evaluate, _generators()
+    block, generators = params.evaluate, _generators(params)
     size = generators["finetune"].config.image_size
     train, valid = (Photographs(_SAMPLE, name, size) for name in ("train", "valid"))
     predictors, prior = baselines(train, block.batch_size, block.lightness_bins)
@@ -123,7 +125,7 @@ def _measure(
     write_report(out, scores, pictures, protocol(measured, block.lightness_bins, final.config), judges.own)
     # Between networks that have nothing in common there is no dial: its ends alone.
     settings = VIVID[:: len(VIVID) - 1] if params.finetune.goes_on else VIVID
-    dial = curve(_dial(generators, device, seed), settings, photographs, block.batch_size)
+    dial = curve(_dial(params, generators, device), settings, photographs, block.batch_size)
     write_csv(out / "dial.csv", dial, list(dial[0]))
     saturation = partial(saturated, colorizers.networks["pretrain"])
     knobs = curve(saturation, FACTORS, photographs, block.batch_size)
@@ -132,20 +134,23 @@ def _measure(
     write_csv(out / "hints.csv", hint_curve(final, first, seed, device), COLUMNS)
 
 
-def _dial(generators: dict[str, LoadedGenerator], device: torch.device, seed: int) -> At:
+def _dial(params: Params, generators: dict[str, LoadedGenerator], device: torch.device) -> At:
     """Return the generator between both stages' as a function of the dial."""
     faithful, vivid = (generators[name].network for name in ("pretrain", "finetune"))
-    between = load_generator(Path("checkpoints/finetune"), own_code=True)
+    between = load_generator(Path("checkpoints/finetune"), own_code=params.generator.part)
 
     def at(share: float) -> Predictor:
         between.network.to(device).load_state_dict(mixed(faithful, vivid, share))
-        return predictor(between.network, between.space, device, seed)
+        return predictor(between.network, between.space, device, params.base.seed)
 
     return at
 
 
-def _generators() -> dict[str, LoadedGenerator]:
+def _generators(params: Params) -> dict[str, LoadedGenerator]:
     """Those of both stages, and of epochs that were kept: pretrain-epoch-0020."""
     stages = [Path("checkpoints", name) for name in ("pretrain", "finetune")]
     kept = [file.parent for stage in stages for file in sorted(stage.glob("epoch-*/model.json"))]
-    return {"-".join(folder.parts[1:]): load_generator(folder, own_code=True) for folder in (*stages, *kept)}
+    return {
+        "-".join(folder.parts[1:]): load_generator(folder, own_code=params.generator.part)
+        for folder in (*stages, *kept)
+    }

@@ -22,14 +22,16 @@ _FINETUNED = Path("checkpoints/finetune")
 
 def run(params: Params) -> None:
     work, data = fresh_folder(Path("logs/export")), Path("data/sample")
-    loaded = load_generator(_FINETUNED, own_code=True)
+    loaded = load_generator(_FINETUNED, own_code=params.generator.part)
     evaluated = read_metrics(Path("reports/evaluate/metrics.json"))
     train, test = (Photographs(data, split, loaded.config.image_size) for split in ("train", held_out(data)))
-    faithful = load_generator(faithful_folder(_FINETUNED), own_code=True) if params.export.dial else None
+    faithful = (
+        load_generator(faithful_folder(_FINETUNED), own_code=params.generator.part) if params.export.dial else None
+    )
     write_onnx(loaded, work / "fp32", "fp32", train, faithful, params.export.vivid)
     differences = parity(loaded, work / "fp32", test, 1.0 if faithful else None)
     if faithful:
-        between = parity(load_mixed(_FINETUNED, 0.5, own_code=True), work / "fp32", test, 0.5)
+        between = parity(load_mixed(_FINETUNED, 0.5, own_code=params.generator.part), work / "fp32", test, 0.5)
         differences |= {f"{size}, dial at 0.5": difference for size, difference in between.items()}
     require_parity(differences)
     folders = {"fp32": work / "fp32"}

@@ -45,8 +45,15 @@ def run(params: Params) -> None:
 def prepared(params: Params) -> tuple[AdversarialObjective, ModelConfig, tuple[Path, ...]]:
     """Return what is trained, with its first weights, the description of its model, and the folders it is from."""
     base, block = params.base, params.finetune
-    accelerator, pretrained = start(base, trackers_folder()), load_generator(_PRETRAINED, own_code=True)
-    discriminator = build_discriminator(params.discriminator, pretrained.space, base.seed) if block.judged else None
+    accelerator, pretrained = (
+        start(base, trackers_folder()),
+        load_generator(_PRETRAINED, own_code=params.generator.part),
+    )
+    discriminator = (
+        build_discriminator(params.discriminator, pretrained.space, base.seed, pretrained.config.image_size)
+        if block.judged
+        else None
+    )
     begun, parents = pretrained, [_PRETRAINED]
     folder = start_folder(block.start_from)
     if folder:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.distributed.world import rank, world_size
@@ -10,6 +13,7 @@ from pipeline.params.schema import Params
 from pipeline.sampling.candidates import Candidates
 from pipeline.sampling.draw import Examiners, draw
 from pipeline.sampling.sources import list_candidates
+from stages.dvc import code_files
 
 
 def run(params: Params) -> None:
@@ -26,7 +30,8 @@ def _share(params: Params, candidates: Candidates) -> None:
     from pipeline.distributed.group import Group
     from pipeline.sampling.team import Team
 
-    team = Team(Group(rank(), world_size()), candidates, params.sample, params.base.image_size)
+    group = Group(rank(), world_size())
+    team = Team(group, candidates, params.sample, params.base.image_size, _same(params))
     if rank() > 0:
         team.help()
         return
@@ -34,6 +39,14 @@ def _share(params: Params, candidates: Candidates) -> None:
         _draw(params, candidates, team)
     finally:
         team.end()
+
+
+def _same(params: Params) -> str:
+    """Return a text that differs where another sample would be drawn; photographs may lie elsewhere."""
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in code_files("sample"))).hexdigest()
+    packages = {name: version(name) for name in ("numpy", "pillow")}
+    sample = params.sample.model_dump(mode="json", exclude={"path"})
+    return json.dumps([sample, params.base.image_size, params.base.seed, code, packages])
 
 
 def _draw(params: Params, candidates: Candidates, examiners: Examiners | None) -> None:

@@ -19,11 +19,14 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.checkpointing.digests import code_digest
+from pipeline.checkpointing.store import load_optimizer_tensors, optimizer_tensors
 from pipeline.color.tensors import ColorSpace
-from pipeline.errors import ParamsError
+from pipeline.errors import ExportError, ModelError, ParamsError
 from pipeline.evaluation.metrics import own_metrics, require_metric
-from pipeline.models.config import Discriminator, Generator
-from pipeline.models.generators import build_generator
+from pipeline.export.onnx_export import require_exportable
+from pipeline.models.checkpoint import LoadedGenerator, load_generator, save_model
+from pipeline.models.config import Discriminator, Generator, ModelConfig, read_config
+from pipeline.models.generators import backbone_parameters, build_generator
 from pipeline.models.own_networks import own_discriminator, own_generator
 from pipeline.params.schema import Finetune, own_parts, parse
 from pipeline.parts import other_files, part_files
@@ -170,6 +173,21 @@ def test_networks_and_a_metric_of_ones_own(project: Project) -> None:
             "must give floating-point colors of shape (2, 2, 64, 64), got a torch.float32 of shape (2, 2, 62, 62)",
         ),
         ("from torch import nn\ndef net(a, b): return nn.Conv2d(b, b, 3)", "fails on inputs of shape (2, 1, 64, 64)"),
+        (
+            "from torch import nn\ndef net(a, b): return nn.Sequential(nn.Flatten(), nn.Linear(4096, 8192), "
+            "nn.Unflatten(1, (2, 64, 64)))",
+            "fails on inputs of shape (2, 1, 64, 96)",
+        ),
+        (
+            "from torch import nn\nclass net(nn.Module):\n    def __init__(self, a, b):\n        super().__init__()\n"
+            "        self.one = self.two = nn.Conv2d(a, b, 1)\n    def forward(self, x): return self.one(x)",
+            "its weights cannot be saved as safetensors: Some tensors share memory",
+        ),
+        (
+            "from torch import nn\nclass net(nn.Module):\n    def __init__(self, a, b):\n        super().__init__()\n"
+            "        self.one = nn.Conv2d(a, b, 1)\n    def forward(self, x): return self.one(x).detach()",
+            "its colors have no gradient",
+        ),
     ],
 )
 def test_networks_that_cannot_be_used_are_sentences(
@@ -179,7 +197,7 @@ def test_networks_that_cannot_be_used_are_sentences(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
     with pytest.raises(ParamsError, match=re.escape(sentence)):
-        own_generator(f"{module}:net", 1, 2)
+        own_generator(f"{module}:net", 1, 2, 64)
 
 
 def test_a_discriminator_keeps_what_never_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +212,7 @@ def test_a_discriminator_keeps_what_never_learns(tmp_path: Path, monkeypatch: py
         "    def forward(self, a, b): return self.last(self.fixed(cat([a, b], 1)))\n"
     )
     (tmp_path / "part_that_judges.py").write_text(code, encoding="utf-8")
-    judge = own_discriminator("part_that_judges:Judge", 1, 2)
+    judge = own_discriminator("part_that_judges:Judge", 1, 2, 32)
     generator = build_generator(Generator(architecture="compact_unet"), ColorSpace("lab"), 32, seed=0)
     params = Finetune(losses={"l1": 1.0}, ema_decay=0.0)
     objective = AdversarialObjective(generator, judge, params, ColorSpace("lab"), Accelerator(cpu=True))
@@ -204,6 +222,65 @@ def test_a_discriminator_keeps_what_never_learns(tmp_path: Path, monkeypatch: py
     changed = {name for name, weight in judge.state_dict().items() if not torch.equal(weight, before[name])}
     assert changed == {"last.weight", "last.bias"}
     assert [name for name, weight in judge.named_parameters() if weight.requires_grad] == ["last.weight", "last.bias"]
+    # A training that is interrupted goes on, though Adam knows nothing of those.
+    optimizer = objective.optimizers["discriminator"]
+    saved = optimizer_tensors(optimizer)
+    load_optimizer_tensors(optimizer, saved)
+    assert optimizer_tensors(optimizer).keys() == saved.keys()
+    cut = {name: value for name, value in saved.items() if not name.startswith("2.")}
+    with pytest.raises(KeyError, match="1 of 2 parameters"):
+        load_optimizer_tensors(optimizer, cut)
+
+
+def test_a_model_chooses_nothing_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a part of this machine, nor what a package here offers; what is not here is named."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/evil.py").write_text("raise SystemExit('it runs')", encoding="utf-8")
+    network = build_generator(Generator(architecture="compact_unet"), ColorSpace("lab"), 32, seed=0)
+    for name in ("parts.evil:net", "offered_elsewhere"):
+        config = ModelConfig.describe(Generator(architecture="compact_unet"), "lab", 32)
+        save_model(tmp_path / "model", {"generator": network}, config)
+        text = (tmp_path / "model/model.json").read_text(encoding="utf-8").replace("compact_unet", name)
+        (tmp_path / "model/model.json").write_text(text, encoding="utf-8")
+        assert read_config(tmp_path / "model").generator.architecture == name, "an exported file needs no package"
+        for allowed in ("", "parts.mine:plain"):
+            with pytest.raises(ModelError, match=f"made by {name}, and a model must not choose what runs here"):
+                load_generator(tmp_path / "model", own_code=allowed)
+
+
+def test_a_network_of_ones_own_has_no_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its layers are called: none of them learns at the rate of an encoder."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    code = (
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, a, b):\n"
+        "        super().__init__()\n"
+        "        self.encoder, self.layers = nn.Conv2d(a, b, 1), nn.ModuleList([nn.Conv2d(b, b, 1)])\n"
+        "    def forward(self, x): return self.layers[0](self.encoder(x))\n"
+    )
+    (tmp_path / "part_with_an_encoder.py").write_text(code, encoding="utf-8")
+    assert backbone_parameters(own_generator("part_with_an_encoder:Net", 1, 2, 32)) == []
+    unet = build_generator(Generator(backbone="test_efficientnet"), ColorSpace("lab"), 32, seed=0)
+    assert backbone_parameters(unet)
+
+
+def test_what_onnx_cannot_hold_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    code = (
+        "import torch\nfrom torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, a, b):\n"
+        "        super().__init__()\n"
+        "        self.one = nn.Conv2d(a, b, 1)\n"
+        "    def forward(self, x): return torch.fft.fft2(self.one(x)).real\n"
+    )
+    (tmp_path / "part_with_fft.py").write_text(code, encoding="utf-8")
+    network = own_generator("part_with_fft:Net", 1, 2, 32)
+    config = ModelConfig.describe(Generator(architecture="compact_unet"), "lab", 32)
+    with pytest.raises(ExportError, match="cannot be written as ONNX"):
+        require_exportable(LoadedGenerator(network.eval(), config))
 
 
 def test_a_network_of_a_package_must_be_offered_by_name() -> None:
@@ -231,6 +308,30 @@ def test_metrics_that_cannot_be_used_are_sentences(
     (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
     with pytest.raises(ParamsError, match=re.escape(sentence)):
         require_metric(own_metrics({f"{module}:mine": "lower"})[f"{module}:mine"])
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("parts.mine:weighted", "evaluate.metrics must be none, or NAME:lower or NAME:higher"),
+        ("a:b:lower a:b:higher", "for each metric of your own, once"),
+        ({"ab_mea": "lower"}, "evaluate.metrics.ab_mea is not known; allowed: module:function of a part of your own"),
+        ({"a:b": "less"}, "evaluate.metrics.a:b must be 'lower' or 'higher', got 'less'"),
+    ],
+)
+def test_metrics_are_named_with_their_better_side(value: object, sentence: str) -> None:
+    tree = YAML(typ="safe").load(QUICKSTART.read_text(encoding="utf-8"))
+    tree["evaluate"]["metrics"] = value
+    with pytest.raises(ParamsError, match=re.escape(sentence)):
+        parse(tree)
+    tree["evaluate"]["metrics"] = "parts.mine:error:lower"
+    assert parse(tree).evaluate.metrics == {"parts.mine:error": "lower"}
+
+
+def test_a_metric_takes_no_name_of_this_project() -> None:
+    for name in ("ab_mae", "path", "fd_lite0"):
+        with pytest.raises(ParamsError, match=f"{name} is a name of this project's"):
+            own_metrics({name: "lower"})
 
 
 def test_a_part_is_known_by_all_that_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

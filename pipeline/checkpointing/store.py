@@ -341,10 +341,20 @@ def _block(path: Path) -> bytes:
     return block
 
 
+# How many parameters an optimizer has averages of.
+_COUNTED = "counted"
+
+
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Adam's step and averages by `<index of the parameter>.<name>`."""
+    """Adam's step and averages by `<index of the parameter>.<name>`, and of how many parameters there are some.
+
+    Parameters that never learn, or that no step has used, have none.
+    """
     states = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": torch.as_tensor(value) for index, own in states.items() for name, value in own.items()}
+    tensors = {
+        f"{index}.{name}": torch.as_tensor(value) for index, own in states.items() for name, value in own.items()
+    }
+    return {_COUNTED: torch.tensor(len(states)), **tensors}
 
 
 def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -356,6 +366,8 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
+        if key == _COUNTED:
+            continue
         number, _, name = key.partition(".")
         # In the memory order of the parameter: another order may round differently.
         like = parameters[int(number)]
@@ -365,8 +377,9 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
     for index, own in states.items():
         for name in names - set(own):
             raise KeyError(f"{name} of parameter {index}")
-    if states and len(states) != len(parameters):
-        raise KeyError(f"{len(parameters) - len(states)} of {len(parameters)} parameters")
+    counted = int(tensors[_COUNTED])
+    if len(states) != counted:
+        raise KeyError(f"{counted - len(states)} of {counted} parameters")
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

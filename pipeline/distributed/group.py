@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -89,10 +90,14 @@ class Group:
         return [float(value) for value in values]
 
 
-def join(count: int, device: str) -> None:
-    """Meet the other processes, which the environment tells how to find; alone there is nothing to do."""
+def join(count: int, device: str, patience: timedelta | None = None) -> None:
+    """Meet the other processes, which the environment tells how to find; alone there is nothing to do.
+
+    Args:
+        patience: how long one process may let the others wait; None for what torch takes.
+    """
     if count > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=patience)
 
 
 def leave() -> None:

@@ -261,6 +261,8 @@ PERCEPTUAL: dict[str, Metric] = {
 """Those that need `evaluate.lpips_weights`."""
 
 ALL = METRICS | CLASSIFIED | PERCEPTUAL
+# Numbers of all photographs together.
+_OF_ALL = ("fd_lite0", "fid", "slider_margin")
 # What per_image.csv says of a photograph beside its metrics.
 OTHER_COLUMNS = ("index", "path", "colorizer", "truth_colorfulness")
 # Where protocol.json has metrics of one's own: what each is, and which value is better.
@@ -278,16 +280,21 @@ def score(colored: Photograph, true: Photograph, own: Mapping[str, Metric] = Map
     return {name: metric.compute(colored, true) for name, metric in metrics.items()}
 
 
-def own_metrics(named: Mapping[str, Side] | Literal["none"]) -> dict[str, Metric]:
+def own_metrics(named: Mapping[str, Side]) -> dict[str, Metric]:
     """Import metrics of one's own.
 
     Args:
-        named: which value is better, by module:function or the name that a package offers; or none.
+        named: which value is better, by module:function or the name that a package offers.
 
     Raises:
         ParamsError: one cannot be used.
     """
-    return {} if named == "none" else {name: _own_metric(name, better) for name, better in named.items()}
+    taken = [name for name in named if name in (*ALL, *OTHER_COLUMNS, *_OF_ALL)]
+    if taken:
+        raise ParamsError(
+            f"evaluate.metrics: {taken[0]} is a name of this project's; name the function: MODULE:FUNCTION"
+        )
+    return {name: _own_metric(name, better) for name, better in named.items()}
 
 
 def require_metric(metric: Metric) -> None:
@@ -297,7 +304,8 @@ def require_metric(metric: Metric) -> None:
         ParamsError: it cannot be used.
     """
     levels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    colored, true = (Photograph(np.asarray(rgb2lab(rgb)[..., 1:], np.float32), rgb) for rgb in levels)
+    weights = np.ones(levels.shape[1:3])
+    colored, true = (Photograph(np.asarray(rgb2lab(rgb)[..., 1:], np.float32), rgb, weights) for rgb in levels)
     metric.compute(colored, true)
 
 

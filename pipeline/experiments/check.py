@@ -159,6 +159,9 @@ def _generator(params: Params) -> str:
     import torch
 
     from pipeline.color.tensors import ColorSpace
+    from pipeline.export.onnx_export import require_exportable
+    from pipeline.models.checkpoint import LoadedGenerator
+    from pipeline.models.config import ModelConfig
     from pipeline.models.generators import build_generator
 
     space, generator = ColorSpace(params.base.color_space), params.generator
@@ -169,10 +172,14 @@ def _generator(params: Params) -> str:
         if generator.weights not in ("none", "imagenet"):
             _require_safetensors(Path(generator.weights))
     shapes_only = generator.model_copy(update={"weights": "none"})
-    # On shapes alone, but for somebody's own, which may know nothing of such tensors.
-    with torch.device("cpu" if generator.part else "meta"):
+    if generator.part:
         network = build_generator(shapes_only, space, params.base.image_size, seed=0)
-        _require_forward(network, space.in_channels, params.base.image_size)
+        config = ModelConfig.describe(shapes_only, params.base.color_space, params.base.image_size)
+        require_exportable(LoadedGenerator(network.eval(), config))
+    else:
+        with torch.device("meta"):  # on shapes alone
+            network = build_generator(shapes_only, space, params.base.image_size, seed=0)
+            _require_forward(network, space.in_channels, params.base.image_size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return f"generator: {generator.architecture}, {millions:.1f} M parameters, weights {generator.weights}"
 
@@ -203,10 +210,8 @@ def _require_forward(network: nn.Module, channels: int, size: int) -> None:
 
 
 def _starts(params: Params) -> str:
-    from pipeline.color.tensors import ColorSpace
     from pipeline.models.checkpoint import load_discriminator, load_start
     from pipeline.models.config import ModelConfig, read_config
-    from pipeline.models.discriminators import build_discriminator
 
     asked = ModelConfig.describe(params.generator, params.base.color_space, params.base.image_size)
     named = {"pretrain.start_from": params.pretrain.start_from, "finetune.start_from": params.finetune.start_from}
@@ -218,22 +223,27 @@ def _starts(params: Params) -> str:
             )
         load_start(folder, asked, key, seed=0)
         if key == "finetune.start_from" and params.finetune.judged:
-            judge = build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
+            judge = _judge(params)
             load_discriminator(folder, read_config(folder), judge, params.discriminator)
     return f"start: {', '.join(f'{key} {folder}' for key, folder in starts.items()) or 'from nothing'}"
 
 
-def _judges(params: Params) -> str:
+def _judge(params: Params) -> nn.Module:
     from pipeline.color.tensors import ColorSpace
+    from pipeline.models.discriminators import build_discriminator
+
+    return build_discriminator(params.discriminator, ColorSpace(params.base.color_space), 0, params.base.image_size)
+
+
+def _judges(params: Params) -> str:
     from pipeline.evaluation.classifier import Classifier
     from pipeline.evaluation.published_metrics import Fid, Lpips
-    from pipeline.models.discriminators import build_discriminator
     from pipeline.models.imagenet_features import imagenet_classifier
     from pipeline.params.schema import NO_PHOTOGRAPHS
     from pipeline.sampling.folder import folder
 
-    if params.finetune.epochs and params.finetune.judged:
-        build_discriminator(params.discriminator, ColorSpace(params.base.color_space), seed=0)
+    if params.finetune.judged:
+        _judge(params)
     for key, block in (("pretrain", params.pretrain), ("finetune", params.finetune)):
         if block.epochs and "feature_lite0" in block.losses:
             imagenet_classifier(f"{key}.losses")
@@ -294,6 +304,11 @@ def without_effect(params: Params) -> list[str]:
         found += [f"generator.{key}, which {generator.architecture} does not have" for key in others]
     elif generator.decoder == "halved" and generator.last_cross:
         found.append("generator.last_cross, which decoder halved does not have")
+    judge = params.discriminator
+    if judge.part:
+        kept = type(judge)(architecture=judge.architecture)
+        others = [key for key in type(judge).model_fields if getattr(judge, key) != getattr(kept, key)]
+        found += [f"discriminator.{key}, which is for patchgan" for key in others]
     if params.export.vivid != 1 and not params.export.dial:
         found.append("export.vivid, without export.dial")
     if generator.weights != "none" and params.pretrain.start_from != "none":

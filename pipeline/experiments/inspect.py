@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +32,8 @@ def inspect_networks(params: Params) -> None:
         BackboneError: the backbone cannot be the encoder of a U-Net.
     """
     space, size = ColorSpace(params.base.color_space), params.base.image_size
-    # On shapes alone: nothing is fetched, drawn or computed.
-    with torch.device("meta"):
+    # On shapes alone: nothing is fetched, drawn or computed. Somebody's own may know nothing of such tensors.
+    with torch.device("cpu" if params.generator.part or params.discriminator.part else "meta"):
         generator = params.generator.model_copy(update={"weights": "none"})
         networks: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
             f"generator: {params.generator.architecture}": (
@@ -44,7 +45,7 @@ def inspect_networks(params: Params) -> None:
             judge = params.discriminator
             named = judge.architecture if judge.part else f"{judge.receptive_field}-pixel PatchGAN"
             networks[f"discriminator: {named}"] = (
-                build_discriminator(judge, space, seed=0),
+                build_discriminator(judge, space, 0, size),
                 (torch.zeros(1, space.in_channels, size, size), torch.zeros(1, space.out_channels, size, size)),
             )
     for title, (network, inputs) in networks.items():
@@ -119,5 +120,8 @@ def _inputs(photographs: Pixels, block: Pretrain | Finetune, seed: int, *, hints
     return [Row(name, np.asarray(picture.permute(0, 2, 3, 1))) for name, picture in pictures.items()]
 
 
-def _shape(tensor: Tensor) -> str:
-    return "x".join(str(size) for size in tensor.shape)
+def _shape(given: Any) -> str:
+    """Return the shape of a tensor, or of each that a layer of one's own gives."""
+    if isinstance(given, Tensor):
+        return "x".join(str(size) for size in given.shape)
+    return ", ".join(_shape(one) for one in given) if isinstance(given, tuple | list) else type(given).__name__

@@ -137,7 +137,29 @@ def _seed_0(condition: Tensor, config: ModelConfig, dropouts: tuple[tuple[int, i
     return inputs(condition.contiguous().numpy(), 0, config, dropouts)
 
 
+def require_exportable(loaded: LoadedGenerator) -> None:
+    """Refuse a network that `export` could not write, before it has learnt anything.
+
+    Raises:
+        ExportError: ONNX has no form of one of its operations.
+    """
+    _fp32(with_noise_given(loaded.network, loaded.space), loaded)
+
+
 def _fp32(network: FromNoise, loaded: LoadedGenerator) -> bytes:
+    """Return the file.
+
+    Raises:
+        ExportError: ONNX has no form of one of its operations.
+    """
+    try:
+        return _written(network, loaded)
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise ExportError(f"the network cannot be written as ONNX: {said}; take operations that ONNX has") from error
+
+
+def _written(network: FromNoise, loaded: LoadedGenerator) -> bytes:
     config, side = loaded.config, 2 * loaded.config.multiple
     names = interface(config, network.shapes)
     noise = [dropout.input for dropout in names.dropout]

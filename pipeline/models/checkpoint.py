@@ -55,12 +55,12 @@ def save_model(folder: Path, networks: Mapping[str, nn.Module], config: ModelCon
     write_config(folder, config.model_copy(update={"sha256": digests}))
 
 
-def load_generator(folder: Path, *, own_code: bool = False) -> LoadedGenerator:
+def load_generator(folder: Path, *, own_code: str = "") -> LoadedGenerator:
     """Build the generator again, in evaluation mode, on the CPU; from the exported file where a folder has no other.
 
     Args:
-        own_code: whether a network of one's own may be built, by code of this folder or of a package. A stage may do
-            so, which has the name in its parameters; who opens somebody else's model must not run what it names.
+        own_code: the network of one's own that may be built, as module:function of the parameters. A model, which may
+            be somebody else's, must not choose what runs here.
 
     Raises:
         ModelError: a file is missing, damaged, or not what model.json says; or timm does not know its backbone; or it
@@ -68,10 +68,11 @@ def load_generator(folder: Path, *, own_code: bool = False) -> LoadedGenerator:
         ParamsError: a network of one's own cannot be built.
     """
     config = read_config(folder)
-    if config.generator.part and not own_code:
+    if config.generator.own and config.generator.part != (own_code or None):
         raise ModelError(
             f"{folder}: its network is made by {config.generator.architecture}, and a model must not choose what runs "
-            "here; color with what `export` makes of it, checkpoints/export, which needs no code"
+            "here; color with what `export` makes of it, checkpoints/export, which needs no code. A stage builds it "
+            "where generator.architecture names it and it is installed"
         )
     # Its weights are in the file: those that the encoder started from are not needed again.
     params = config.generator.model_copy(update={"weights": "none"})
@@ -104,9 +105,9 @@ def load_start(folder: Path, asked: ModelConfig, key: str, seed: int) -> LoadedG
         ParamsError: a network of one's own cannot be built.
     """
     config = read_config(folder)
-    if config.generator.part:
+    if config.generator.own:
         require_same_architecture(folder, config, asked, key)  # so the parameters name its code, too
-    loaded = load_generator(folder, own_code=True)
+    loaded = load_generator(folder, own_code=asked.generator.part)
     if asked.generator.hints and not loaded.config.generator.hints:
         params = loaded.config.generator.model_copy(update={"weights": "none", "hints": True})
         network = build_generator(params, loaded.space, loaded.config.image_size, seed)

@@ -10,21 +10,31 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from pipeline.color.constants import ColorSpaceName
 from pipeline.errors import ModelError
 from pipeline.files import write_json
-from pipeline.parts import find_part, known_or_own, listed
+from pipeline.parts import OWN, Kind, find_part, known_or_own, listed
 
 FORMAT = 2
 """Of model.json. A key that is added needs a default here; anything else a new format, and a line in _MIGRATIONS."""
 Architecture = Literal["dynamic_unet", "pix2pix_unet", "pix2pix_unet_leaky", "compact_unet"]
 _ARCHITECTURES, _JUDGES = get_args(Architecture), ("patchgan",)
+# Of a model.json: the package that offers a network need not be installed where its exported file is used.
+_OF_A_MODEL = {"of_a_model": True}
+
+
+def _network(kind: Kind, known: tuple[str, ...], value: str, info: ValidationInfo) -> str:
+    return value if info.context == _OF_A_MODEL else known_or_own(kind, known, value)
+
+
 ArchitectureKey = Annotated[
-    str, AfterValidator(partial(known_or_own, "generators", _ARCHITECTURES)), listed(_ARCHITECTURES)
+    str, AfterValidator(partial(_network, "generators", _ARCHITECTURES)), listed(_ARCHITECTURES, f"{OWN}.FILE:function")
 ]
-JudgeKey = Annotated[str, AfterValidator(partial(known_or_own, "discriminators", _JUDGES)), listed(_JUDGES)]
+JudgeKey = Annotated[
+    str, AfterValidator(partial(_network, "discriminators", _JUDGES)), listed(_JUDGES, f"{OWN}.FILE:function")
+]
 OF_DYNAMIC_UNET = ("backbone", "decoder", "max_width", "last_cross")
 """Keys of Generator that only dynamic_unet has."""
 # a* and b* as fractions of 110 where a color is said, 0 elsewhere; and 1 where one is said, 0 elsewhere.
@@ -88,9 +98,14 @@ class Generator(Block):
     """Whether it sees colors that somebody says for places, beside the lightness; color_space lab, no noise input."""
 
     @property
+    def own(self) -> bool:
+        """Whether the network is not one of this project's."""
+        return self.architecture not in _ARCHITECTURES
+
+    @property
     def part(self) -> str:
-        """The network as module:function, where it is one's own; else ""."""
-        return "" if self.architecture in _ARCHITECTURES else find_part("generators", self.architecture)
+        """The network as module:function, where it is one's own and found here; else ""."""
+        return find_part("generators", self.architecture) if self.own else ""
 
 
 class Discriminator(Block):
@@ -280,7 +295,7 @@ def read_config(folder: Path) -> ModelConfig:
             )
         for older in range(made, FORMAT):
             raw = _MIGRATIONS[older](raw)
-        return ModelConfig.model_validate_json(json.dumps(raw))
+        return ModelConfig.model_validate_json(json.dumps(raw), context=_OF_A_MODEL)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; has the stage that writes it run?") from None
     except (OSError, ValueError, KeyError, RecursionError, ValidationError) as error:

@@ -39,8 +39,11 @@ class PatchGAN(nn.Module):
         return logits
 
 
-def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> nn.Module:
+def build_discriminator(params: Discriminator, space: ColorSpace, seed: int, image_size: int = 256) -> nn.Module:
     """Build a discriminator with weights drawn by seed: condition, colors -> logits.
+
+    Args:
+        image_size: side of the training photographs, pixels; one's own is tried on such.
 
     Raises:
         ParamsError: a network of one's own cannot be used.
@@ -50,7 +53,7 @@ def build_discriminator(params: Discriminator, space: ColorSpace, seed: int) -> 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if params.part:
-            return own_discriminator(params.part, space.in_channels, space.out_channels)
+            return own_discriminator(params.part, space.in_channels, space.out_channels, image_size)
         return PatchGAN(params, in_channels)
 
 

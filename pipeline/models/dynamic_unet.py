@@ -31,8 +31,11 @@ def build_dynamic_unet(params: Generator, in_channels: int, out_channels: int, i
 
     def build() -> nn.Module:
         if params.decoder == "halved":
-            return HalvedUnet(body, in_channels, out_channels, noisy=noisy)
-        return _fastai_unet(body, params, out_channels, image_size)
+            unet: nn.Module = HalvedUnet(body, in_channels, out_channels, noisy=noisy)
+        else:
+            unet = _fastai_unet(body, params, out_channels, image_size)
+        unet.has_backbone = True  # type: ignore[assignment]
+        return unet
 
     return Hinted(build, body) if params.hints else build()
 

@@ -73,8 +73,8 @@ def build_generator(params: Generator, space: ColorSpace, image_size: int, seed:
         torch.default_generator.manual_seed(seed)
         seen = space.in_channels + noise_channels + (HINT_CHANNELS if params.hints and not own_hints else 0)
         network = (
-            own_generator(params.part, seen, space.out_channels)
-            if params.part
+            own_generator(params.part, seen, space.out_channels, image_size)
+            if params.own
             else GENERATORS[params.architecture](params, Shape(seen, space.out_channels, image_size))
         )
     if params.hints and not own_hints:
@@ -90,10 +90,11 @@ def takes_hints(network: nn.Module) -> bool:
 def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
     """Those of a dynamic_unet's backbone, without the layers that this project adds to it; none for the others."""
     inner = without_hints(network.network if isinstance(network, NoiseInput) else network)
+    if not getattr(inner, "has_backbone", False):
+        return []
     layers = getattr(inner, "layers", None)  # fastai's DynamicUnet
     body = layers[0] if isinstance(layers, nn.ModuleList) else getattr(inner, "encoder", None)
-    if body is None:
-        return []
+    assert body is not None
     added = {id(p) for part in body.modules() if not getattr(part, "pretrained", True) for p in part.parameters()}
     return [parameter for parameter in body.parameters() if id(parameter) not in added]
 

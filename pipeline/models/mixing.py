@@ -25,12 +25,12 @@ def mixed(faithful: nn.Module, vivid: nn.Module, share: float) -> dict[str, Tens
     }
 
 
-def load_mixed(folder: Path, share: float, *, own_code: bool = False) -> LoadedGenerator:
+def load_mixed(folder: Path, share: float, *, own_code: str = "") -> LoadedGenerator:
     """Load the generator of a fine-tuned checkpoint, mixed with the one that fine-tuning began with.
 
     Args:
         share: 0 for the one it began with, 1 for its own.
-        own_code: whether a network of one's own may be built, as in `load_generator`.
+        own_code: the network of one's own that may be built, as in `load_generator`.
 
     Raises:
         DialError: the generator that it began with is not at hand.

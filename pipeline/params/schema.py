@@ -131,11 +131,16 @@ def as_tuple(value: Any) -> Any:
 
 
 def sides_by_name(value: Any) -> Any:
-    """parts.mine:error:lower -> {parts.mine:error: lower}; what is no text stays as it is."""
+    """parts.mine:error:lower -> {parts.mine:error: lower}, and none -> {}; what is no text stays as it is."""
     if not isinstance(value, str):
         return value
+    if value == "none":
+        return {}
     pairs = [pair.replace("=", ":").rpartition(":") for pair in value.replace(",", " ").split()]
-    return {name: side for name, _, side in pairs}
+    sides = {name: side for name, _, side in pairs}
+    if len(sides) < len(pairs) or not set(sides.values()) <= {"lower", "higher"}:
+        raise ValueError("must be none, or NAME:lower or NAME:higher for each metric of your own, once")
+    return sides
 
 
 def weights_by_name(value: Any) -> Any:
@@ -220,7 +225,6 @@ Losses = Annotated[
 ]
 Metrics = Annotated[
     dict[MetricKey, Literal["lower", "higher"]],
-    Field(min_length=1),
     BeforeValidator(sides_by_name),
     AfterValidator(lambda sides: dict(sorted(sides.items()))),
 ]
@@ -530,7 +534,7 @@ class Evaluate(Block):
     """none, fetch, or the path of torch-fidelity's Inception: measure FID in it; needs the extra `perceptual`."""
     columns: Count = 8
     """Photographs in samples.png."""
-    metrics: Literal["none"] | Metrics = "none"
+    metrics: Metrics = Field(default_factory=dict)
     """Metrics of your own, each with the value that is better, lower or higher, such as `{parts.mine:error: lower}` or
     the text `parts.mine:error:lower`: docs/how-to/extending.md."""
     hints: Annotated[int, Field(ge=0)] = 30

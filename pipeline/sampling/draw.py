@@ -210,7 +210,7 @@ def _examined(
     for numbers, splits in passes:
         fits = partial(_split_for, groups=groups, quotas=quotas, splits=splits)
         pool = (one for one in groups.together(numbers) if one.name not in taken and fits(one))
-        ready = _prepared(pool, examiners, sum(quotas.wanted.values())) if candidates.prepare else pool
+        ready = _prepared(pool, examiners, quotas) if candidates.prepare else pool
         for examined in examiners.examine(ready):
             split = fits(examined.candidate)
             if split is None:  # its split was filled while it was being decoded
@@ -220,9 +220,9 @@ def _examined(
             yield examined, split
 
 
-def _prepared(pool: Iterator[Candidate], examiners: Examiners, wanted: int) -> Iterator[Candidate]:
-    """Yield the candidates, of which their source has made as many ready as will be needed, and some more."""
-    while chunk := list(islice(pool, min(_MOST_PREPARED, wanted + wanted // 10 + 64))):
+def _prepared(pool: Iterator[Candidate], examiners: Examiners, quotas: Quotas) -> Iterator[Candidate]:
+    """Yield the candidates, of which their source has made as many ready as are still needed, and some more."""
+    while chunk := list(islice(pool, min(_MOST_PREPARED, quotas.missing() * 11 // 10 + 64))):
         examiners.prepare(chunk)
         yield from chunk
 

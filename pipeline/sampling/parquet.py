@@ -26,7 +26,7 @@ _FORM = (
     "as hf://datasets/NAME/data/train-{00000..00009}-of-00010.parquet"
 )
 _COLUMN = "image"
-# Rows that are in memory at once.
+# Rows that are looked at at once. What pyarrow holds is a group of rows, which the file's writer has chosen.
 _ROWS = 32
 
 
@@ -116,7 +116,7 @@ def _decode_once(copy: Path, max_pixels: int, side: int) -> Decoded:
 def _files(path: Path) -> Iterator[tuple[str, str]]:
     """Yield how each file is named, and its address."""
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
         shown = [(file.relative_to(path).as_posix(), str(file)) for file in found if not _hidden(file, path)]
         if not shown:
             raise SourceError(f"sample.path {path}: no {' and no '.join(_SUFFIXES)} file in it; {_FORM}")
@@ -169,26 +169,33 @@ def _is_text(kind: pyarrow.DataType) -> bool:
 
 
 def _contents(table: _Table, wanted: Mapping[int, Path]) -> Iterator[tuple[int, bytes]]:
-    """Yield these rows of a table, each with the content of its picture; empty where that is missing."""
+    """Yield these rows of a table, each with the content of its picture, where there is one."""
     try:
         with closing(_opened(table.address)) as file:
             for first, pictures in file.batches(table.column, wanted):
                 for row in range(first, first + len(pictures)):
-                    if row in wanted:
-                        yield row, _content(table.address, pictures[row - first].as_py())
+                    content = _content(table.address, pictures[row - first].as_py()) if row in wanted else None
+                    if content is not None:
+                        yield row, content
     except Exception as error:  # what buckets and damaged files give is anything
         raise cannot_be_read(table.address, error) from None
 
 
-def _content(address: str, value: Any) -> bytes:
-    """Return the bytes of a picture, which may be in a file of its own, relative to the table."""
+def _content(address: str, value: Any) -> bytes | None:
+    """Return the bytes of a picture, which may be in a file of its own below the table's folder; None without one."""
     if isinstance(value, Mapping):
         value = value["bytes"] or value.get("path")
-    if isinstance(value, str):
-        system, inside = opened(address)
-        place = PurePosixPath(inside).parent / value
-        value = system.cat_file(str(place)) if system.isfile(str(place)) else b""
-    return value or b""
+    if not isinstance(value, str):
+        return value if isinstance(value, bytes) else None
+    named = PurePosixPath(value)
+    if named.is_absolute() or ".." in named.parts:  # somebody else's table must not choose among all files
+        return None
+    system, inside = opened(address)
+    try:
+        content: bytes = system.cat_file(str(PurePosixPath(inside).parent / named))
+    except OSError:
+        return None
+    return content
 
 
 class _Parquet:

@@ -47,6 +47,10 @@ class Quotas:
         """Return how many photographs a split has."""
         return sum(self.drawn[split, kind] for kind in self.kinds)
 
+    def missing(self) -> int:
+        """Return how many photographs are still to be drawn."""
+        return sum(self.wanted.values()) - self.drawn.total()
+
     def is_full(self, split: str) -> bool:
         return not any(self.has_room(split, kind) for kind in self.kinds)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Literal
 
@@ -19,10 +19,9 @@ from pipeline.sampling.draw import Alone, Examined
 from pipeline.system import cores
 
 Request = Literal["examine", "prepare", "end"]
-# Names by which lists of candidates are told apart: this many, spread over a list.
-_COMPARED = 1000
-# Photographs of a round, for each process and thread.
-_ROUND = 16
+# Photographs of a round, for each process and thread, and at most: they all come to the first process.
+_ROUND, _MOST = 16, 1024
+_PATIENCE = timedelta(days=7)
 
 
 class Team:
@@ -31,27 +30,38 @@ class Team:
     Each round, the first process says which candidates are next, and every process examines those whose number is its
     own. The results come back in the order in which they were asked for, so the draw is that of one process.
 
+    Args:
+        same: a text that is the same on all machines where they would draw the same: parameters, code, packages.
+
     Raises:
-        ParamsError: another machine lists other photographs.
+        ParamsError: on another machine it is another, or other photographs are listed.
     """
 
-    def __init__(self, group: Group, candidates: Candidates, sample: Sample, size: int):
-        join(group.count, "cpu")
+    def __init__(self, group: Group, candidates: Candidates, sample: Sample, size: int, same: str):
+        # A list of many photographs takes hours, and so may a bucket.
+        join(group.count, "cpu", _PATIENCE)
         self._group, self._candidates, self._own = group, candidates, Alone(candidates, sample, size)
-        self._require_same_candidates()
+        self._require_same(same)
 
     def examine(self, candidates: Iterable[Candidate]) -> Iterator[Examined]:
         """Yield the results for candidates, in their order; in the first process.
 
         Raises:
+            ParamsError: another machine has another photograph in its place.
             SourceError: a process cannot read a file of many photographs any more.
         """
         remaining = iter(candidates)
-        while asked := list(islice(remaining, _ROUND * cores() * self._group.count)):
+        while asked := list(islice(remaining, min(_MOST, _ROUND * cores() * self._group.count))):
             answers = [iter(answer) for answer in self._together("examine", asked)]
             for candidate in asked:
-                # Its group is known to the first process alone.
-                yield replace(next(answers[candidate.number % self._group.count]), candidate=candidate)
+                rank = self._rank_for(candidate.number)
+                found = next(answers[rank])
+                if found.candidate.name != candidate.name:
+                    raise ParamsError(
+                        f"sample.path must hold the same photographs on all machines: process {rank} of "
+                        f"{self._group.count} has {found.candidate.name} in the place of {candidate.name}"
+                    )
+                yield replace(found, candidate=candidate)  # its group is known to the first process alone
 
     def prepare(self, candidates: Sequence[Candidate]) -> None:
         """Let each process make its share of these candidates ready; in the first process.
@@ -93,7 +103,7 @@ class Team:
 
     def _answer(self, what: Request, numbers: Sequence[int]) -> list[Examined] | Exception:
         """Do this process's share; an error is for the first process to raise."""
-        share = [self._candidates[number] for number in numbers if number % self._group.count == self._group.rank]
+        share = [self._candidates[number] for number in numbers if self._rank_for(number) == self._group.rank]
         try:
             if what == "prepare":
                 self._own.prepare(share)
@@ -102,20 +112,25 @@ class Team:
         except (TwotoneError, OSError) as error:
             return error
 
-    def _require_same_candidates(self) -> None:
-        count = len(self._candidates)
-        digest = hashlib.sha256(str(count).encode())
-        for number in range(0, count, max(1, count // _COMPARED)):
-            digest.update(self._candidates[number].name.encode())
+    def _rank_for(self, number: int) -> int:
+        """Return whose a candidate is: of a file that is read in one pass, neighbors are one process's."""
+        count = self._group.count
+        return number * count // len(self._candidates) if self._candidates.prepare else number % count
+
+    def _require_same(self, same: str) -> None:
         found: list[Any] = [None] * self._group.count
-        dist.all_gather_object(found, (digest.hexdigest(), count))
-        others = [rank for rank, one in enumerate(found) if one != found[0]]
-        if others:
-            raise ParamsError(
-                f"sample.path must hold the same photographs on all machines: process {others[0]} of "
-                f"{self._group.count} lists {found[others[0]][1]}, and the first {found[0][1]}"
-                + (", of other names" if found[others[0]][1] == found[0][1] else "")
-            )
+        dist.all_gather_object(found, (same, len(self._candidates)))
+        for rank, (other, listed) in enumerate(found):
+            if listed != found[0][1]:
+                raise ParamsError(
+                    f"sample.path must hold the same photographs on all machines: process {rank} of "
+                    f"{self._group.count} lists {listed}, and the first {found[0][1]}"
+                )
+            if other != found[0][0]:
+                raise ParamsError(
+                    f"process {rank} of {self._group.count} would draw another sample than the first: params.yaml, the "
+                    "code and the packages must be the same on all machines"
+                )
 
 
 def _plain(examined: Examined) -> Examined:

@@ -219,7 +219,9 @@ class Objective(ABC):
 @contextmanager
 def _held(network: nn.Module | None) -> Iterator[None]:
     """Hold the parameters that learn meanwhile; one's own network may have others, which never do."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad] if network else []
+    learning = (
+        [parameter for parameter in network.parameters() if parameter.requires_grad] if network is not None else []
+    )
     for parameter in learning:
         parameter.requires_grad_(False)
     yield

@@ -123,15 +123,19 @@ def test_columns_of_bytes_and_of_paths(photographs: list[bytes], tmp_path: Path,
 
 def test_what_is_no_picture_is_rejected_by_its_row(photographs: list[bytes], tmp_path: Path) -> None:
     rows = [{"bytes": content, "path": "a.png"} for content in photographs[:36]]
-    rows += [{"bytes": b"no picture", "path": None}, {"bytes": None, "path": None}, {"bytes": None, "path": "gone.png"}]
-    pq.write_table(pa.table({"photo": pa.array([*rows, None], IMAGE)}), tmp_path / "one.parquet")
-    drawn(parquet(tmp_path / "one.parquet"), tmp_path / "out", train=26)
+    (tmp_path / "elsewhere.png").write_bytes(photographs[37])
+    (tmp_path / "in").mkdir()
+    rows += [{"bytes": content, "path": path} for content, path in (
+        (b"no picture", None), (None, None), (None, "gone.png"), (None, "../elsewhere.png")
+    )]  # fmt: skip
+    pq.write_table(pa.table({"photo": pa.array([*rows, None], IMAGE)}), tmp_path / "in/one.parquet")
+    drawn(parquet(tmp_path / "in/one.parquet"), tmp_path / "out", train=26)
     with (tmp_path / "out/manifest.csv").open(encoding="utf-8") as file:
         reasons = [
             row["reason"] for row in sorted(csv.DictReader(file), key=lambda row: int(row["path"].split("/")[1]))
         ]
     assert reasons[36].startswith("unreadable: none of JPEG")
-    assert reasons[37:] == ["empty file"] * 3
+    assert reasons[37:] == ["unreadable: No such file or directory"] * 4
 
 
 def test_what_cannot_be_used_is_a_sentence(tmp_path: Path, photographs: list[bytes]) -> None:

@@ -96,6 +96,18 @@ def test_machines_need_no_disk_in_common_but_the_same_photographs(project: Proje
     said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [2, 2]
     assert all("process 1 of 2 lists 59, and the first 60" in text for text in said)
+    (other / "mine/b/59.png").symlink_to(project.folder / "mine/b/59.png")
+    (other / "mine/a/08.png").rename(other / "mine/a/08-other.png")
+    processes = start([project.folder, other])
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert "process 1 of 2 has a/08-other.png in the place of a/08.png" in said[0]
+    (other / "mine/a/08-other.png").rename(other / "mine/a/08.png")
+    params = (other / "params.yaml").read_text(encoding="utf-8")
+    (other / "params.yaml").write_text(params.replace("fit: crop", "fit: stretch"), encoding="utf-8")
+    processes = start([project.folder, other])
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert all("process 1 of 2 would draw another sample than the first" in text for text in said)
     assert drawn(project) == alone, "nothing is half-written"
 
 
