@@ -27,18 +27,19 @@ def run(params: Params) -> None:
 def _share(params: Params, candidates: Candidates) -> None:
     """Draw with the other processes that torchrun or srun has started: the first writes, and all decode."""
     # torch takes seconds to import, and a process alone needs none.
-    from pipeline.distributed.group import Group
+    from pipeline.distributed.group import Group, leave
     from pipeline.sampling.team import Team
 
     group = Group(rank(), world_size())
-    team = Team(group, candidates, params.sample, params.base.image_size, _same(params))
-    if rank() > 0:
-        team.help()
-        return
     try:
-        _draw(params, candidates, team)
+        team = Team(group, candidates, params.sample, params.base.image_size, _same(params))
+        if group.first:
+            with team:
+                _draw(params, candidates, team)
+        else:
+            team.help()
     finally:
-        team.end()
+        leave()
 
 
 def _same(params: Params) -> str:

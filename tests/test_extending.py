@@ -150,6 +150,9 @@ def test_networks_and_a_metric_of_ones_own(project: Project) -> None:
     assert refused.returncode == 2
     assert "made by parts.mine:plain, and a model must not choose what runs here" in refused.stderr
     missing = project.run("stages", "evaluate", ok=False)
+    assert "evaluate.metrics: parts.mine:ab_rmse: there is no module parts.mine" in missing.stderr
+    project.change(evaluate={"metrics": {}})
+    missing = project.run("stages", "evaluate", ok=False)
     assert "generator.architecture: parts.mine:plain: there is no module parts.mine" in missing.stderr
     (project.folder / "mine.txt").rename(project.folder / "parts/mine.py")
     # A start must be the network that the parameters name, and is then built by its code.

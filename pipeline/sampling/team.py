@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch.distributed as dist
 
-from pipeline.distributed.group import Group, join, leave
+from pipeline.distributed.group import Group, join
 from pipeline.errors import ParamsError, TwotoneError
 from pipeline.params.schema import Sample
 from pipeline.sampling.candidates import Candidate, Candidates
@@ -76,11 +76,13 @@ class Team:
         while True:
             what, numbers = self._told("end", [])
             if what == "end":
-                leave()
                 return
             dist.gather_object(self._answer(what, numbers))
 
-    def end(self) -> None:
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Let the other processes go; in the first one."""
         with suppress(RuntimeError):  # one is gone already, which has been said
             self._told("end", [])
