@@ -121,7 +121,7 @@ def write_card(path: Path, params: Params, config: ModelConfig, scores: Metrics,
             task="from L\\* to a\\* and b\\*" if lab else "from gray to RGB, of which the color is used",
             pretrain=_first_stage(params),
             finetune=_second_stage(params, config),
-            adversarial="- pix2pix\n- patchgan\n" if params.finetune.judged and params.finetune.epochs else "",
+            adversarial=_adversarial_tags(params),
             data=f"{sample.train} photographs for training and {sample.valid} for validation, from the source "
             f"`{_source(params)}`, chosen by seed {params.base.seed}.",
             measured=_measured_on(params, config),
@@ -192,6 +192,12 @@ def _first_stage(params: Params) -> str:
     learnt = f"{most}{_epochs(params.pretrain.epochs)} of {losses_text(params.pretrain.losses)} alone{best}"
     began = "" if params.pretrain.start_from == NOTHING else f" from the model {params.pretrain.start_from}"
     return learnt + began
+
+
+def _adversarial_tags(params: Params) -> str:
+    if not (params.finetune.judged and params.finetune.epochs):
+        return ""
+    return "- pix2pix\n" if params.discriminator.part else "- pix2pix\n- patchgan\n"
 
 
 def _second_stage(params: Params, config: ModelConfig) -> str:

@@ -29,7 +29,7 @@ NOTHING: dict[str, Any] = {"epochs": 0, "sample_epochs": [], "keep_epochs": []}
 def test_stages_without_epochs_are_no_training(tmp_path: Path, params: Params) -> None:
     text = card(tmp_path, params, pretrain=NOTHING, finetune=NOTHING)
     assert "in two stages: none of the first: weights that were drawn, then none of the second: published" in text
-    assert "patchgan" not in text
+    assert "- patchgan" not in text
     text = card(tmp_path, params, finetune=NOTHING)
     assert "of 1 l1 alone, then none of the second: published as it began" in text
     assert "- patchgan" in card(tmp_path, params)
