@@ -155,7 +155,7 @@ def test_what_goes_on_is_part_of_the_fingerprint_and_watched_by_dvc(project: Pro
         (
             "finetune",
             {"discriminator": {"channels": 16}},
-            "checkpoints/start: its discriminator is another network (architecture 'patchgan', receptive_field 70, channels",
+            "checkpoints/start: its discriminator is another network (architecture 'patchgan', receptive_field 70,",
         ),
     ],
 )
