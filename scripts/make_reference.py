@@ -169,6 +169,8 @@ def allowed(rule: dict[str, Any]) -> str:
         return f"list of: {allowed(rule['items'])}"
     if rule.get("type") == "object":
         names, weights = allowed(rule.get("propertyNames", {"type": "string"})), allowed(rule["additionalProperties"])
+        if "enum" in rule["additionalProperties"]:
+            return f"by name: {weights}"
         return f"weights by name; names: {names}; weights: {weights}"
     words = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {rule[word]:.15g}" for word, sign in words.items() if word in rule]
