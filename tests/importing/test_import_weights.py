@@ -160,7 +160,8 @@ def test_the_checkpoint_of_s0(tmp_path: Path) -> None:
     assert "discriminator: 70-pixel PatchGAN" in done.stdout
     require_same_colors(network, tmp_path / "model", 256)
     described = json.loads((tmp_path / "model/model.json").read_text(encoding="utf-8"))
-    assert described["discriminator"] == {"channels": 64, "conditional": True, "norm": "batch", "receptive_field": 70}
+    paper = {"architecture": "patchgan", "channels": 64, "conditional": True, "norm": "batch", "receptive_field": 70}
+    assert described["discriminator"] == paper
     rgb = Colorizer.load(tmp_path / "model")(noisy_photo(np.random.default_rng(0)))
     assert rgb.shape == (90, 121, 3)
 
