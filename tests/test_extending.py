@@ -529,6 +529,7 @@ def test_at_most_three_places_each() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_loss(project: Project) -> None:
     apply(project, "A loss")
     project.change(pretrain={"epochs": 1, "losses": {"l1": 1.0, "charbonnier": 0.5}})

@@ -203,6 +203,7 @@ def test_what_came_before_is_not_forgotten_by_finetuning(project: Project, nurse
     assert "The model that it went on from was trained on 8 photographs (bundled)" in card
 
 
+@pytest.mark.slow
 def test_kept_epochs_color_and_are_measured(project: Project, nursery: Nursery) -> None:
     kept = "checkpoints/pretrain/epoch-0001"
     assert not same(project, f"{kept}/generator.safetensors", GENERATOR.format("pretrain"))

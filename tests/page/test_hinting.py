@@ -119,6 +119,7 @@ def test_colors_are_typed_saved_and_loaded(page: Page, photo: Path, tmp_path: Pa
     expect(lines).to_have_value(f"25% 50% {RED} 5%")
 
 
+@pytest.mark.slow
 def test_what_is_typed_while_photographs_are_colored_stays(
     page: Page, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_likely_color_is_taken_for_the_place_of_the_click(page: Page, photo: P
     expect(lines).to_have_value("")
 
 
+@pytest.mark.slow
 def test_likely_colors_are_those_of_the_photograph_that_is_shown(page: Page, photo: Path, tmp_path: Path) -> None:
     opened_list_of_two(page, photo, tmp_path / "other.png")
     page.locator("#place img").click()
