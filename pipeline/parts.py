@@ -42,12 +42,10 @@ def known_or_own(kind: Kind, known: tuple[str, ...], value: str) -> str:
     """
     if value in known or find_part(kind, value):
         return value
-    names = "".join(f"{name!r}, " for name in known)
+    names = ", ".join(map(repr, known))
     if kind in _NETWORKS:
-        raise ValueError(f"must be {names}{OWN}.FILE:function, or what a package offers in the group twotone.{kind}")
-    raise ValueError(
-        f"must be {names}{'or ' if known else ''}module:function of a part of your own".replace(", or", " or")
-    )
+        raise ValueError(f"must be {names}, {OWN}.FILE:function, or what a package offers in the group twotone.{kind}")
+    raise ValueError(f"must be {f'{names} or ' if known else ''}module:function of a part of your own")
 
 
 def where(error: Exception, function: Callable[..., Any]) -> str:

@@ -75,6 +75,19 @@ def project(trained: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "copy")
 
 
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Writes the code of a part, and returns its module: of a name of its own, since Python imports each once."""
+
+    def write(code: str) -> str:
+        module = f"part_{abs(hash(request.node.name))}"
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+        return module
+
+    return write
+
+
 def own_part(project: Project) -> None:
     (code,) = re.findall(r"^```python\n# parts/mine\.py\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     (project.folder / "parts/mine.py").write_text(code, encoding="utf-8")
@@ -193,12 +206,8 @@ def test_networks_and_a_metric_of_ones_own(project: Project) -> None:
         ),
     ],
 )
-def test_networks_that_cannot_be_used_are_sentences(
-    code: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    module = f"part_{abs(hash(request.node.name))}"
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+def test_networks_that_cannot_be_used_are_sentences(code: str, sentence: str, own_module: Callable[[str], str]) -> None:
+    module = own_module(code)
     with pytest.raises(ParamsError, match=re.escape(sentence)):
         own_generator(f"{module}:net", 1, 2, 64)
 
@@ -303,12 +312,8 @@ def test_a_network_of_a_package_must_be_offered_by_name() -> None:
         ("def mine(colored, true): return float('nan')", "must return a finite number, got nan"),
     ],
 )
-def test_metrics_that_cannot_be_used_are_sentences(
-    code: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    module = f"part_{abs(hash(request.node.name))}"
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    (tmp_path / f"{module}.py").write_text(code, encoding="utf-8")
+def test_metrics_that_cannot_be_used_are_sentences(code: str, sentence: str, own_module: Callable[[str], str]) -> None:
+    module = own_module(code)
     with pytest.raises(ParamsError, match=re.escape(sentence)):
         require_metric(own_metrics({f"{module}:mine": "lower"})[f"{module}:mine"])
 
