@@ -18,6 +18,7 @@ from pipeline.color.hints import Said, hint_side, spread_hints
 from pipeline.errors import HintError, ModelError, ProportionsError
 from pipeline.inference.devices import AUTO
 from pipeline.inference.hints import Hint, Painted, said_by
+from pipeline.inference.margins import WHOLE, Inside, inside_margins
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
@@ -32,6 +33,8 @@ _STRIP = 2**17
 RENDER_SIZES = (32, 2048)
 # Of a panorama, the network sees no more pixels than this, or one so long: four megapixels take it some 3 GB.
 _MOST_SEEN, _ALWAYS_SEEN = 2**22, 20
+# Short side of the copy on which margins are looked for, pixels.
+_MARGINS_SEEN = 192
 
 
 @dataclass(frozen=True)
@@ -190,18 +193,34 @@ class Colorizer:
         pixels = _require_photograph(pixels, self._render_size(options.render_size))
         if options.own_lightness:
             return self._own_rgb(pixels, options)
-        light = self.reduced_lightness(pixels, options.render_size)
+        inside = self._inside(pixels, self._render_size(options.render_size))
+        light = self.reduced_lightness(pixels, options.render_size, inside)
         if options.hints:
-            return self._hinted(pixels, light, options)
-        return self.join(pixels, light, self.ab(light, options.seed) * np.float32(options.saturation))
+            return self._hinted(pixels, light, inside, options)
+        ab = self._ab_inside(light, inside, options.seed)
+        return self.join(pixels, light, ab * np.float32(options.saturation))
 
-    def _hinted(self, pixels: Samples, light: Floats, options: ColoringOptions) -> Samples:
+    def _inside(self, pixels: Samples, render_size: int) -> Inside:
+        """Find what is inside of the margins; all where that would be too long for the network."""
+        inside = inside_margins(lightness(_reduced(pixels, _MARGINS_SEEN)))
+        rows, columns = inside.slices((pixels.shape[0], pixels.shape[1]))
+        short, long = sorted([rows.stop - rows.start, columns.stop - columns.start])
+        return inside if short >= SMALLEST_SIDE and long <= _longest(render_size) * short else WHOLE
+
+    def _ab_inside(self, light: Floats, inside: Inside, seed: int, said: Said | None = None) -> Floats:
+        """Return the network's colors, which sees what is inside of the margins alone; margins are gray."""
+        ab, part = np.zeros((2, *light.shape), np.float32), inside.slices(light.shape)
+        seen = said and Said(said.ab[:, *part], said.where[part])
+        ab[:, *part] = self.ab(light[part], seed, seen)
+        return ab
+
+    def _hinted(self, pixels: Samples, light: Floats, inside: Inside, options: ColoringOptions) -> Samples:
         """Color with hints, which are spread on a copy of their own: what the network sees is small."""
         if not isinstance(options.hints, Painted) and any(hint.time for hint in options.hints):
             raise HintError("a hint has a time, and a photograph has none")
         sees = self._network.config.generator.hints
         seen = said_by(options.hints, pixels, light.shape, required=False) if sees else None
-        ab = self.ab(light, options.seed, seen) * np.float32(options.saturation)
+        ab = self._ab_inside(light, inside, options.seed, seen) * np.float32(options.saturation)
         fine = lightness(_reduced(pixels, hint_side(*pixels.shape[:2])))
         enlarged = GuidedColor.fit(light, ab).rows(fine, 0, fine.shape[0])
         return self.join(pixels, fine, spread_hints(fine, enlarged, said_by(options.hints, pixels, fine.shape)))
@@ -222,13 +241,17 @@ class Colorizer:
             return [self._color_any(one, options) for one in image]
         raise TypeError(f"image must be a PIL image, an array or a sequence of them, got {type(image).__name__}")
 
-    def reduced_lightness(self, pixels: Samples, render_size: int | None = None) -> Floats:
+    def reduced_lightness(self, pixels: Samples, render_size: int | None = None, inside: Inside = WHOLE) -> Floats:
         """Return the lightness that the network will see: (H, W) or (H, W, 3) samples -> (h, w) L* in [0, 100].
+
+        Args:
+            render_size: short side of what is inside, pixels; None for the size that the network was trained at.
+            inside: what the network will see of it.
 
         Raises:
             ValueError: render_size is out of its range.
         """
-        return lightness(_reduced(pixels, self._render_size(render_size)))
+        return lightness(_reduced(pixels, self._render_size(render_size), inside))
 
     def _render_size(self, asked: int | None) -> int:
         size = self.image_size if asked is None else asked
@@ -318,14 +341,19 @@ class Colorizer:
         return rgb
 
 
-def _reduced(pixels: Samples, short_side: int) -> Samples:
-    """Resized (bicubic, as in training) to a short side: (h, w) or (h, w, 3) uint8."""
+def _reduced(pixels: Samples, short_side: int, inside: Inside = WHOLE) -> Samples:
+    """Resize (bicubic, as in training) until what is inside has a short side: (h, w) or (h, w, 3) uint8."""
     height, width = pixels.shape[:2]
-    scale = short_side / min(height, width)
+    scale = short_side / min(height * (inside.bottom - inside.top), width * (inside.right - inside.left))
     size = (max(short_side, round(width * scale)), max(short_side, round(height * scale)))
     eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     # The gap lets Pillow average whole blocks first, which is as good and ten times as fast.
     return np.asarray(Image.fromarray(eight).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
+def _longest(render_size: int) -> int:
+    """Return how many times the short side the long one may be."""
+    return max(_ALWAYS_SEEN, _MOST_SEEN // render_size**2)
 
 
 def _require_photograph(pixels: NDArray[Any], render_size: int) -> Samples:
@@ -339,7 +367,7 @@ def _require_photograph(pixels: NDArray[Any], render_size: int) -> Samples:
     size = f"{pixels.shape[1]}x{pixels.shape[0]}"
     if short < SMALLEST_SIDE:
         raise ValueError(f"the short side must be >= {SMALLEST_SIDE} pixels, got {size}")
-    longest = max(_ALWAYS_SEEN, _MOST_SEEN // render_size**2)
+    longest = _longest(render_size)
     if long > longest * short:
         raise ProportionsError(
             f"at a render size of {render_size} the long side may be {longest} times the short one, got {size}; "
