@@ -114,6 +114,16 @@ def test_a_reference_picture_is_measured(tmp_path: Path) -> None:
     ]
 
 
+def test_margins_are_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        save_photo(tmp_path / f"{number}.jpg", rng, (96, 64))
+    rows = python("benchmarks/margins.py", str(tmp_path), "--side", "64").splitlines()[2:]
+    assert [row.split(" | ")[:2] for row in rows[1:]] == [
+        [f"| {margins}", seen] for margins in ("black", "white", "gray paper") for seen in ("yes", "no")
+    ]
+
+
 def test_steps_with_each_backbone_are_measured() -> None:
     words = ["tf_efficientnet_lite0", "resnet18", "--size", "32", "--batch-size", "2"]
     printed = python("-m", "benchmarks.encoders", *words)

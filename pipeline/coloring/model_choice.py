@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # By meaning, not by the times of files, which `dvc pull` and `dvc checkout` set at will.
 ORDER = ("export", "finetune", "pretrain")
 STARTER = "starter"
-_IN_PLAIN_WORDS = "cautious colors, best outdoors"
+_IN_PLAIN_WORDS = "cautious colors, best outdoors and on faces"
 
 
 def choose_model(named: Path | None, project: Path = Path(), *, verbose: bool = False) -> Path:

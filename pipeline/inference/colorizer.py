@@ -197,7 +197,7 @@ class Colorizer:
         light = self.reduced_lightness(pixels, options.render_size, inside)
         if options.hints:
             return self._hinted(pixels, light, inside, options)
-        ab = self._ab_inside(light, inside, options.seed)
+        ab = self.ab(light, options.seed, inside=inside)
         return self.join(pixels, light, ab * np.float32(options.saturation))
 
     def _inside(self, pixels: Samples, render_size: int) -> Inside:
@@ -207,20 +207,13 @@ class Colorizer:
         short, long = sorted([rows.stop - rows.start, columns.stop - columns.start])
         return inside if short >= SMALLEST_SIDE and long <= _longest(render_size) * short else WHOLE
 
-    def _ab_inside(self, light: Floats, inside: Inside, seed: int, said: Said | None = None) -> Floats:
-        """Return the network's colors, which sees what is inside of the margins alone; margins are gray."""
-        ab, part = np.zeros((2, *light.shape), np.float32), inside.slices(light.shape)
-        seen = said and Said(said.ab[:, *part], said.where[part])
-        ab[:, *part] = self.ab(light[part], seed, seen)
-        return ab
-
     def _hinted(self, pixels: Samples, light: Floats, inside: Inside, options: ColoringOptions) -> Samples:
         """Color with hints, which are spread on a copy of their own: what the network sees is small."""
         if not isinstance(options.hints, Painted) and any(hint.time for hint in options.hints):
             raise HintError("a hint has a time, and a photograph has none")
         sees = self._network.config.generator.hints
         seen = said_by(options.hints, pixels, light.shape, required=False) if sees else None
-        ab = self._ab_inside(light, inside, options.seed, seen) * np.float32(options.saturation)
+        ab = self.ab(light, options.seed, seen, inside) * np.float32(options.saturation)
         fine = lightness(_reduced(pixels, hint_side(*pixels.shape[:2])))
         enlarged = GuidedColor.fit(light, ab).rows(fine, 0, fine.shape[0])
         return self.join(pixels, fine, spread_hints(fine, enlarged, said_by(options.hints, pixels, fine.shape)))
@@ -259,12 +252,18 @@ class Colorizer:
             raise ValueError(f"render_size must be in {RENDER_SIZES[0]}..{RENDER_SIZES[1]}, got {size}")
         return size
 
-    def ab(self, light: Floats, seed: int = 0, said: Said | None = None) -> Floats:
+    def ab(self, light: Floats, seed: int = 0, said: Said | None = None, inside: Inside = WHOLE) -> Floats:
         """Return the network's colors: (h, w) L* in [0, 100] -> (2, h, w) a* and b*.
 
         Args:
             said: hints on the same copy. Only a network that was trained with hints sees them.
+            inside: what the network sees; the rest is gray.
         """
+        ab, part = np.zeros((2, *light.shape), np.float32), inside.slices(light.shape)
+        ab[:, *part] = self._seen_ab(light[part], seed, said and Said(said.ab[:, *part], said.where[part]))
+        return ab
+
+    def _seen_ab(self, light: Floats, seed: int, said: Said | None) -> Floats:
         (height, width), padded = light.shape, self._padded(light)
         if self._network.config.color_space == "lab":
             seen = (padded / np.float32(50) - np.float32(1))[None]

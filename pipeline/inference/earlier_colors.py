@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.color.hints import require_solver, spread_hints
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.hints import Hint, require_hints, said_by
+from pipeline.inference.margins import WHOLE, Inside
 from pipeline.inference.motion import MOTION_SIDE, Cuts, Motion
 from pipeline.inference.said_colors import faded, is_due, stronger
 from pipeline.media.video_reader import Frame
@@ -32,13 +33,18 @@ class _Seen:
 
 
 def colors_before(
-    frames: Iterable[Frame], hints: Sequence[Hint], colorizer: Colorizer, coloring: ColoringOptions
+    frames: Iterable[Frame],
+    hints: Sequence[Hint],
+    colorizer: Colorizer,
+    coloring: ColoringOptions,
+    inside: Inside = WHOLE,
 ) -> dict[int, NDArray[np.float16]]:
     """Carry what is said of a frame back to the beginning of its shot.
 
     Args:
         frames: those of the film, from the first one. They are read up to the time of the last hint.
         hints: with their times. Those of the first frame have nothing before them.
+        inside: what the network sees.
 
     Returns:
         By the number of a frame, from 0, the difference (2, h, w) of a* and b* that later hints make there.
@@ -57,12 +63,13 @@ def colors_before(
             require_hints(hints, frame.pixels.shape[1], frame.pixels.shape[0])
         if cuts.before(frame.pixels):
             shot.clear()
-        seen = _Seen(number, _small(frame.pixels), colorizer.reduced_lightness(frame.pixels, coloring.render_size))
+        light = colorizer.reduced_lightness(frame.pixels, coloring.render_size, inside)
+        seen = _Seen(number, _small(frame.pixels), light)
         due = []
         while waiting and is_due(waiting[0], frame, began):
             due.append(waiting.popleft())
         if due and shot:
-            ab = colorizer.ab(seen.light, coloring.seed) * np.float32(coloring.saturation)
+            ab = colorizer.ab(light, coloring.seed, inside=inside) * np.float32(coloring.saturation)
             said = spread_hints(seen.light, ab, said_by(due, frame.pixels, seen.light.shape))
             _carry_back(found, shot, seen, said - ab)
         if not waiting:

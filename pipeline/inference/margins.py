@@ -1,4 +1,4 @@
-"""The margins of a photograph: the paper of a print, the frame of a negative, the bed of a scanner."""
+"""The margins of a picture: a print's paper, a negative's frame, the bed of a scanner, a film's black bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLACK, _PAPER = 15.0, 75.0
 # How far from its margin's lightness a pixel may be, L*: grain, stains, shadows. A frame's holes and letters are white.
 _FLAT, _LETTERS = 4.0, 95.0
 # Share of a row that must be as light as the margin; and how wide margins are, as shares of the side.
-_OF_A_ROW, _NARROWEST, _WIDEST = 0.9, 0.015, 0.25
+_OF_A_ROW, _NARROWEST, _WIDEST = 0.9, 0.015, 0.4
 # Paper lies on the bed of a scanner, and film in a holder.
 _MOST_LAYERS = 3
 
@@ -39,17 +39,20 @@ class Inside:
 WHOLE = Inside()
 
 
-def inside_margins(light: Floats) -> Inside:
+def inside_margins(light: Floats, *, of_a_film: bool = False) -> Inside:
     """Find what is inside of the margins: all where there are none.
 
-    A margin is dark or light and flat. It counts where there is one on the other side, too, and a quarter of the side
-    is the most: a white sky is no margin.
+    A margin is dark or light and flat. It counts where there is one on the other side, too: a white sky is none. Nor is
+    what is wider than two fifths of the side.
 
     Args:
         light: (h, w) L* of a copy; 200 pixels or so are enough.
+        of_a_film: whether it has the brightest of many frames. White is no margin there.
     """
     height, width = light.shape
     top, bottom, left, right = 0, height, 0, width
+    if of_a_film:
+        light = np.where(light <= _BLACK, 0, (_BLACK + _PAPER) / 2).astype(np.float32)
     for _ in range(_MOST_LAYERS):
         seen = light[top:bottom, left:right]
         above, below = _pair(seen, height - (bottom - top), height)
@@ -77,4 +80,4 @@ def _flat_rows(light: Floats) -> int:
         return 0
     blank: NDArray[np.bool_] = (abs(light - level) <= _FLAT) | (light >= _LETTERS) | (light <= _BLACK)
     flat = blank.mean(1) >= _OF_A_ROW
-    return len(flat) if flat.all() else int(flat.argmin())
+    return 0 if flat.all() else int(flat.argmin())

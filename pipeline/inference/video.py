@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from pipeline.errors import VideoError, missing_extra
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.earlier_colors import colors_before
+from pipeline.inference.film_bars import inside_bars
 from pipeline.inference.hints import Painted
+from pipeline.inference.margins import Inside
 from pipeline.inference.motion import Cuts, Motion
 from pipeline.inference.said_colors import SaidColors
 from pipeline.inference.smoothing import Flicker, Smoother
@@ -116,18 +118,21 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
         targets.append(target.with_stem(f"{target.stem}-compare"))
     try:
         with ExitStack() as stack:
-            earlier = _said_later(source, colorizer, options)
+            inside = inside_bars(source, options.max_pixels)
+            earlier = _said_later(source, colorizer, options, inside)
             reader = stack.enter_context(open_reader(source, options.max_pixels))
             # The side-by-side film has no sound and no subtitles: it is for looking at.
             writers = [
                 stack.enter_context(open_writer(path, reader, path is target, options.made_by)) for path in targets
             ]
-            return _color(reader, writers, _Painter(colorizer, options, earlier), options)
+            return _color(reader, writers, _Painter(colorizer, options, earlier, inside), options)
     except av.error.FFmpegError as error:  # an error of reading is a VideoError by now
         raise OSError(error.errno, error.strerror, str(target)) from None
 
 
-def _said_later(source: Path, colorizer: Colorizer, options: VideoOptions) -> dict[int, NDArray[np.float16]]:
+def _said_later(
+    source: Path, colorizer: Colorizer, options: VideoOptions, inside: Inside
+) -> dict[int, NDArray[np.float16]]:
     """Return what hints say of the frames before theirs: for that the film is read once more, up to the last hint."""
     hints = options.coloring.hints
     if isinstance(hints, Painted) or not any(hint.time > 0 for hint in hints):
@@ -135,7 +140,7 @@ def _said_later(source: Path, colorizer: Colorizer, options: VideoOptions) -> di
     with open_reader(source, options.max_pixels) as reader:
         frames = (part for part in reader.parts() if isinstance(part, Frame))
         with progress(frames, desc=f"{reader.name}: hints", unit="frame", leave=False) as shown:
-            return colors_before(shown, hints, colorizer, options.coloring)
+            return colors_before(shown, hints, colorizer, options.coloring, inside)
 
 
 def _color(
@@ -211,8 +216,10 @@ class _Painted:
 class _Painter:
     """Colors the frames of a film, one after the other."""
 
-    def __init__(self, colorizer: Colorizer, options: VideoOptions, earlier: Mapping[int, NDArray[np.float16]]):
-        self._colorizer, self._coloring = colorizer, options.coloring
+    def __init__(
+        self, colorizer: Colorizer, options: VideoOptions, earlier: Mapping[int, NDArray[np.float16]], inside: Inside
+    ):
+        self._colorizer, self._coloring, self._inside = colorizer, options.coloring, inside
         self._smoother, self._cuts, self._motion = Smoother(options.smoothing), Cuts(), Motion()
         self.without, self.written = Flicker(), Flicker()
         self.said = SaidColors(options.coloring.hints, options.like, earlier)
@@ -222,8 +229,8 @@ class _Painter:
         """Color a frame; a packet of sound or subtitles is given back as it is."""
         if not isinstance(part, Frame):
             return part
-        light = self._colorizer.reduced_lightness(part.pixels, self._coloring.render_size)
-        ab = self._colorizer.ab(light, self._coloring.seed)
+        light = self._colorizer.reduced_lightness(part.pixels, self._coloring.render_size, self._inside)
+        ab = self._colorizer.ab(light, self._coloring.seed, inside=self._inside)
         cut = self._cuts.before(part.pixels)
         self.shots += cut
         flow = self._motion.into(part.pixels, light.shape, cut)

@@ -120,6 +120,11 @@ class VideoReader:
         except av.error.FFmpegError as error:
             raise VideoError(f"unreadable: {error.strerror}") from None
 
+    def stored(self) -> Iterator[Any]:
+        """Its frames as FFmpeg decodes them, neither deinterlaced nor turned, but for those that it cannot."""
+        for packet in self.container.demux(self.video):
+            yield from self._decoded(packet)
+
     def _shown(self, frame: Any, times: Times) -> Iterator[Frame]:
         """Yield the frames as a player shows them that are ready with this one; None ends the film."""
         if frame is not None:

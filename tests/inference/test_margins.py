@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,9 +12,11 @@ from skimage import data
 from skimage.color import rgb2lab
 
 from pipeline.color.arrays import lightness
-from pipeline.inference.colorizer import Colorizer
+from pipeline.inference.colorizer import ColoringOptions, Colorizer
+from pipeline.inference.film_bars import inside_bars
 from pipeline.inference.hints import Hint
 from pipeline.inference.margins import WHOLE, inside_margins
+from pipeline.inference.video import VideoOptions, color_video
 
 PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "astronaut": data.astronaut, "rocket": data.rocket}
 WIDTH = 24
@@ -106,3 +110,51 @@ def test_a_hint_keeps_its_place_within_margins(starter: Colorizer) -> None:
     assert blue[WIDTH + 120, WIDTH + 150] < -20
     on_paper = starter(whole, hints=[Hint(5, 5, "#c04040")])
     assert on_paper.size == whole.size
+
+
+def _film_of(path: Path, pictures: list[Image.Image], bars: int = 0, turned: int = 0) -> Path:
+    """Write a gray film with black bars at the left and the right."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        video.width, video.height, video.pix_fmt = pictures[0].width + 2 * bars, pictures[0].height, "yuv420p"
+        if turned:
+            video.set_display_rotation(turned)
+        for picture in pictures:
+            wide = ImageOps.expand(picture.convert("RGB"), (bars, 0), "black")
+            container.mux(video.encode(av.VideoFrame.from_image(wide)))
+        container.mux(video.encode(None))
+    return path
+
+
+def _frame(path: Path, number: int) -> NDArray[np.uint8]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][number]
+
+
+def test_bars_change_no_color_of_a_film(tmp_path: Path, starter: Colorizer) -> None:
+    title = Image.new("L", (300, 240))
+    ImageDraw.Draw(title).text((120, 110), "TITLE", fill=250)
+    pictures = [title] * 12 + [_gray("cup")] * 14
+    options = VideoOptions(ColoringOptions(), smoothing=0.9, max_pixels=10**7, compare=False)
+    for bars in (0, 50):
+        film = _film_of(tmp_path / f"{bars}.mp4", pictures, bars)
+        color_video(film, tmp_path / f"{bars}-color.mp4", starter, options)
+    bare, barred = (_ab(_frame(tmp_path / f"{bars}-color.mp4", -1)) for bars in (0, 50))
+    chroma = np.hypot(*np.moveaxis(bare, 2, 0)).mean()
+    assert chroma > 5
+    assert np.abs(barred[10:-10, 60:-60] - bare[10:-10, 10:-10]).mean() < 0.18 * chroma
+    assert np.abs(barred[:, :40]).max() < 3
+
+
+def test_bars_are_black_in_all_frames(tmp_path: Path) -> None:
+    title = Image.new("L", (300, 240))
+    ImageDraw.Draw(title).text((120, 110), "TITLE", fill=250)
+    assert inside_bars(_film_of(tmp_path / "a.mp4", [title] * 24 + [_gray("cup")] * 13), 10**7) == WHOLE
+    assert inside_bars(_film_of(tmp_path / "b.mp4", [Image.new("L", (300, 240))] * 3), 10**7) == WHOLE
+    assert inside_bars(_film_of(tmp_path / "c.mp4", [Image.new("L", (300, 240), 255)] * 3), 10**7) == WHOLE
+    upright = inside_bars(_film_of(tmp_path / "d.mp4", [_gray("cup")] * 3, 50), 10**7)
+    assert (upright.top, upright.bottom) == (0, 1)
+    assert 0.12 < upright.left < 0.14
+    turned = inside_bars(_film_of(tmp_path / "e.mp4", [_gray("cup")] * 3, 50, 90), 10**7)
+    assert (turned.left, turned.right) == (0, 1)
+    assert 0.12 < turned.top < 0.14

@@ -1,0 +1,54 @@
+"""A film's black bars, which are in all of its frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.color.arrays import lightness
+from pipeline.inference.margins import WHOLE, Inside, inside_margins
+from pipeline.media.video_frames import upright
+from pipeline.media.video_reader import open_reader
+from pipeline.progress import progress
+from pipeline.types import Floats
+
+# Every such frame is looked at; short side of its copy, pixels.
+_EVERY, _SIDE = 12, 192
+
+
+def inside_bars(path: Path, max_pixels: int) -> Inside:
+    """Find what is inside of a film's black bars; all where there are none.
+
+    A bar is black in all frames: a dark scene has none, nor have titles on black. For that the film is decoded once
+    more, which takes some 3 % of what coloring it does.
+
+    Raises:
+        VideoError: the file is no film, or its frames are too large or too small.
+    """
+    import av
+
+    brightest: Floats | None = None
+    with (
+        open_reader(path, max_pixels) as reader,
+        progress(total=reader.frames, desc=f"{reader.name}: bars", unit="frame", leave=False) as bar,
+    ):
+        try:
+            for number, frame in enumerate(reader.stored()):
+                if number % _EVERY == 0:
+                    light = _light(upright(frame)[0], brightest)
+                    brightest = light if brightest is None else np.maximum(brightest, light)
+                bar.update()
+        except av.error.FFmpegError:  # of a damaged film, which is named when it is colored
+            return WHOLE
+    return WHOLE if brightest is None else inside_margins(brightest, of_a_film=True)
+
+
+def _light(pixels: Any, like: Floats | None) -> Floats:
+    """Return L* of a small copy, as large as those before it."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, _SIDE / min(height, width))
+    size = (round(width * scale), round(height * scale)) if like is None else like.shape[::-1]
+    return lightness(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)))
