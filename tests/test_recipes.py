@@ -30,7 +30,7 @@ NAMES = recipes.names(RECIPES)
 def test_the_recipes_are_there() -> None:
     assert [
         *("compact_lsgan", "hints", "lab_arrays_mse", "long_lab", "pix2pix_scratch", "quickstart"),
-        *("rgb_stl10", "smoke", "starter", "two_stage_resnet18", "vgg16_noise", "vivid"),
+        *("rgb_stl10", "smoke", "starter", "starter_clean", "two_stage_resnet18", "vgg16_noise", "vivid"),
     ] == NAMES
 
 
@@ -109,8 +109,11 @@ def test_changes_name_every_difference() -> None:
 
 def data_for(project: Project, rng: np.random.Generator) -> None:
     """Small files of every source's real format."""
-    kinds = parse(recipes.compose(RECIPES, "starter")).sample.weights
-    places = ("photographs/flowers", *(f"photographs/mix/{kind}" for kind in kinds))
+    kinds = {
+        folder: parse(recipes.compose(RECIPES, recipe)).sample.weights
+        for folder, recipe in (("mix", "starter"), ("clean", "starter_clean"))
+    }
+    places = ("photographs/flowers", *(f"photographs/{folder}/{kind}" for folder in kinds for kind in kinds[folder]))
     for folder in ("data/frames", "home/data/coco_sample/train_sample", *places):
         (project.folder / folder).mkdir(parents=True)
         for number in range(20):
