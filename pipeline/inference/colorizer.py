@@ -201,11 +201,21 @@ class Colorizer:
         return self.join(pixels, light, ab * np.float32(options.saturation))
 
     def _inside(self, pixels: Samples, render_size: int) -> Inside:
-        """Find what is inside of the margins; all where that would be too long for the network."""
-        inside = inside_margins(lightness(_reduced(pixels, _MARGINS_SEEN)))
-        rows, columns = inside.slices((pixels.shape[0], pixels.shape[1]))
+        found = inside_margins(lightness(_reduced(pixels, _MARGINS_SEEN)))
+        return self.allowed(found, (pixels.shape[0], pixels.shape[1]), render_size)
+
+    def allowed(self, inside: Inside, shape: tuple[int, int], render_size: int | None = None) -> Inside:
+        """Return what is inside of margins where it is not too small or too long for the network, else all.
+
+        Args:
+            shape: (height, width) of the picture. All of it is reduced as much as what is inside.
+        """
+        size = self._render_size(render_size)
+        rows, columns = inside.slices(shape)
         short, long = sorted([rows.stop - rows.start, columns.stop - columns.start])
-        return inside if short >= SMALLEST_SIDE and long <= _longest(render_size) * short else WHOLE
+        reduced = shape[0] * shape[1] * (size / short) ** 2
+        fits = short >= SMALLEST_SIDE and long <= _longest(size) * short and reduced <= _MOST_SEEN
+        return inside if fits else WHOLE
 
     def _hinted(self, pixels: Samples, light: Floats, inside: Inside, options: ColoringOptions) -> Samples:
         """Color with hints, which are spread on a copy of their own: what the network sees is small."""

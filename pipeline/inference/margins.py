@@ -13,6 +13,8 @@ from pipeline.types import Floats
 _BLACK, _PAPER = 15.0, 75.0
 # How far from its margin's lightness a pixel may be, L*: grain, stains, shadows. A frame's holes and letters are white.
 _FLAT, _LETTERS = 4.0, 95.0
+# How much two opposite sides may differ, L*.
+_UNLIKE = 6.0
 # Share of a row that must be as light as the margin; and how wide margins are, as shares of the side.
 _OF_A_ROW, _NARROWEST, _WIDEST = 0.9, 0.015, 0.4
 # Paper lies on the bed of a scanner, and film in a holder.
@@ -31,9 +33,14 @@ class Inside:
     def slices(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Return rows and columns of a copy of the photograph of this (height, width)."""
         height, width = shape
-        rows = slice(round(self.top * height), max(round(self.bottom * height), round(self.top * height) + 1))
-        columns = slice(round(self.left * width), max(round(self.right * width), round(self.left * width) + 1))
-        return rows, columns
+        return _slice(self.top, self.bottom, height), _slice(self.left, self.right, width)
+
+
+def _slice(first: float, last: float, length: int) -> slice:
+    """Return the pixels of a side. How many there are hangs on their share alone, not on where they begin."""
+    count = max(1, round((last - first) * length))
+    start = min(round(first * length), length - count)
+    return slice(start, start + count)
 
 
 WHOLE = Inside()
@@ -42,8 +49,8 @@ WHOLE = Inside()
 def inside_margins(light: Floats, *, of_a_film: bool = False) -> Inside:
     """Find what is inside of the margins: all where there are none.
 
-    A margin is dark or light and flat. It counts where there is one on the other side, too: a white sky is none. Nor is
-    what is wider than two fifths of the side.
+    A margin is flat, and as dark or light as the one on the other side. Black ones may be on two sides, as bars are.
+    Paper is on all four: a white sky over snow is none. Each is two fifths of the side wide at most.
 
     Args:
         light: (h, w) L* of a copy; 200 pixels or so are enough.
@@ -55,29 +62,58 @@ def inside_margins(light: Floats, *, of_a_film: bool = False) -> Inside:
         light = np.where(light <= _BLACK, 0, (_BLACK + _PAPER) / 2).astype(np.float32)
     for _ in range(_MOST_LAYERS):
         seen = light[top:bottom, left:right]
-        above, below = _pair(seen, height - (bottom - top), height)
-        before, behind = _pair(seen.T, width - (right - left), width)
-        if not (above or before):
+        rows = _Pair.of(seen, height - len(seen), height)
+        columns = _Pair.of(seen.T, width - seen.shape[1], width)
+        if not (rows.found and columns.found):
+            rows, columns = rows.black(), columns.black()
+        if not (rows.found or columns.found):
             break
-        top, bottom, left, right = top + above, bottom - below, left + before, right - behind
+        top, bottom, left, right = top + rows.first, bottom - rows.last, left + columns.first, right - columns.last
     return Inside(top / height, bottom / height, left / width, right / width)
 
 
-def _pair(light: Floats, gone: int, side: int) -> tuple[int, int]:
-    """Return how many rows are margin above and below; none where one of them has none."""
-    most = max(0, round(_WIDEST * side) - gone)
-    found = _flat_rows(light[:most]), _flat_rows(light[::-1][:most])
-    # One row further: where a margin ends within a pixel of the copy, that is half margin.
-    return (found[0] + 1, found[1] + 1) if min(found) >= _NARROWEST * side else (0, 0)
+@dataclass(frozen=True)
+class _Pair:
+    """Margins on two opposite sides."""
+
+    first: int = 0
+    last: int = 0
+    level: float = 0.0
+    """L*."""
+
+    @classmethod
+    def of(cls, light: Floats, gone: int, side: int) -> _Pair:
+        """Find those of the first and the last rows.
+
+        Args:
+            gone: rows that were margin before.
+            side: rows of the whole copy.
+        """
+        most = max(0, round(_WIDEST * side) - gone)
+        (first, level), (last, other) = _flat_rows(light[:most]), _flat_rows(light[::-1][:most])
+        if min(first, last) < _NARROWEST * side or abs(level - other) > _UNLIKE:
+            return cls()
+        # One row further: where a margin ends within a pixel of the copy, that is half margin.
+        return cls(first + 1, last + 1, max(level, other))
+
+    @property
+    def found(self) -> bool:
+        return self.first > 0
+
+    def black(self) -> _Pair:
+        """Return it where it is black, else none."""
+        return self if self.level <= _BLACK else _Pair()
 
 
-def _flat_rows(light: Floats) -> int:
-    """Return how many rows from the first one are margin."""
+def _flat_rows(light: Floats) -> tuple[int, float]:
+    """Return how many rows from the first one are margin, and its L*."""
     if not len(light):
-        return 0
+        return 0, 0.0
     level = float(np.median(light[: max(1, len(light) // 16)]))
     if _BLACK < level < _PAPER:
-        return 0
-    blank: NDArray[np.bool_] = (abs(light - level) <= _FLAT) | (light >= _LETTERS) | (light <= _BLACK)
+        return 0, level
+    blank: NDArray[np.bool_] = abs(light - level) <= _FLAT
+    if level <= _BLACK:
+        blank |= (light >= _LETTERS) | (light <= _BLACK)
     flat = blank.mean(1) >= _OF_A_ROW
-    return 0 if flat.all() else int(flat.argmin())
+    return (0 if flat.all() else int(flat.argmin())), level

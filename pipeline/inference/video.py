@@ -118,13 +118,13 @@ def color_video(source: Path, target: Path, colorizer: Colorizer, options: Video
         targets.append(target.with_stem(f"{target.stem}-compare"))
     try:
         with ExitStack() as stack:
-            inside = inside_bars(source, options.max_pixels)
-            earlier = _said_later(source, colorizer, options, inside)
             reader = stack.enter_context(open_reader(source, options.max_pixels))
             # The side-by-side film has no sound and no subtitles: it is for looking at.
             writers = [
                 stack.enter_context(open_writer(path, reader, path is target, options.made_by)) for path in targets
             ]
+            inside = inside_bars(source, options.max_pixels, colorizer, options.coloring.render_size)
+            earlier = _said_later(source, colorizer, options, inside)
             return _color(reader, writers, _Painter(colorizer, options, earlier, inside), options)
     except av.error.FFmpegError as error:  # an error of reading is a VideoError by now
         raise OSError(error.errno, error.strerror, str(target)) from None

@@ -121,9 +121,15 @@ class VideoReader:
             raise VideoError(f"unreadable: {error.strerror}") from None
 
     def stored(self) -> Iterator[Any]:
-        """Its frames as FFmpeg decodes them, neither deinterlaced nor turned, but for those that it cannot."""
+        """Yield its frames as FFmpeg decodes them, neither deinterlaced nor turned, but for those that it cannot.
+
+        Raises:
+            LimitError: a frame has too many pixels.
+        """
         for packet in self.container.demux(self.video):
-            yield from self._decoded(packet)
+            for frame in self._decoded(packet):
+                _require_few_pixels(frame.width, frame.height, self.max_pixels)
+                yield frame
 
     def _shown(self, frame: Any, times: Times) -> Iterator[Frame]:
         """Yield the frames as a player shows them that are ready with this one; None ends the film."""

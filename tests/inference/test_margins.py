@@ -12,6 +12,7 @@ from skimage import data
 from skimage.color import rgb2lab
 
 from pipeline.color.arrays import lightness
+from pipeline.errors import LimitError
 from pipeline.inference.colorizer import ColoringOptions, Colorizer
 from pipeline.inference.film_bars import inside_bars
 from pipeline.inference.hints import Hint
@@ -81,11 +82,52 @@ def test_a_margin_changes_no_color_inside_of_it(starter: Colorizer, name: str, f
 def test_without_margins_the_network_sees_all() -> None:
     for name in PHOTOGRAPHS:
         assert inside_margins(lightness(np.asarray(_gray(name)))) == WHOLE
-    sky = np.array(_gray("cat"))
-    sky[:60] = 250
-    assert inside_margins(lightness(sky)) == WHOLE, "a white sky has no other side"
     gray = ImageOps.expand(_gray("cat"), WIDTH, 120)
     assert inside_margins(lightness(np.asarray(gray))) == WHOLE, "a margin is dark or light"
+
+
+@pytest.mark.parametrize(
+    ("sky", "ground"), [(250, None), (215, 10), (215, 225), (245, 245), (200, 200)],
+    ids=["sky", "sky and dark ground", "sky and snow", "white both", "overcast and pavement"],
+)  # fmt: skip
+def test_a_landscape_has_no_margins(sky: int, ground: int | None) -> None:
+    landscape = np.array(_gray("cat"))
+    landscape[:80] = sky
+    if ground is not None:
+        landscape[-60:] = ground
+    assert inside_margins(lightness(landscape)) == WHOLE
+
+
+def test_a_black_suit_on_white_is_no_margin() -> None:
+    portrait = Image.new("L", (300, 400), 245)
+    portrait.paste(_gray("astronaut").resize((110, 150)), (95, 40))
+    ImageDraw.Draw(portrait).rectangle((40, 190, 260, 400), fill=8)
+    assert inside_margins(lightness(np.asarray(portrait))) == WHOLE
+
+
+@pytest.mark.parametrize("render_size", [96, 256])
+def test_the_network_sees_what_is_asked_for(starter: Colorizer, render_size: int) -> None:
+    for border in range(11, 60, 7):
+        gray = np.asarray(_gray("cup").resize((391, 307)))
+        framed = np.pad(gray, ((border, border + 3), (border + 5, border)), constant_values=250)
+        inside = inside_margins(lightness(framed))
+        assert inside != WHOLE
+        light = starter.reduced_lightness(framed, render_size, inside)
+        assert min(light[inside.slices(light.shape)].shape) == render_size
+
+
+def test_much_paper_around_little_needs_no_more_memory_than_allowed(starter: Colorizer) -> None:
+    page = np.full((500, 500), 255, np.uint8)
+    page[190:320, 190:320] = np.random.default_rng(0).integers(40, 120, (130, 130))
+    inside = inside_margins(lightness(page))
+    assert starter.allowed(inside, page.shape, 96) == inside != WHOLE
+    assert starter.allowed(inside, page.shape, 1024) == WHOLE
+
+
+def test_a_film_whose_frames_grow_is_refused_at_once(tmp_path: Path, starter: Colorizer) -> None:
+    film = _film_of(tmp_path / "large.mp4", [_gray("cup")] * 3)
+    with pytest.raises(LimitError):
+        inside_bars(film, 1000, starter)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -108,8 +150,8 @@ def test_a_hint_keeps_its_place_within_margins(starter: Colorizer) -> None:
     there = np.unravel_index((blue - plain).argmin(), blue.shape)
     assert np.hypot(there[0] - WIDTH - 120, there[1] - WIDTH - 150) < WIDTH, "moved by a margin"
     assert blue[WIDTH + 120, WIDTH + 150] < -20
-    on_paper = starter(whole, hints=[Hint(5, 5, "#c04040")])
-    assert on_paper.size == whole.size
+    on_paper = starter(_print(_gray("cat"), 215), hints=[Hint(8, 8, "#c04040")])
+    assert _ab(np.asarray(on_paper))[8, 8, 0] > 10
 
 
 def _film_of(path: Path, pictures: list[Image.Image], bars: int = 0, turned: int = 0) -> Path:
@@ -146,15 +188,15 @@ def test_bars_change_no_color_of_a_film(tmp_path: Path, starter: Colorizer) -> N
     assert np.abs(barred[:, :40]).max() < 3
 
 
-def test_bars_are_black_in_all_frames(tmp_path: Path) -> None:
+def test_bars_are_black_in_all_frames(tmp_path: Path, starter: Colorizer) -> None:
     title = Image.new("L", (300, 240))
     ImageDraw.Draw(title).text((120, 110), "TITLE", fill=250)
-    assert inside_bars(_film_of(tmp_path / "a.mp4", [title] * 24 + [_gray("cup")] * 13), 10**7) == WHOLE
-    assert inside_bars(_film_of(tmp_path / "b.mp4", [Image.new("L", (300, 240))] * 3), 10**7) == WHOLE
-    assert inside_bars(_film_of(tmp_path / "c.mp4", [Image.new("L", (300, 240), 255)] * 3), 10**7) == WHOLE
-    upright = inside_bars(_film_of(tmp_path / "d.mp4", [_gray("cup")] * 3, 50), 10**7)
+    assert inside_bars(_film_of(tmp_path / "a.mp4", [title] * 24 + [_gray("cup")] * 13), 10**7, starter) == WHOLE
+    assert inside_bars(_film_of(tmp_path / "b.mp4", [Image.new("L", (300, 240))] * 3), 10**7, starter) == WHOLE
+    assert inside_bars(_film_of(tmp_path / "c.mp4", [Image.new("L", (300, 240), 255)] * 3), 10**7, starter) == WHOLE
+    upright = inside_bars(_film_of(tmp_path / "d.mp4", [_gray("cup")] * 3, 50), 10**7, starter)
     assert (upright.top, upright.bottom) == (0, 1)
     assert 0.12 < upright.left < 0.14
-    turned = inside_bars(_film_of(tmp_path / "e.mp4", [_gray("cup")] * 3, 50, 90), 10**7)
+    turned = inside_bars(_film_of(tmp_path / "e.mp4", [_gray("cup")] * 3, 50, 90), 10**7, starter)
     assert (turned.left, turned.right) == (0, 1)
     assert 0.12 < turned.top < 0.14
