@@ -16,7 +16,7 @@ _FLAT, _LETTERS = 4.0, 95.0
 # How much two opposite sides may differ, L*.
 _UNLIKE = 6.0
 # Share of a row that must be as light as the margin; and how wide margins are, as shares of the side.
-_OF_A_ROW, _NARROWEST, _WIDEST = 0.9, 0.015, 0.4
+_OF_A_ROW, _NARROWEST, _WIDEST = 0.95, 0.015, 0.4
 # Paper lies on the bed of a scanner, and film in a holder.
 _MOST_LAYERS = 3
 

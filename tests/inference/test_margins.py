@@ -46,7 +46,7 @@ def _film(gray: Image.Image, _margin: int) -> Image.Image:
     """Draw a negative's frame: black, with a number and holes, in a holder that is not quite black."""
     film = ImageOps.expand(gray, WIDTH, 4)
     draw = ImageDraw.Draw(film)
-    draw.text((40, 6), "PLUS X  9", fill=250)
+    draw.text((40, 6), "24A", fill=250)
     for x in range(10, film.width, 80):
         draw.rectangle((x, film.height - 16, x + 6, film.height - 8), fill=255)
     return ImageOps.expand(film, 6, 25)
