@@ -18,7 +18,7 @@ from pipeline.color.hints import Said, hint_side, spread_hints
 from pipeline.errors import HintError, ModelError, ProportionsError
 from pipeline.inference.devices import AUTO
 from pipeline.inference.hints import Hint, Painted, said_by
-from pipeline.inference.margins import WHOLE, Inside, inside_margins
+from pipeline.inference.margins import MARGINS_SEEN, WHOLE, Inside, inside_margins
 from pipeline.inference.networks import Network, load_network
 from pipeline.inference.starter import starter_folder
 from pipeline.inference.upsampling import GuidedColor
@@ -33,8 +33,6 @@ _STRIP = 2**17
 RENDER_SIZES = (32, 2048)
 # Of a panorama, the network sees no more pixels than this, or one so long: four megapixels take it some 3 GB.
 _MOST_SEEN, _ALWAYS_SEEN = 2**22, 20
-# Short side of the copy on which margins are looked for, pixels.
-_MARGINS_SEEN = 192
 
 
 @dataclass(frozen=True)
@@ -201,7 +199,7 @@ class Colorizer:
         return self.join(pixels, light, ab * np.float32(options.saturation))
 
     def _inside(self, pixels: Samples, render_size: int) -> Inside:
-        found = inside_margins(lightness(_reduced(pixels, _MARGINS_SEEN)))
+        found = inside_margins(lightness(_reduced(pixels, MARGINS_SEEN)))
         return self.allowed(found, (pixels.shape[0], pixels.shape[1]), render_size)
 
     def allowed(self, inside: Inside, shape: tuple[int, int], render_size: int | None = None) -> Inside:

@@ -69,7 +69,7 @@ def colors_before(
         while waiting and is_due(waiting[0], frame, began):
             due.append(waiting.popleft())
         if due and shot:
-            ab = colorizer.ab(light, coloring.seed, inside=inside) * np.float32(coloring.saturation)
+            ab = colorizer.ab(seen.light, coloring.seed, inside=inside) * np.float32(coloring.saturation)
             said = spread_hints(seen.light, ab, said_by(due, frame.pixels, seen.light.shape))
             _carry_back(found, shot, seen, said - ab)
         if not waiting:

@@ -10,14 +10,14 @@ from PIL import Image
 
 from pipeline.color.arrays import lightness
 from pipeline.inference.colorizer import Colorizer
-from pipeline.inference.margins import WHOLE, Inside, inside_margins
+from pipeline.inference.margins import MARGINS_SEEN, WHOLE, Inside, inside_margins
 from pipeline.media.video_frames import upright
 from pipeline.media.video_reader import open_reader
 from pipeline.progress import progress
 from pipeline.types import Floats
 
-# Every such frame is looked at; short side of its copy, pixels.
-_EVERY, _SIDE = 12, 192
+# Every such frame is looked at.
+_EVERY = 12
 
 
 def inside_bars(path: Path, max_pixels: int, colorizer: Colorizer, render_size: int | None = None) -> Inside:
@@ -59,6 +59,6 @@ def inside_bars(path: Path, max_pixels: int, colorizer: Colorizer, render_size: 
 def _light(pixels: Any, like: Floats | None) -> Floats:
     """Return L* of a small copy, as large as those before it."""
     height, width = pixels.shape[:2]
-    scale = min(1.0, _SIDE / min(height, width))
+    scale = min(1.0, MARGINS_SEEN / min(height, width))
     size = (round(width * scale), round(height * scale)) if like is None else like.shape[::-1]
     return lightness(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)))

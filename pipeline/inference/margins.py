@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.types import Floats
 
+MARGINS_SEEN = 192
+"""Short side of a copy on which margins are looked for, pixels: enough to see narrow ones."""
 # L* that a margin may have: film is black and paper white, or gray with age.
 _BLACK, _PAPER = 15.0, 75.0
 # How far from its margin's lightness a pixel may be, L*: grain, stains, shadows. A frame's holes and letters are white.
@@ -53,7 +55,7 @@ def inside_margins(light: Floats, *, of_a_film: bool = False) -> Inside:
     Paper is on all four: a white sky over snow is none. Each is two fifths of the side wide at most.
 
     Args:
-        light: (h, w) L* of a copy; 200 pixels or so are enough.
+        light: (h, w) L* of a copy, as large as MARGINS_SEEN says.
         of_a_film: whether it has the brightest of many frames. White is no margin there.
     """
     height, width = light.shape

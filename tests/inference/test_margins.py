@@ -18,6 +18,7 @@ from pipeline.inference.film_bars import inside_bars
 from pipeline.inference.hints import Hint
 from pipeline.inference.margins import WHOLE, inside_margins
 from pipeline.inference.video import VideoOptions, color_video
+from tests.media.test_video_frames import write
 
 PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "astronaut": data.astronaut, "rocket": data.rocket}
 WIDTH = 24
@@ -156,15 +157,8 @@ def test_a_hint_keeps_its_place_within_margins(starter: Colorizer) -> None:
 
 def _film_of(path: Path, pictures: list[Image.Image], bars: int = 0, turned: int = 0) -> Path:
     """Write a gray film with black bars at the left and the right."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"crf": "4"})
-        video.width, video.height, video.pix_fmt = pictures[0].width + 2 * bars, pictures[0].height, "yuv420p"
-        if turned:
-            video.set_display_rotation(turned)
-        for picture in pictures:
-            wide = ImageOps.expand(picture.convert("RGB"), (bars, 0), "black")
-            container.mux(video.encode(av.VideoFrame.from_image(wide)))
-        container.mux(video.encode(None))
+    frames = [np.asarray(ImageOps.expand(picture.convert("RGB"), (bars, 0), "black")) for picture in pictures]
+    write(path, frames, turned=(turned, False, False), crf="4")
     return path
 
 
