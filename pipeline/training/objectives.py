@@ -22,10 +22,10 @@ from pipeline.errors import SavedStateError
 from pipeline.models.generators import backbone_parameters, takes_hints
 from pipeline.params.schema import Finetune, Pretrain
 from pipeline.training.degradation import Damage, damage_seeds, degraded
-from pipeline.training.depthwise import speed_up_depthwise
 from pipeline.training.ema import Ema
 from pipeline.training.hints import simulated, with_hints
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
+from pipeline.training.on_cpu import speed_up_on_cpu
 from pipeline.training.schedules import require_schedule, schedule
 
 
@@ -65,8 +65,9 @@ class Objective(ABC):
         if self.group.count > 1:
             for network in networks.values():
                 share_batch_norm(network)
-        for network in networks.values():
-            speed_up_depthwise(network, accelerator)
+        if accelerator.device.type == "cpu":
+            for network in networks.values():
+                speed_up_on_cpu(network)
         # Not to be wrapped in DistributedDataParallel: `Group.average_gradients` takes its place.
         self.networks: dict[str, nn.Module] = {
             name: accelerator.prepare_model(network, evaluation_mode=True) for name, network in networks.items()
@@ -240,7 +241,7 @@ class ContentObjective(Objective):
     def __init__(self, generator: nn.Module, params: Pretrain, space: ColorSpace, accelerator: Accelerator):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         betas = (params.beta1, params.beta2)
-        adamw = AdamW(_groups(generator, params), params.lr, betas, weight_decay=params.weight_decay)
+        adamw = AdamW(_groups(generator, params), params.lr, betas, weight_decay=params.weight_decay, fused=True)
         super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
         self._content = ContentLoss(params.losses, accelerator)
 
@@ -296,7 +297,7 @@ class AdversarialObjective(Objective):
             rates["discriminator"] = params.lr_discriminator
         betas = (params.beta1, params.beta2)
         optimizers: dict[str, Optimizer] = {
-            name: Adam(network.parameters(), rates[name], betas) for name, network in networks.items()
+            name: Adam(network.parameters(), rates[name], betas, fused=True) for name, network in networks.items()
         }
         super().__init__(networks, optimizers, params, space, accelerator)
         self._params = params
