@@ -13,6 +13,7 @@ from collections import Counter
 from unittest import mock
 
 import torch
+from accelerate import Accelerator
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import timed
@@ -41,18 +42,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precision", default="auto", help="as base.precision")
     given = parser.parse_args()
     keep_freed_memory()
-    accelerator = start(Params().base)
+    accelerator = start(Params().base.model_copy(update={"precision": given.precision}))
     rgb = torch.randint(0, 256, (given.batch_size, 3, given.size, given.size), dtype=torch.uint8)
     batch = LAB.encode(rgb.to(accelerator.device))
     print(f"{accelerator.device}, {accelerator.mixed_precision}, {torch.get_num_threads()} threads, {given.size} px\n")
     print(f"| backbone | images/s | over torch's own gradients | {' | '.join(KINDS)} | the rest |")
     print(f"|---|---|---|{'---|' * (len(KINDS) + 1)}", flush=True)
     for name in given.backbones:
-        ours = objective(name, given.size)
+        ours = objective(name, given.size, accelerator)
         with mock.patch("pipeline.training.objectives.speed_up_on_cpu"):
-            plain = objective(name, given.size)
+            plain = objective(name, given.size, accelerator)
         both = [[timed(lambda: one.step(*batch, 0), accelerator.device) for one in (ours, plain)]  # noqa: B023
                 for _ in range(given.repeats + 1)][1:]  # fmt: skip
         rate = given.batch_size / statistics.median(own for own, _ in both)
@@ -66,11 +68,11 @@ def main() -> None:
         )
 
 
-def objective(backbone: str, size: int) -> ContentObjective:
+def objective(backbone: str, size: int, accelerator: Accelerator) -> ContentObjective:
     params = Params()
     block = params.generator.model_copy(update={"backbone": backbone, "decoder": "halved"})
     network = build_generator(block, LAB, size, 0).train()
-    return ContentObjective(network, params.pretrain, LAB, start(params.base))
+    return ContentObjective(network, params.pretrain, LAB, accelerator)
 
 
 def shares(trained: ContentObjective, batch: tuple[torch.Tensor, torch.Tensor]) -> Counter[str]:
