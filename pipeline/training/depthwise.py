@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -19,21 +19,32 @@ _FAST = 3
 
 def speed_up_depthwise(network: nn.Module) -> None:
     """Let the depthwise convolutions of a network, which is on a CPU, take their gradients by `Depthwise`."""
-    for module in network.modules():
-        if type(module) in (nn.Conv2d, Conv2dSame) and _is_plain_depthwise(module):
-            module.forward = partial(_convolve, module)
+    layers: list[Any] = [module for module in network.modules() if _is_depthwise(module)]
+    if not layers:
+        return
+    from timm.layers import Conv2dSame, pad_same  # not above: it takes a second
+
+    for layer in layers:
+        if type(layer) in (nn.Conv2d, Conv2dSame):
+            layer.forward = partial(_convolve, layer, pad_same if isinstance(layer, Conv2dSame) else None)
 
 
-def _is_plain_depthwise(layer: Any) -> bool:
-    plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return plain and layer.groups == layer.in_channels > 1
+def _is_depthwise(module: nn.Module) -> bool:
+    """Whether it is a convolution with a group for each channel, and zeros around what it sees."""
+    if not isinstance(module, nn.Conv2d) or isinstance(module.padding, str):
+        return False
+    return module.groups == module.in_channels > 1 and module.padding_mode == "zeros"
 
 
-def _convolve(layer: Any, features: Tensor) -> Tensor:
-    """Return what the layer's own forward method does: (N, C, H, W) -> (N, C or a multiple, H, W)."""
+def _convolve(layer: Any, pad: Callable[..., Tensor] | None, features: Tensor) -> Tensor:
+    """Return what the layer's own forward method does: (N, C, H, W) -> (N, C or a multiple, H, W).
+
+    Args:
+        pad: for layers that pad as TensorFlow does.
+    """
     weight, bias, padding = layer.weight, layer.bias, layer.padding
-    if isinstance(layer, Conv2dSame):
-        features, padding = pad_same(features, layer.kernel_size, layer.stride, layer.dilation), (0, 0)
+    if pad:
+        features, padding = pad(features, layer.kernel_size, layer.stride, layer.dilation), (0, 0)
     if torch.is_autocast_enabled("cpu"):
         features, weight = (x.to(torch.get_autocast_dtype("cpu")) for x in (features, weight))
     result: Tensor = Depthwise.apply(features, weight, layer.stride, padding, layer.dilation)  # type: ignore[no-untyped-call]
