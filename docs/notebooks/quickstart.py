@@ -26,7 +26,7 @@
 # cut off goes on where it was.
 #
 # Open it in a checkout of the project: `uv run --group notebook jupyter lab docs/notebooks/quickstart.ipynb`. The first
-# training takes three to nine minutes on two cores, and no GPU.
+# training takes two to nine minutes on two cores, and no GPU.
 
 # %%
 # %cd -q ../..
