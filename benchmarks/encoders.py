@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import Counter
+from typing import get_args
 from unittest import mock
 
 import torch
@@ -21,7 +22,7 @@ from pipeline.color.tensors import ColorSpace
 from pipeline.devices import start
 from pipeline.models.backbones import TESTED
 from pipeline.models.generators import build_generator
-from pipeline.params.schema import Params
+from pipeline.params.schema import Params, Precision
 from pipeline.system import keep_freed_memory
 from pipeline.training.objectives import ContentObjective
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--precision", default="auto", help="as base.precision")
+    parser.add_argument("--precision", default="auto", choices=get_args(Precision), help="as base.precision")
     given = parser.parse_args()
     keep_freed_memory()
     accelerator = start(Params().base.model_copy(update={"precision": given.precision}))

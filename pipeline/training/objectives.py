@@ -25,7 +25,7 @@ from pipeline.training.degradation import Damage, damage_seeds, degraded
 from pipeline.training.ema import Ema
 from pipeline.training.hints import simulated, with_hints
 from pipeline.training.losses import Answer, ContentLoss, discriminator_loss, generator_loss
-from pipeline.training.on_cpu import speed_up_on_cpu
+from pipeline.training.on_cpu import one_loop_for_adam, speed_up_on_cpu
 from pipeline.training.schedules import require_schedule, schedule
 
 
@@ -241,7 +241,8 @@ class ContentObjective(Objective):
     def __init__(self, generator: nn.Module, params: Pretrain, space: ColorSpace, accelerator: Accelerator):
         generator = generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         betas = (params.beta1, params.beta2)
-        adamw = AdamW(_groups(generator, params), params.lr, betas, weight_decay=params.weight_decay, fused=True)
+        fused = one_loop_for_adam(generator, accelerator.device)
+        adamw = AdamW(_groups(generator, params), params.lr, betas, weight_decay=params.weight_decay, fused=fused)
         super().__init__({"generator": generator}, {"generator": adamw}, params, space, accelerator)
         self._content = ContentLoss(params.losses, accelerator)
 
@@ -297,7 +298,13 @@ class AdversarialObjective(Objective):
             rates["discriminator"] = params.lr_discriminator
         betas = (params.beta1, params.beta2)
         optimizers: dict[str, Optimizer] = {
-            name: Adam(network.parameters(), rates[name], betas, fused=True) for name, network in networks.items()
+            name: Adam(
+                network.parameters(),
+                rates[name],
+                betas,
+                fused=one_loop_for_adam(network, accelerator.device),
+            )
+            for name, network in networks.items()
         }
         super().__init__(networks, optimizers, params, space, accelerator)
         self._params = params
