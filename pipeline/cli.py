@@ -37,7 +37,7 @@ Changes = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="What the network computes on: cpu, cuda, mps, coreml, directml or openvino; auto takes the first of "
+        help="What the network computes on: cuda, mps, directml, coreml, openvino or cpu; auto takes the first of "
         "them that is here."
     ),
 ]
@@ -142,7 +142,9 @@ def colorize(
     compare: Annotated[bool, typer.Option(help="Also write each before and after, side by side.")] = False,
     jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of copies that are JPEG; never subsampled.")] = 95,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be colored, and write nothing.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say which network the starter model is.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say what the starter model has learnt, and how well it does.")
+    ] = False,
     max_pixels: Annotated[int, typer.Option(min=1024, help="Larger pictures are not decoded.")] = 200_000_000,
     shard: Annotated[
         str, typer.Option(help="3/16: every 16th file, from the third on; for an archive that several machines color.")
@@ -332,7 +334,7 @@ def seeds(
     run_seeds(numbers, changes or [])
 
 
-@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone inspect -o networks.png")
+@app.command(rich_help_panel=_TRAIN, epilog="Example: twotone inspect -o photographs.png")
 def inspect(
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture of training photographs.")] = Path(
         "logs/inspect.png"
